@@ -1,0 +1,1 @@
+"""nextitem: under construction."""
