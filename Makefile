@@ -1,0 +1,48 @@
+# Every target makes .venv first where it is missing or older than what it is made from.
+#
+#   make demo            train, export, serve and ask, on the data set in demo/ (BODY=, PRETRAINING=)
+#   make test            the tests without the long matrices
+#   make test-all        all tests
+#   make lint            format, lint and types
+#   make test-container  the image, brought up with Compose and asked (needs podman or docker)
+#   make clean           remove what tests and builds leave; .venv, runs/ and models stay
+#
+# PYTHON=python3.10 chooses the interpreter of .venv.
+
+.PHONY: help demo test test-all lint test-container clean bootstrap
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+READY := .venv/.complete
+
+$(READY): requirements.lock scripts/bootstrap training/pyproject.toml export/pyproject.toml \
+		server/pyproject.toml client/pyproject.toml $(if $(PYTHON),bootstrap)
+	@PYTHON='$(PYTHON)' scripts/bootstrap
+
+bootstrap: # a named PYTHON is compared with .venv's on each call, which no file's age can tell
+
+help:
+	@sed -n 's/^#   make /make /p' Makefile
+
+demo: $(READY)
+	$(BIN)/python demo/run.py $(if $(BODY),--body '$(BODY)') $(if $(PRETRAINING),--pretraining '$(PRETRAINING)')
+
+test: $(READY)
+	$(BIN)/python -m pytest -m 'not slow' --durations=15
+
+test-all: $(READY)
+	$(BIN)/python -m pytest --durations=30
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+test-container: $(READY)
+	scripts/test-container
+
+clean:
+	rm -rf .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(foreach package,training export server client,$(package)/build $(package)/dist $(package)/*.egg-info)
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+	@echo 'Kept: .venv, runs/, model_repository/. To make .venv anew: rm -rf .venv'
