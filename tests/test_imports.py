@@ -1,0 +1,170 @@
+"""Who may import whom: the packages meet in written formats, not through imports."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+RUNTIME = "export/nextitem_export/runtime"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What the Python files under `folder` may import of nextitem; a package allows its modules."""
+
+    folder: str
+    allowed: frozenset[str]
+    remedy: str
+
+
+def _rule(folder: str, *allowed: str, remedy: str) -> Rule:
+    return Rule(folder, frozenset(allowed), remedy)
+
+
+RULES = [
+    _rule(
+        "training",
+        "nextitem_training",
+        remedy="training imports no sibling; what export has to know stands in the run directory "
+        "(docs/run-directory.md)",
+    ),
+    _rule(
+        "export/nextitem_export",
+        "nextitem_export",
+        "nextitem_training.model",
+        "nextitem_training.schema",
+        "nextitem_training.run_directory",
+        remedy="of nextitem_training, export may import model, schema and run_directory only",
+    ),
+    _rule(
+        "export/tests",
+        "nextitem_export",
+        "nextitem_training",
+        remedy="export's tests may train what they export; serving it belongs to serving_tests/",
+    ),
+    _rule(
+        "server",
+        "nextitem_server",
+        remedy="server imports no sibling; what it has to know stands in the bundle "
+        "(model_repository/README.md)",
+    ),
+    _rule(
+        "client",
+        "nextitem_client",
+        remedy="client imports no sibling; what it has to know stands in nextitem.signature "
+        "(model_repository/README.md)",
+    ),
+    *(
+        _rule(
+            folder,
+            "nextitem_client",
+            "nextitem_server",
+            "nextitem_training.offline",
+            remedy=f"{folder} uses client, server and nextitem_training.offline as libraries, and "
+            "everything else through the commands nextitem-train and nextitem-export",
+        )
+        for folder in ("serving_tests", "benchmarks", "demo")
+    ),
+]
+
+# What runs inside Triton finds these there; files named here may import more, and only they.
+RUNTIME_MODULES = {"numpy", "onnxruntime", "torch", "triton_python_backend_utils"}
+RUNTIME_EXTRAS = {"features_nvtabular.py": {"nvtabular", "pandas"}}
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and absolute name of every import in the file, function-level ones too.
+
+    `from a import b` gives `a.b`; relative imports stay in their package and are left out.
+    """
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def sibling_violations(root: Path, rule: Rule) -> list[str]:
+    """One sentence, with file and line, for each import that `rule` forbids."""
+    return [
+        f"{path.relative_to(root)}:{line} imports {name}: {rule.remedy}."
+        for path in sorted((root / rule.folder).rglob("*.py"))
+        for line, name in imports(path)
+        if name.startswith("nextitem_")
+        and not any(f"{name}.".startswith(f"{allowed}.") for allowed in rule.allowed)
+    ]
+
+
+def runtime_violations(root: Path) -> list[str]:
+    """One sentence for each import that a bundle's Python could not resolve inside Triton."""
+    found: list[str] = []
+    for path in sorted((root / RUNTIME).rglob("*.py")):
+        allowed = RUNTIME_MODULES | RUNTIME_EXTRAS.get(path.name, set()) | sys.stdlib_module_names
+        found += [
+            f"{path.relative_to(root)}:{line} imports {name}: code that is copied into bundles "
+            f"imports the standard library, {', '.join(sorted(RUNTIME_MODULES))} and, relatively, "
+            "itself; do the work at export instead and write the result into the bundle."
+            for line, name in imports(path)
+            if name.split(".")[0] not in allowed
+        ]
+    return found
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.folder)
+def test_packages_import_no_sibling_but_what_the_design_allows(rule):
+    violations = sibling_violations(ROOT, rule)
+    assert not violations, "\n".join(violations)
+
+
+def test_the_runtime_imports_only_what_triton_has():
+    assert list((ROOT / RUNTIME).rglob("*.py")), f"{RUNTIME} holds no Python file: has it moved?"
+    violations = runtime_violations(ROOT)
+    assert not violations, "\n".join(violations)
+
+
+@pytest.mark.parametrize(
+    ("folder", "line"),
+    [
+        ("training", "import nextitem_export"),
+        ("training", "from nextitem_client import ask"),
+        ("export/nextitem_export", "from nextitem_training import cli"),
+        ("export/nextitem_export", "from nextitem_training.model_zoo import x"),
+        ("export/tests", "import nextitem_server"),
+        ("server", "from nextitem_client.signature import Signature"),
+        ("client", "import nextitem_server.ports"),
+        ("serving_tests", "from nextitem_export.cli import main"),
+        ("benchmarks", "import nextitem_training.fit"),
+    ],
+)
+def test_a_forbidden_import_is_found_with_its_place(tmp_path, folder, line):
+    file = tmp_path / folder / "inner" / "module.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"import json\n\ndef f():\n    {line}\n")
+    rule = next(rule for rule in RULES if rule.folder == folder)
+    (violation,) = sibling_violations(tmp_path, rule)
+    assert violation.startswith(f"{folder}/inner/module.py:4 imports nextitem_")
+    assert rule.remedy in violation
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "forbidden"),
+    [
+        ("step.py", "import pandas as pd", True),
+        ("step.py", "from nextitem_export.wire import x", True),
+        ("features_nvtabular.py", "import scipy", True),
+        ("features_nvtabular.py", "import pandas as pd", False),
+        ("step.py", "from .request import Array", False),
+        ("step.py", "import triton_python_backend_utils as pb_utils", False),
+    ],
+)
+def test_a_runtime_import_is_judged_by_its_file(tmp_path, file, line, forbidden):
+    folder = tmp_path / RUNTIME
+    folder.mkdir(parents=True)
+    (folder / file).write_text(f"def f():\n    {line}\n")
+    violations = runtime_violations(tmp_path)
+    assert bool(violations) == forbidden
+    assert all(v.startswith(f"{RUNTIME}/{file}:2 imports ") for v in violations)

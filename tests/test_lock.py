@@ -1,0 +1,63 @@
+"""requirements.lock is one exact list, and it agrees with what the packages declare."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+LOCK = ROOT / "requirements.lock"
+PACKAGES = ["training", "export", "server", "client"]
+PYTHONS = ["3.10", "3.11"]
+PIN = re.compile(r'[\w.\-]+==[\w.]+(; python_version (<|>=) "3\.11")?')
+
+
+def pins(python: str) -> dict[str, str]:
+    """Version by canonical name under `python`; raises ValueError where a name comes twice."""
+    found: dict[str, str] = {}
+    for line in LOCK.read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        requirement = Requirement(line)
+        if requirement.marker and not requirement.marker.evaluate({"python_version": python}):
+            continue
+        name = canonicalize_name(requirement.name)
+        if name in found:
+            raise ValueError(f"{LOCK.name} pins {name} twice for Python {python}; keep one line.")
+        found[name] = str(requirement.specifier).removeprefix("==")
+    return found
+
+
+def test_every_line_is_one_exact_version_in_order():
+    lines = [x for x in LOCK.read_text().splitlines() if x and not x.startswith("#")]
+    wrong = [line for line in lines if not PIN.fullmatch(line)]
+    assert not wrong, f"{LOCK.name}: write name==version, not {wrong}"
+    names = [line.split("==")[0].lower().replace("_", "-") for line in lines]
+    assert names == sorted(names), f"{LOCK.name}: keep the lines sorted by name"
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_lock_satisfies_what_a_package_declares(package, python):
+    pyproject = ROOT / package / "pyproject.toml"
+    project = tomllib.loads(pyproject.read_text())["project"]
+    declared = list(project["dependencies"])
+    for extra in project.get("optional-dependencies", {}).values():
+        declared += extra
+    locked = pins(python)
+    for requirement in map(Requirement, declared):
+        name = canonicalize_name(requirement.name)
+        if name.startswith("nextitem-"):
+            continue
+        assert name in locked, f"{pyproject}: {requirement} is not in {LOCK.name}; add it there"
+        assert requirement.specifier.contains(locked[name], prereleases=True), (
+            f"{pyproject} asks for {requirement}, and {LOCK.name} has {locked[name]}; change one"
+        )
