@@ -26,7 +26,7 @@ FOREIGN_TEXT = {
     ),
 }
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve"}
-# The run directory's workflow/ is NVTabular's own pickle (docs/run-directory.md): the one place that
+# A run directory's workflow/ is NVTabular's own pickle (docs/run-directory.md); the module that
 # writes it takes the machine's paths out of it.
 UNPICKLERS_BY_FILE = {"training/nextitem_training/workflow.py": {"cloudpickle"}}
 UNPICKLING_ARGUMENTS = {("allow_pickle", True), ("weights_only", False)}
