@@ -1,0 +1,80 @@
+"""The command nextitem-train."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import sys
+from collections.abc import Sequence
+
+from nextitem_training.config import Config, read_config
+from nextitem_training.errors import NextItemTrainingError
+
+_EPILOG = """\
+example:
+  nextitem-train --data demo/clicks.parquet --config demo/config.toml --output runs/demo
+
+The data has one row per interaction, with at least a session, an item and a time; the
+configuration names the columns and chooses the model. The run directory holds the fitted
+NVTabular workflow, the model, its schema, a sample of raw sessions and the metrics;
+nextitem-export makes a model repository of it.
+
+exit codes: 0 done, 2 the data, the configuration or the output cannot be used
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    result = argparse.ArgumentParser(
+        prog="nextitem-train",
+        description="Train a session-based recommender on interactions: what comes next?",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument(
+        "--data", required=True, metavar="PATH", help="a Parquet or CSV file, or a folder of them"
+    )
+    result.add_argument(
+        "--config", required=True, metavar="FILE", help="TOML with [data], [model] and [training]"
+    )
+    result.add_argument(
+        "--output", required=True, metavar="PATH", help="the run directory to write"
+    )
+    result.add_argument(
+        "--overwrite", action="store_true", help="replace an existing run directory"
+    )
+    result.add_argument("--body", metavar="NAME", help="instead of [model] body")
+    result.add_argument("--pretraining", metavar="NAME", help="instead of [model] pretraining")
+    result.add_argument("--epochs", type=int, metavar="N", help="instead of [training] epochs")
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        config = _override(read_config(options.config), options)
+        # Late, as it takes seconds to import what --help and a wrong option do not need.
+        from nextitem_training.evaluation import as_table
+        from nextitem_training.train import train_run
+
+        result = train_run(options.data, config, options.output, overwrite=options.overwrite)
+    except NextItemTrainingError as error:
+        print(f"nextitem-train: {error}", file=sys.stderr)
+        return 2
+    print(as_table(result.metrics))
+    print(f"Wrote {options.output}")
+    return 0
+
+
+def _override(config: Config, options: argparse.Namespace) -> Config:
+    model = {"body": options.body, "pretraining": options.pretraining}
+    model = {name: value for name, value in model.items() if value is not None}
+    training = {} if options.epochs is None else {"epochs": options.epochs}
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, **model),
+        training=dataclasses.replace(config.training, **training),
+    )

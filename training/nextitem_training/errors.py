@@ -1,0 +1,34 @@
+"""Every error that this package raises on purpose.
+
+NextItemTrainingError
+├── ConfigError        the configuration file or an option
+├── DataError          the interactions
+└── RunDirectoryError  a run directory that is missing, incomplete or in the way
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NextItemTrainingError(Exception):
+    """The message is a sentence for the user: what came, what was expected, what to do."""
+
+
+class ConfigError(NextItemTrainingError):
+    """The configuration cannot be used as it is."""
+
+
+class DataError(NextItemTrainingError):
+    """The interactions cannot be used as they are."""
+
+
+class RunDirectoryError(NextItemTrainingError):
+    """The run directory cannot be read or written."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Returns ' Did you mean …?' for a misspelt name, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean '{close[0]}'?" if close else ""

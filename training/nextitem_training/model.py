@@ -1,0 +1,98 @@
+"""The session model, complete: inputs → pre-training approach → body → query → scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from nextitem_training.bodies import BODIES, BodySettings, check_combination
+from nextitem_training.codes import FIRST_KNOWN
+from nextitem_training.config import ModelConfig
+from nextitem_training.inputs import InteractionInputs
+from nextitem_training.pretraining import APPROACHES
+from nextitem_training.schema import SessionSchema
+
+
+class SessionModel(nn.Module):
+    """A session's query and the table of items; their products are the scores.
+
+    Attributes:
+        item_feature: name of the feature that holds the item codes; code 0 marks padding.
+        feature_names: the features that `query` reads, in the schema's order.
+        window: the largest T.
+    """
+
+    def __init__(self, config: ModelConfig, schema: SessionSchema) -> None:
+        """Raises ConfigError where the body, the approach or their combination is not known."""
+        super().__init__()
+        approach = APPROACHES.get(config.pretraining)
+        check_combination(config.body, config.pretraining)
+        self.item_feature = schema.item_feature
+        self.feature_names = schema.feature_names
+        self.window = schema.window
+        self.normalize = config.normalize
+        self.temperature = config.temperature
+        self.inputs = InteractionInputs(config, schema)
+        self.approach = approach(config)
+        self.body = BODIES.get(config.body).build(
+            BodySettings(
+                d_model=config.d_model,
+                layers=config.layers,
+                heads=config.heads,
+                positions=schema.window + approach.extra_steps,
+                dropout=config.dropout,
+                layer_norm_eps=config.layer_norm_eps,
+                initializer_range=config.initializer_range,
+                causal=approach.causal,
+            )
+        )
+
+    def item_table(self) -> torch.Tensor:
+        """The items as vectors: float32 [V, D], rows of padding, null and unknown included.
+
+        The input embedding itself (tied weights; Press and Wolf, 2017), of length 1 where
+        `normalize` is set.
+        """
+        table = self.inputs.item_table
+        return nn.functional.normalize(table, dim=-1) if self.normalize else table
+
+    def query(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """What a session asks for: float32 [B, D]; scores are `query @ item_table().T`.
+
+        Args:
+            features: [B, T] by name, padded on the right with 0, T from 1 to `window`;
+                int64 codes and float32 values. A session without interactions gets a finite
+                query that means nothing.
+        """
+        items = features[self.item_feature]
+        prediction = self.approach.prediction(self.inputs(features), items)
+        hidden = self.body(prediction.inputs_embeds, prediction.mask)  # (B, S, D)
+        index = prediction.position[:, None, None].expand(-1, 1, hidden.shape[2])
+        return self._query(hidden.gather(1, index).squeeze(1))
+
+    def forward(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Scores of all items: float32 [B, V]."""
+        return self.query(features) @ self.item_table().T
+
+    def loss(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Full cross-entropy over the known items, averaged over all targets of the batch.
+
+        Args:
+            features: [B, S] by name, S up to `window` + 1, as the last interaction may be a
+                target alone.
+        """
+        targets = self.approach.targets(self.inputs(features), features[self.item_feature])
+        hidden = self.body(targets.inputs_embeds, targets.mask)  # (B, S, D)
+        wanted = targets.items >= FIRST_KNOWN  # (B, S)
+        queries = self._query(hidden[wanted])  # (N, D)
+        scores = queries @ self.item_table()[FIRST_KNOWN:].T  # (N, V - 3)
+        losses = nn.functional.cross_entropy(
+            scores, targets.items[wanted] - FIRST_KNOWN, reduction="sum"
+        )
+        return losses / wanted.sum().clamp(min=1)
+
+    def _query(self, hidden: torch.Tensor) -> torch.Tensor:
+        query = nn.functional.normalize(hidden, dim=-1) if self.normalize else hidden
+        return query / self.temperature

@@ -1,0 +1,210 @@
+"""The run directory: what training hands to export, as docs/run-directory.md writes it down.
+
+Reading it needs neither NVTabular nor pandas until the workflow or the sample is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nextitem_training.config import Config, config_from
+from nextitem_training.errors import ConfigError, RunDirectoryError
+from nextitem_training.schema import FORMAT_VERSION, SessionSchema
+
+if TYPE_CHECKING:
+    import nvtabular
+    import pandas as pd
+
+    from nextitem_training.model import SessionModel
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+SCHEMA = "schema.json"
+WORKFLOW = "workflow"
+SAMPLE = "sample.parquet"
+METRICS = "metrics.json"
+_PARTS = (CONFIG, WEIGHTS, SCHEMA, WORKFLOW, SAMPLE, METRICS)
+
+_LIBRARIES = ("nextitem-training", "nvtabular", "merlin-core", "pandas", "numpy", "pyarrow")
+_LIBRARIES += ("torch", "transformers")
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """A finished training run."""
+
+    path: Path
+    config: Config
+    schema: SessionSchema
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunDirectory:
+        """Opens a run directory. Raises RunDirectoryError where a part is missing or malformed."""
+        path = Path(path)
+        if not path.is_dir():
+            raise RunDirectoryError(
+                f"There is no run directory {path}; make one with nextitem-train --output {path}."
+            )
+        missing = [part for part in _PARTS if not (path / part).exists()]
+        if missing:
+            raise RunDirectoryError(
+                f"The run directory {path} is incomplete: {', '.join(missing)} is missing. "
+                "Copy the whole folder, or train again."
+            )
+        schema = SessionSchema.from_json((path / SCHEMA).read_text(encoding="utf-8"))
+        return cls(path, _read_config(path / CONFIG), schema)
+
+    def load_model(self) -> SessionModel:
+        """Loads the trained model on the CPU, in evaluation mode."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        from nextitem_training.model import SessionModel
+
+        model = SessionModel(self.config.model, self.schema)
+        try:
+            model.load_state_dict(load_file(self.path / WEIGHTS))
+        except (RuntimeError, SafetensorError) as error:
+            raise RunDirectoryError(
+                f"{WEIGHTS} in {self.path} does not fit {CONFIG} and {SCHEMA}: {error}. "
+                "The files have to come from one training run."
+            ) from error
+        return model.eval()
+
+    def load_workflow(self) -> nvtabular.Workflow:
+        """Loads the fitted workflow. Runs code from its pickle: only for one's own runs."""
+        from nextitem_training.workflow import load
+
+        return load(self.path / WORKFLOW)
+
+    def sample(self) -> pd.DataFrame:
+        """Raw interactions of held-out sessions, in the types that the workflow takes."""
+        import pandas as pd
+        import pyarrow.parquet
+
+        table = pyarrow.parquet.read_table(self.path / SAMPLE)
+        frame = table.to_pandas(types_mapper={_int64(): pd.Int64Dtype()}.get)
+        return _whole_integers(frame)
+
+    def metrics(self) -> dict[str, Any]:
+        """The offline evaluation as metrics.json holds it."""
+        return json.loads((self.path / METRICS).read_text(encoding="utf-8"))
+
+
+def write(
+    folder: Path,
+    *,
+    config: Config,
+    schema: SessionSchema,
+    model: SessionModel,
+    save_workflow: Callable[[Path], None],
+    sample: pd.DataFrame,
+    metrics: dict[str, Any],
+) -> None:
+    """Writes all parts into an existing empty folder; `save_workflow` gets the path of its part."""
+    import pyarrow
+    import pyarrow.parquet
+    from safetensors.torch import save_file
+
+    described = {
+        "format_version": FORMAT_VERSION,
+        **dataclasses.asdict(config),
+        "libraries": {name: metadata.version(name) for name in _LIBRARIES},
+    }
+    (folder / CONFIG).write_text(json.dumps(described, indent=2), encoding="utf-8")
+    (folder / SCHEMA).write_text(schema.to_json(), encoding="utf-8")
+    (folder / METRICS).write_text(json.dumps(metrics, indent=2), encoding="utf-8")
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / WEIGHTS)
+    table = pyarrow.Table.from_pandas(sample, preserve_index=False)
+    pyarrow.parquet.write_table(table, folder / SAMPLE, compression="zstd")
+    save_workflow(folder / WORKFLOW)
+
+
+def refuse_existing(path: str | Path, *, overwrite: bool) -> None:
+    """Raises RunDirectoryError where `path` is taken: by anything, or by no run directory.
+
+    A folder is overwritten only if it is a run directory, so that a slip of the keyboard cannot
+    delete another one.
+    """
+    path = Path(path)
+    if not path.exists():
+        return
+    if not overwrite:
+        raise RunDirectoryError(
+            f"The output {path} exists; choose another --output or pass --overwrite."
+        )
+    if not (path / SCHEMA).is_file() or not (path / WORKFLOW).is_dir():
+        raise RunDirectoryError(
+            f"The output {path} is no run directory, so --overwrite leaves it alone; "
+            "choose another --output."
+        )
+
+
+@contextlib.contextmanager
+def new_run_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Gives a folder beside `path` to write into and renames it at the end.
+
+    Where the block raises, the folder is removed and `path` stays as it was. Raises
+    RunDirectoryError where `path` is taken, see `refuse_existing`.
+    """
+    path = Path(path).absolute()
+    refuse_existing(path, overwrite=overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    try:
+        yield building
+        building.chmod(0o755)  # mkdtemp makes it private
+        refuse_existing(path, overwrite=overwrite)
+        if path.exists():
+            old = building.with_suffix(".old")
+            path.rename(old)
+            building.rename(path)
+            shutil.rmtree(old)
+        else:
+            building.rename(path)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+def _read_config(path: Path) -> Config:
+    try:
+        tables = json.loads(path.read_text(encoding="utf-8"))
+        version = tables.pop("format_version")
+        tables.pop("libraries")
+    except (ValueError, KeyError, AttributeError) as error:
+        raise RunDirectoryError(
+            f"{path} cannot be read ({type(error).__name__}: {error}); train again."
+        ) from error
+    if version != FORMAT_VERSION:
+        raise RunDirectoryError(
+            f"{path} has format version {version}, this program reads {FORMAT_VERSION}. "
+            "Train again, or install the version that wrote it."
+        )
+    try:
+        return config_from(tables)
+    except ConfigError as error:
+        raise RunDirectoryError(f"{path} does not fit this program: {error}") from error
+
+
+def _int64() -> Any:
+    import pyarrow
+
+    return pyarrow.int64()
+
+
+def _whole_integers(frame: pd.DataFrame) -> pd.DataFrame:
+    """Int64 without nulls is plain int64, as training read it."""
+    for name in frame.columns:
+        if str(frame[name].dtype) == "Int64" and not frame[name].isna().any():
+            frame[name] = frame[name].astype("int64")
+    return frame

@@ -1,0 +1,262 @@
+"""The NVTabular workflow: the one module that imports nvtabular.
+
+Columns are encoded row by row, then grouped into one row per session with lists, newest
+interactions last, of which ListSlice keeps the window. The last step is left out for training,
+which needs whole sessions: `FittedWorkflow.whole` is a second Workflow over the same fitted nodes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cloudpickle
+import numpy as np
+import nvtabular as nvt
+import pandas as pd
+from merlin.dag.node import iter_nodes
+from merlin.schema import Tags
+from nvtabular import ops
+
+from nextitem_training.codes import FIRST_KNOWN, NULL
+from nextitem_training.config import DataConfig
+from nextitem_training.errors import RunDirectoryError
+from nextitem_training.registry import Registry
+from nextitem_training.schema import (
+    CATEGORICAL,
+    CONTINUOUS,
+    Feature,
+    RawFeature,
+    SessionSchema,
+)
+from nextitem_training.sessions import EncodedSessions
+
+TIME_FEATURES: Registry[Callable[[pd.Series], pd.Series]] = Registry("time feature")
+TIME_FEATURES.register("weekday", lambda column: column.dt.weekday)
+TIME_FEATURES.register("hour", lambda column: column.dt.hour)
+TIME_FEATURES.register("month", lambda column: column.dt.month)
+
+_STORED = "categories"  # the folder that Categorify makes in its out_path
+# Stands in a saved workflow for the folder, which `load` fills in by replacing text in file names:
+# nothing that could be part of a column's name.
+_NOWHERE = "nextitem:workflow:folder"
+
+
+@dataclass(frozen=True)
+class FittedWorkflow:
+    """`served` ends with the window; `whole` gives whole sessions. Both share the fitted nodes."""
+
+    served: nvt.Workflow
+    whole: nvt.Workflow
+
+
+@dataclass(frozen=True)
+class ItemVocabulary:
+    """Raw item ids and their counts in the training interactions, by code."""
+
+    ids: np.ndarray
+    """object or int64 [V - 3]: the raw id of code 3, 4, …"""
+    counts: np.ndarray
+    """int64 [V - 3]."""
+
+
+def fit(frame: pd.DataFrame, data: DataConfig, storage: str | Path) -> FittedWorkflow:
+    """Fits the workflow on training interactions.
+
+    Args:
+        frame: rows as `interactions.read_interactions` gives them, index 0..n-1.
+        data: names the columns.
+        storage: an existing folder in which Categorify keeps its vocabularies until `save`.
+    """
+    served, whole = _graph(data, storage)
+    # One partition, because Groupby does not move a session's rows between partitions.
+    fitted = nvt.Workflow(served).fit(nvt.Dataset(frame, npartitions=1, cpu=True))
+    return FittedWorkflow(fitted, nvt.Workflow(whole).fit_schema(fitted.input_schema))
+
+
+def _graph(data: DataConfig, storage: str | Path) -> tuple[nvt.WorkflowNode, nvt.WorkflowNode]:
+    """Builds the operators; returns the output with and without the window."""
+    names = feature_names(data)
+    kept = [data.session_column, data.time_column, data.tie_breaker_column]
+    encoded = [data.item_column, *data.categorical] >> ops.Categorify(out_path=str(storage))
+    for name in data.time_features:
+        # By value, so that the saved workflow loads where this package is not installed.
+        calendar = ops.LambdaOp(_self_contained(TIME_FEATURES.get(name)), dtype="int64")
+        renamed = [data.time_column] >> calendar >> ops.Rename(name=name)
+        encoded = encoded + (renamed >> ops.Categorify(out_path=str(storage)))
+    if data.log_continuous:
+        logs = [*data.log_continuous] >> ops.Clip(min_value=0) >> ops.LogOp()
+        encoded = encoded + _normalised(logs)
+    if data.continuous:
+        encoded = encoded + _normalised([*data.continuous])
+    grouped = (encoded + kept) >> ops.Groupby(
+        groupby_cols=data.session_column,
+        sort_cols=[data.time_column, data.tie_breaker_column],
+        aggs={name: ["list"] for name in names},
+    )
+    strip = _self_contained(lambda name: name[:-5] if name.endswith("_list") else name)
+    whole = grouped >> ops.Rename(f=strip)
+    return (whole[[*names]] >> ops.ListSlice(-data.window)) + whole[[data.session_column]], whole
+
+
+def _normalised(columns: object) -> nvt.WorkflowNode:
+    # Null is filled after Normalize: it becomes the mean, and no NaN reaches the model.
+    return columns >> ops.Normalize(out_dtype=np.float32) >> ops.FillMissing(fill_val=0.0)
+
+
+def _self_contained(function: Callable) -> Callable:
+    """A copy that cloudpickle stores by value and without the path of this file."""
+    code = function.__code__.replace(co_filename="nextitem_training/workflow.py")
+    copy = types.FunctionType(code, {"__builtins__": __builtins__}, "<lambda>")
+    copy.__module__ = "__main__"
+    return copy
+
+
+def feature_names(data: DataConfig) -> tuple[str, ...]:
+    """The model's features in order: the item, categories, time features, numbers."""
+    categorical = (data.item_column, *data.categorical, *data.time_features)
+    return (*categorical, *data.log_continuous, *data.continuous)
+
+
+def describe(workflow: nvt.Workflow, data: DataConfig, dtypes: Mapping[str, str]) -> SessionSchema:
+    """Reads cardinalities and tags from the fitted workflow's output schema."""
+    features = []
+    for name in feature_names(data):
+        column = workflow.output_schema[name]
+        kind = CATEGORICAL if Tags.CATEGORICAL in column.tags else CONTINUOUS
+        tags = {tag.value for tag in column.tags} - {Tags.LIST.value}
+        if name == data.item_column:
+            tags.add(Tags.ITEM_ID.value)
+        is_code = kind == CATEGORICAL
+        cardinality = int(column.properties["domain"]["max"]) + 1 if is_code else None
+        dtype = "int64" if is_code else "float32"
+        features.append(Feature(name, dtype, kind, cardinality, tuple(sorted(tags))))
+    raw = [RawFeature(name, dtype) for name, dtype in dtypes.items() if name != data.session_column]
+    return SessionSchema(
+        window=data.window,
+        session_column=data.session_column,
+        time_column=data.time_column,
+        tie_breaker_column=data.tie_breaker_column,
+        item_column=data.item_column,
+        item_feature=data.item_column,
+        raw_features=tuple(raw),
+        features=tuple(features),
+    )
+
+
+def encode(workflow: nvt.Workflow, frame: pd.DataFrame, schema: SessionSchema) -> EncodedSessions:
+    """Runs NVTabular's own transform on rows; sessions come out ordered by their id.
+
+    Null in any column is allowed, see `null_safe`.
+    """
+    with null_safe(workflow):
+        rows = workflow.transform(frame[workflow.input_schema.column_names].reset_index(drop=True))
+    lengths = rows[schema.item_feature].map(len).to_numpy(dtype=np.int64)
+    features = {}
+    for feature in schema.features:
+        values = [np.asarray(row, dtype=feature.dtype) for row in rows[feature.name]]
+        features[feature.name] = np.concatenate([np.empty(0, feature.dtype), *values])
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return EncodedSessions(rows[schema.session_column].to_numpy(), offsets, features)
+
+
+@contextlib.contextmanager
+def null_safe(workflow: nvt.Workflow) -> Iterator[None]:
+    """Lets Categorify answer null with its code where NVTabular 23.8 raises.
+
+    It raises on null under an integer vocabulary, on a column that is null throughout, and finds
+    nulls by index label. Inside this context every null gets NULL and the rest goes through
+    NVTabular as it is; the workflow itself is left unchanged.
+    """
+    operators = [
+        operator for operator in _operators(workflow) if isinstance(operator, ops.Categorify)
+    ]
+    for operator in operators:
+        operator.transform = _null_safe_transform(operator.transform)
+    try:
+        yield
+    finally:
+        for operator in operators:
+            del operator.transform
+
+
+def _null_safe_transform(transform: Callable) -> Callable:
+    def wrapped(selector: nvt.ColumnSelector, frame: pd.DataFrame) -> pd.DataFrame:
+        encoded = frame.copy(deep=False)
+        for name in selector.names:
+            present = frame[name].notna().to_numpy()
+            codes = np.full(len(frame), NULL, dtype=np.int64)
+            if present.any():
+                known = frame.loc[present, [name]].reset_index(drop=True)
+                codes[present] = transform(nvt.ColumnSelector([name]), known)[name].to_numpy()
+            encoded[name] = codes
+        return encoded
+
+    return wrapped
+
+
+def _operators(workflow: nvt.Workflow) -> list[ops.Operator]:
+    # Several nodes may share one operator.
+    unique = {id(node.op): node.op for node in iter_nodes([workflow.output_node])}
+    return list(unique.values())
+
+
+def item_vocabulary(workflow: nvt.Workflow, item_column: str) -> ItemVocabulary:
+    """Reads the item column's vocabulary, code 3 first.
+
+    The file's index is the code, less an offset that NVTabular adds where it begins below 3.
+    """
+    operator = next(
+        operator
+        for operator in _operators(workflow)
+        if isinstance(operator, ops.Categorify) and item_column in operator.categories
+    )
+    stored = pd.read_parquet(operator.categories[item_column])
+    codes = stored.index.to_numpy(dtype=np.int64)
+    codes = codes + (FIRST_KNOWN if codes[0] < FIRST_KNOWN else 0)
+    stored = stored.iloc[np.argsort(codes)]
+    ids = stored[item_column]
+    whole = pd.api.types.is_integer_dtype(ids.dtype)
+    return ItemVocabulary(
+        ids=ids.to_numpy(dtype=np.int64 if whole else object),
+        counts=stored[f"{item_column}_size"].to_numpy(dtype=np.int64),
+    )
+
+
+def save(workflow: nvt.Workflow, path: str | Path) -> None:
+    """Saves with `Workflow.save` and then without the paths of this machine.
+
+    NVTabular keeps where its vocabularies lay in the operators and in every schema; `load` puts
+    the operators' right again, the schemas' would stay.
+    """
+    path = Path(path)
+    # A deep copy, because saving points the operators to the new place.
+    workflow = cloudpickle.loads(cloudpickle.dumps(workflow))
+    workflow.save(path)
+    for node in iter_nodes([workflow.output_node]):
+        if isinstance(node.op, ops.Categorify):
+            node.op.set_storage_path(_NOWHERE, copy=False)
+        for schema in (node.input_schema, node.output_schema):
+            for column in schema.column_schemas.values() if schema else ():
+                if "cat_path" in column.properties:
+                    stored = Path(column.properties["cat_path"]).name
+                    column.properties["cat_path"] = f"{_STORED}/{stored}"
+    with (path / "workflow.pkl").open("wb") as file:
+        cloudpickle.dump(workflow, file)
+
+
+def load(path: str | Path) -> nvt.Workflow:
+    """Loads what `save` wrote, wherever it lies now; raises RunDirectoryError where that fails.
+
+    This runs code from the pickle: only for one's own run directories.
+    """
+    try:
+        return nvt.Workflow.load(str(path))
+    except Exception as error:
+        raise RunDirectoryError(
+            f"The workflow in {path} cannot be loaded ({type(error).__name__}: {error}). "
+            "It needs the library versions that config.json lists; install those or train again."
+        ) from error
