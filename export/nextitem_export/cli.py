@@ -1,0 +1,99 @@
+"""`nextitem-export`: a run directory becomes a bundle in a model repository."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from . import options as choices
+
+_EXAMPLE = """\
+example:
+  nextitem-export --run runs/shop --repository model_repository --name shop
+  nextitem-serve --model-repository model_repository
+
+Export only runs that you trust: a run directory holds a pickled NVTabular workflow.
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    defaults = {f.name: f.default for f in dataclasses.fields(choices.ExportOptions)}
+    parser = argparse.ArgumentParser(
+        prog="nextitem-export",
+        description="Export a run directory as a Triton bundle, proved against NVTabular and the eager model.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--run", required=True, metavar="DIR", help="the run directory that nextitem-train wrote")
+    add("--repository", required=True, metavar="DIR", help="the model repository to put the bundle in")
+    add("--name", required=True, help="the model that clients will call")
+    add("--layout", default=defaults["layout"], help=f"{', '.join(choices.LAYOUTS)} (default: %(default)s)")
+    add("--format", default=defaults["format"], help="onnx or torchscript (default: %(default)s)")
+    add("--runtime", default=defaults["runtime"], help=f"{', '.join(choices.RUNTIMES)} (default: %(default)s)")
+    add("--features", default=defaults["features"], help=f"{', '.join(choices.FEATURES)} (default: %(default)s)")
+    for option, text in (
+        ("top_k", "items in an answer unless the request says otherwise"),
+        ("max_top_k", "the most items that a request may ask for"),
+        ("max_sessions", "the most sessions in one request"),
+        ("max_interactions", "the most interactions of one session in a request"),
+        ("max_id_bytes", "the longest string in bytes of UTF-8"),
+        ("threads", "threads of the ranker's graph"),
+    ):
+        flag = "--" + option.replace("_", "-")
+        add(flag, type=int, default=defaults[option], metavar="N", help=f"{text} (default: %(default)s)")
+    add(
+        "--keep-workflow-window",
+        action="store_true",
+        help="serve a workflow that keeps the oldest interactions as it is",
+    )
+    add("--replace", action="store_true", help="put the bundle in the place of one with another configuration")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command. Returns 0, or 2 after a sentence on standard error."""
+    arguments = vars(_parser().parse_args(argv))
+    run, repository, name = (arguments.pop(key) for key in ("run", "repository", "name"))
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    warnings.filterwarnings("ignore")  # of NVTabular's import, about GPU libraries that are not needed
+    logging.basicConfig(level=logging.WARNING)
+
+    # Imported here so that --help and a wrong flag answer at once: NVTabular alone takes seconds.
+    from rich.console import Console
+
+    from ._errors import ExportError
+    from .report import parity_table
+    from .run import export_run
+
+    console = Console(stderr=True)
+    try:
+        with console.status("opening the run") as status:
+            bundle = export_run(
+                run,
+                repository=repository,
+                name=name,
+                options=choices.ExportOptions(**arguments),
+                progress=status.update,
+            )
+    except ExportError as error:
+        print(f"nextitem-export: {error}", file=sys.stderr)
+        return 2
+    output = Console()
+    output.print(parity_table(bundle.parity))
+    output.print(
+        f"bundle '{bundle.name}' version {bundle.version} is in {bundle.repository}; serve it with\n"
+        f"  nextitem-serve --model-repository {bundle.repository}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""The items graph: encoded items to raw ids, cut to the number of items that the request wants."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from ..runtime.codes import FIRST_ITEM, NULL_INT64, NULL_STRING
+from ..runtime.codes import STATUS as STATUS_NAMES
+from .formats import IR_VERSION, OPSET
+
+INPUTS = CODES, SCORES, STATUS, TOP_K = (
+    "ranked_codes",
+    "ranked_scores",
+    "ranked_status",
+    "top_k_checked",
+)
+
+
+def write_items(values: np.ndarray, folder: Path) -> None:
+    """Write the items graph and its step.json into a version folder.
+
+    values: raw ids [V - 3] by code from 3, int64 or object array of str. The special codes stand for null.
+    """
+    strings = values.dtype == object
+    null = [NULL_STRING if strings else NULL_INT64] * FIRST_ITEM
+    table = np.concatenate([np.array(null, dtype=values.dtype), values])
+    item_type = TensorProto.STRING if strings else TensorProto.INT64
+    graph = helper.make_graph(
+        [
+            helper.make_node("Slice", [CODES, "zero", TOP_K, "one"], ["codes"], "best_codes"),
+            helper.make_node("Slice", [SCORES, "zero", TOP_K, "one"], ["scores"], "best_scores"),
+            helper.make_node("Gather", ["items", "codes"], ["item_ids"], "raw_ids"),
+            helper.make_node("Gather", ["names", STATUS], ["status"], "status_names"),
+        ],
+        "items",
+        [
+            helper.make_tensor_value_info(CODES, TensorProto.INT64, ["B", "K_max"]),
+            helper.make_tensor_value_info(SCORES, TensorProto.FLOAT, ["B", "K_max"]),
+            helper.make_tensor_value_info(STATUS, TensorProto.INT32, ["B", 1]),
+            helper.make_tensor_value_info(TOP_K, TensorProto.INT64, [1]),
+        ],
+        [
+            helper.make_tensor_value_info("item_ids", item_type, ["B", "K"]),
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["B", "K"]),
+            helper.make_tensor_value_info("status", TensorProto.STRING, ["B", 1]),
+        ],
+        [
+            numpy_helper.from_array(np.array([0]), "zero"),
+            numpy_helper.from_array(np.array([1]), "one"),
+            numpy_helper.from_array(table, "items"),
+            numpy_helper.from_array(np.array(STATUS_NAMES, dtype=object), "names"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
+    model.ir_version = IR_VERSION
+    onnx.checker.check_model(model)
+    onnx.save(model, str(folder / "model.onnx"))
+    step = {"kind": "onnx", "threads": 1, "batched": False}
+    (folder / "step.json").write_text(json.dumps(step, indent=1), encoding="utf-8")

@@ -1,0 +1,146 @@
+"""The ranker: encoded sequences to top-k codes, scores and status, as one torch module that is traced."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .._errors import UnsupportedModel
+from ..runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, OK, PADDING
+
+
+@dataclasses.dataclass(frozen=True)
+class RankerFeature:
+    """A feature that the model reads: [B, window] of `dtype` (int64 codes or float32), in the tensor `tensor`."""
+
+    name: str
+    tensor: str
+    dtype: str
+
+
+#: The ranker's outputs. Triton's PyTorch backend matches names only in the form NAME__INDEX, others silently by order.
+CODES, SCORES, STATUS = OUTPUTS = ("codes__0", "scores__1", "status__2")
+
+
+class Ranker(nn.Module):
+    """Ranks the catalogue for each session.
+
+    forward takes the features in order, each [B, T] padded on the right with 0, and returns codes int64 [B, K] (best
+    first, exact ties lower code first, 0 where fewer than K items exist), scores float32 [B, K], status int32 [B, 1].
+    Sessions without a known item are ranked by `log_popularity` [V], float32.
+    """
+
+    log_popularity: Tensor
+    lowest: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        features: tuple[RankerFeature, ...],
+        item_feature: str,
+        log_popularity: np.ndarray,
+        k: int,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.names = tuple(feature.name for feature in features)
+        self.item_feature = item_feature
+        self.k = k
+        self.scorer = _scorer(model, len(log_popularity))
+        # Special codes are no items: the lowest score keeps them behind every item.
+        special = np.full(len(log_popularity), False)
+        special[:FIRST_ITEM] = True
+        self.register_buffer("special", torch.from_numpy(special))
+        self.register_buffer("lowest", torch.tensor(LOWEST_FLOAT32))
+        self.register_buffer("log_popularity", torch.from_numpy(log_popularity.astype(np.float32)))
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Codes int64 [B, K], scores float32 [B, K] and status int32 [B, 1]."""
+        features = dict(zip(self.names, tensors, strict=True))
+        items = features[self.item_feature]  # (B, T)
+        known = (items >= FIRST_ITEM).any(dim=1, keepdim=True)  # (B, 1)
+        filled = (items != PADDING).any(dim=1, keepdim=True)
+        scores = torch.where(known, self.scorer(features), self.log_popularity)  # (B, V)
+        scores = torch.where(self.special, self.lowest, scores)
+        best, codes = _top_k(scores, self.k)
+        codes = torch.where(best > self.lowest, codes, PADDING)
+        status = torch.where(filled, torch.where(known, OK, COLD), EMPTY)
+        return codes, best, status.to(torch.int32)
+
+
+class _QueryScorer(nn.Module):
+    """scores = query @ item_table.T, for a model with both."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        table = model.item_table()
+        # A table that is a weight as it stands is read in place, so that the graph holds it once; a computed one is
+        # computed once, here.
+        self.computed = not any(table is parameter for parameter in model.parameters())
+        if self.computed:
+            self.register_buffer("table", table.detach().clone())
+        self.register_buffer("no_bias", torch.zeros(1))
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        table = self.table if self.computed else self.model.item_table()
+        # addmm becomes one Gemm that reads the table as it lies; a plain matmul would add a transposed copy.
+        return torch.addmm(self.no_bias, self.model.query(features), table.t())
+
+
+class _DirectScorer(nn.Module):
+    """A model whose forward gives the scores [B, V] itself."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        return self.model(features)
+
+
+def _scorer(model: nn.Module, cardinality: int) -> nn.Module:
+    if not hasattr(model, "query"):
+        return _DirectScorer(model)
+    if not hasattr(model, "item_table"):
+        raise UnsupportedModel(
+            f"{type(model).__name__} has query() but no item_table(): give it item_table() -> [V, D], or only a "
+            "forward(features) -> scores [B, V]"
+        )
+    rows = model.item_table().shape[0]
+    if rows != cardinality:
+        raise UnsupportedModel(
+            f"{type(model).__name__}.item_table() has {rows} rows, the workflow's vocabulary has {cardinality} codes "
+            "(padding, null and unknown included): use the workflow that the model was trained with"
+        )
+    return _QueryScorer(model)
+
+
+def _top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k best of scores [B, V], best first, ties lower index first; filled with the lowest score beyond V."""
+    reachable = min(k, scores.shape[1])
+    if torch.onnx.is_in_onnx_export():
+        best, codes = torch.topk(scores, reachable)  # ONNX's TopK gives ties to the lower index
+    else:
+        best, codes = _stable_top_k(scores, reachable)
+    missing = k - reachable
+    if missing:
+        best = nn.functional.pad(best, (0, missing), value=LOWEST_FLOAT32)
+        codes = nn.functional.pad(codes, (0, missing), value=PADDING)
+    return best, codes
+
+
+def _stable_top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """torch.topk breaks ties at random: takes its k-th best score and picks among those equal to it by index."""
+    least = torch.topk(scores, k).values[:, -1:]  # (B, 1)
+    above = scores > least
+    tied = scores == least
+    room = k - above.sum(dim=1, keepdim=True)
+    chosen = above | (tied & (tied.cumsum(dim=1) <= room))
+    codes = chosen.nonzero()[:, 1].reshape(-1, k)  # by rising index, k in every row
+    best, order = torch.sort(scores.gather(1, codes), dim=1, descending=True, stable=True)
+    return best, codes.gather(1, order)

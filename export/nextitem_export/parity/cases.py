@@ -1,0 +1,109 @@
+"""The sessions that the gate asks: the run's sample as it is, and turned in every way that a caller may send."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..runtime.signature import RawFeature
+
+Sessions = list[pd.DataFrame]
+
+#: Sessions of each turned case, and of the slow ones that ask for each session alone.
+SESSIONS = 96
+ALONE = 24
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """Sessions that are asked `batch_size` at a time; `garbage` fills the padding with valid-looking values."""
+
+    name: str
+    sessions: Sessions
+    batch_size: int
+    garbage: bool = False
+
+
+def make_cases(
+    sessions: Sessions,
+    features: Sequence[RawFeature],
+    *,
+    time_columns: Sequence[str],
+    window: int,
+    max_sessions: int,
+    seed: int = 0,
+) -> list[Case]:
+    """The cases of one export, always the same for the same sample."""
+    random = np.random.default_rng(seed)
+    some = [sessions[i % len(sessions)] for i in range(min(SESSIONS, len(sessions)))]
+
+    def turned(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Sessions:
+        return [change(session.copy()) for session in some]
+
+    def of_length(length: int) -> Sessions:
+        return [_of_length(sessions, length, random) for _ in some]
+
+    strings = [f.name for f in features if f.kind == "string"]
+    integers = [f.name for f in features if f.kind == "integer"]
+    nullable = [f.name for f in features if f.kind in ("string", "float")]
+    empty = some[0].iloc[:0]
+    return [
+        Case("the sample", sessions, max_sessions),
+        Case("one session alone", sessions[:ALONE], 1),
+        Case("three at a time", some, min(3, max_sessions)),
+        Case("garbage in padding", some, max_sessions, garbage=True),
+        Case("length 1", of_length(1), max_sessions),
+        Case(f"length {window}, the window", of_length(window), max_sessions),
+        Case(f"length {window + 5}, beyond the window", of_length(window + 5), max_sessions),
+        Case("unknown values", turned(lambda s: _unknown(s, strings, integers, random)), max_sessions),
+        Case("nothing known", turned(lambda s: _unknown(s, strings, integers, None)), max_sessions),
+        Case("nulls", turned(lambda s: _nulls(s, nullable, random)), max_sessions),
+        Case("ties in time", turned(lambda s: _ties(s, time_columns)), max_sessions),
+        Case(
+            "unordered in time", turned(lambda s: s.sample(frac=1, random_state=random.integers(2**31))), max_sessions
+        ),
+        Case(
+            "empty ones between", [s for pair in zip(some[:32], [empty] * 32, strict=False) for s in pair], max_sessions
+        ),
+    ]
+
+
+def _of_length(sessions: Sessions, length: int, random: np.random.Generator) -> pd.DataFrame:
+    rows: list[pd.DataFrame] = []
+    while sum(map(len, rows)) < length:
+        rows.append(sessions[random.integers(len(sessions))])
+    return pd.concat(rows, ignore_index=True).iloc[-length:]
+
+
+def _unknown(
+    session: pd.DataFrame,
+    strings: Sequence[str],
+    integers: Sequence[str],
+    random: np.random.Generator | None,
+) -> pd.DataFrame:
+    """Values that training cannot have seen, in half of the rows or, without `random`, in all."""
+    rows = np.full(len(session), True) if random is None else random.random(len(session)) < 0.5
+    for name in strings:
+        session.loc[rows, name] = "never seen ☃"
+    for name in integers:
+        session[name] = (
+            session[name].mask(rows, np.iinfo(session[name].dtype).max - 7)
+            if (np.issubdtype(session[name].dtype, np.integer))
+            else session[name]
+        )
+    return session
+
+
+def _nulls(session: pd.DataFrame, names: Sequence[str], random: np.random.Generator) -> pd.DataFrame:
+    for name in names:
+        session[name] = session[name].mask(random.random(len(session)) < 0.3)
+    return session
+
+
+def _ties(session: pd.DataFrame, time_columns: Sequence[str]) -> pd.DataFrame:
+    for name in time_columns:
+        session[name] = session[name].iloc[0]
+    return session

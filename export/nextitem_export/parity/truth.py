@@ -1,0 +1,123 @@
+"""What is right: `workflow.transform` of NVTabular itself and the eager torch model."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from ..graphs.ranker import RankerFeature
+from ..runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
+from ..workflow.fitted import FittedWorkflow
+
+Encoded = Mapping[str, np.ndarray]  # feature name to [length]
+
+
+class Truth:
+    """Encodes and scores raw sessions without any of the exported graphs.
+
+    tie_breaker_column is filled with the row's position. Where the workflow has none, NVTabular's unstable sort leaves
+    sessions with equal times without a true answer.
+    """
+
+    def __init__(
+        self,
+        fitted: FittedWorkflow,
+        model: nn.Module,
+        features: Sequence[RankerFeature],
+        item_feature: str,
+        log_popularity: np.ndarray,
+        tie_breaker_column: str | None,
+    ) -> None:
+        self._fitted = fitted
+        self._model = model
+        self._features = features
+        self._item_feature = item_feature
+        self._log_popularity = log_popularity
+        self._tie_breaker = tie_breaker_column
+
+    def encode(self, sessions: Sequence[pd.DataFrame]) -> dict[int, Encoded]:
+        """The model's features of each session that NVTabular answers, by the session's position.
+
+        NVTabular raises on nulls in an integer vocabulary and on empty or all-null columns, and a Filter in the
+        workflow drops sessions: those have no true answer.
+        """
+        rows = [row for row, session in enumerate(sessions) if self._has_answer(session)]
+        with _quiet():
+            try:
+                return self._transform(sessions, rows) if rows else {}
+            except Exception:  # noqa: BLE001  NVTabular raises what pandas raised: ask for each session alone
+                return {row: encoded for row in rows for encoded in self._alone(sessions, row)}
+
+    def scores(self, encoded: Sequence[Encoded], window: int) -> np.ndarray:
+        """The eager model's scores [B, V] float32, cold and empty sessions by popularity, special codes lowest."""
+        tensors = {
+            feature.name: torch.zeros(len(encoded), window, dtype=getattr(torch, feature.dtype))
+            for feature in self._features
+        }
+        for row, session in enumerate(encoded):
+            for name, values in session.items():
+                tensors[name][row, : len(values)] = torch.from_numpy(values)
+        with torch.no_grad():
+            scores = eager_scores(self._model, tensors).numpy().astype(np.float32)
+        known = (tensors[self._item_feature] >= FIRST_ITEM).any(dim=1).numpy()
+        scores[~known] = self._log_popularity
+        scores[:, :FIRST_ITEM] = LOWEST_FLOAT32
+        return scores
+
+    def _has_answer(self, session: pd.DataFrame) -> bool:
+        if not len(session):
+            return False
+        columns = list(self._fitted.sort_columns)
+        stable = self._tie_breaker in columns or not columns
+        return stable or not session.duplicated(columns).any()
+
+    def _alone(self, sessions: Sequence[pd.DataFrame], row: int) -> Iterator[Encoded]:
+        with contextlib.suppress(Exception):
+            yield from self._transform(sessions, [row]).values()
+
+    def _transform(self, sessions: Sequence[pd.DataFrame], rows: list[int]) -> dict[int, Encoded]:
+        parts = [sessions[row].assign(**{self._fitted.session_column: row}) for row in rows]
+        frame = pd.concat(parts, ignore_index=True)
+        if self._tie_breaker is not None:
+            frame[self._tie_breaker] = np.arange(len(frame))
+        table = self._fitted.transform(frame)
+        if self._fitted.session_column in table:
+            found = table[self._fitted.session_column].tolist()
+        elif len(table) == len(rows):
+            found = rows
+        elif len(rows) > 1:
+            raise LookupError("a Filter dropped sessions and the output does not say which")
+        else:
+            found = []
+        return {
+            int(row): {
+                feature.name: np.asarray(table[feature.name].iloc[index], dtype=feature.dtype)
+                for feature in self._features
+            }
+            for index, row in enumerate(found)
+        }
+
+
+def eager_scores(model: nn.Module, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Scores [B, V] of a model with `query` and `item_table`, or of one whose forward gives them."""
+    if hasattr(model, "query"):
+        return model.query(features) @ model.item_table().T
+    return model(features)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Merlin's log of the errors that are expected here."""
+    logger = logging.getLogger("merlin")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,207 @@
+"""What one export is made of, worked out and checked before anything is written."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from ._errors import ExportError, UnsupportedModel, UnsupportedWorkflow
+from .graphs.ranker import RankerFeature
+from .options import ExportOptions
+from .runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
+from .runtime.signature import RawFeature, Signature
+from .wire import raw_feature
+from .workflow.fitted import FittedWorkflow, Vocabulary
+
+#: Optional tensors of a request that bundles of this exporter understand.
+REQUEST_OPTIONS = ("session_length", "top_k")
+
+_RANKER_DTYPES = {"i": "int64", "u": "int64", "b": "int64", "f": "float32"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A model and a workflow that fit each other.
+
+    model: a copy in eval mode on the CPU. features: what the model reads, in order. sessions: the sample, one frame of
+    raw interactions each. log_popularity: log share of training interactions by code, float32 [V].
+    """
+
+    model: nn.Module
+    fitted: FittedWorkflow
+    raw_dtypes: Mapping[str, str]
+    features: tuple[RankerFeature, ...]
+    item_feature: str
+    vocabulary: Vocabulary
+    log_popularity: np.ndarray
+    signature: Signature
+    tie_breaker_column: str | None
+    sessions: list[pd.DataFrame]
+
+    @property
+    def raw_features(self) -> tuple[RawFeature, ...]:
+        """What a caller sends."""
+        return self.signature.features
+
+
+def make_plan(
+    model: nn.Module,
+    workflow: Any,
+    sample: pd.DataFrame,
+    *,
+    item_column: str,
+    item_feature: str | None,
+    features: Sequence[str] | None,
+    window: int | None,
+    tie_breaker_column: str | None,
+    raw_dtypes: Mapping[str, str] | None,
+    options: ExportOptions,
+) -> Plan:
+    """Check model, workflow and sample against each other; see `export_bundle` for the arguments.
+
+    Raises UnsupportedWorkflow, UnsupportedModel or ExportError. The signature's bundle_version is 0 until placed.
+    """
+    fitted = FittedWorkflow(workflow)
+    raw = _raw_dtypes(fitted, tie_breaker_column, raw_dtypes)
+    if item_column not in raw:
+        raise UnsupportedWorkflow(
+            f"the workflow has no input '{item_column}', it reads {', '.join(fitted.raw_columns)}: name the column of "
+            "raw item ids as item_column"
+        )
+    item_feature = item_feature or _item_feature(fitted, item_column)
+    names = tuple(features or getattr(model, "feature_names", None) or fitted.outputs)
+    _check_features(fitted, names, item_feature)
+    window = _window(fitted, names, window, keep_oldest=options.keep_workflow_window)
+    vocabulary = fitted.vocabulary(item_feature)
+    if vocabulary.column != item_column:
+        raise UnsupportedWorkflow(
+            f"'{item_feature}' encodes the raw column '{vocabulary.column}', not '{item_column}': give the "
+            f"item_feature that encodes '{item_column}'"
+        )
+    signature = Signature(
+        bundle_version=0,
+        window=window,
+        item_column=item_column,
+        features=tuple(raw_feature(name, dtype) for name, dtype in raw.items()),
+        top_k_default=options.top_k,
+        top_k_limit=options.max_top_k,
+        max_sessions_per_request=options.max_sessions,
+        max_interactions_per_session=options.max_interactions,
+        max_id_bytes=options.max_id_bytes,
+        options=REQUEST_OPTIONS,
+    )
+    return Plan(
+        model=copy.deepcopy(model).cpu().eval(),
+        fitted=fitted,
+        raw_dtypes=raw,
+        features=tuple(
+            RankerFeature(name, f"feature__{i}", _ranker_dtype(fitted, name)) for i, name in enumerate(names)
+        ),
+        item_feature=item_feature,
+        vocabulary=vocabulary,
+        log_popularity=_log_popularity(vocabulary),
+        signature=signature,
+        tie_breaker_column=tie_breaker_column,
+        sessions=_sessions(sample, fitted, raw),
+    )
+
+
+def _log_popularity(vocabulary: Vocabulary) -> np.ndarray:
+    # An item that a vocabulary given by hand lists and training never saw counts half an interaction: its logarithm
+    # must be a number, and behind all others.
+    counts = np.maximum(vocabulary.counts, 0.5)
+    special = np.full(FIRST_ITEM, LOWEST_FLOAT32)
+    return np.concatenate([special, np.log(counts / counts.sum())]).astype(np.float32)
+
+
+def _raw_dtypes(fitted: FittedWorkflow, tie_breaker: str | None, pinned: Mapping[str, str] | None) -> dict[str, str]:
+    if tie_breaker is not None and tie_breaker not in fitted.raw_columns:
+        raise UnsupportedWorkflow(
+            f"the workflow has no input '{tie_breaker}' to break ties in time with, it reads "
+            f"{', '.join(fitted.raw_columns)}"
+        )
+    reserved = {"session_length", "top_k", "exclude_item_ids", "allow_item_ids", "exclude_seen"}
+    raw = {
+        name: (pinned or {}).get(name, dtype)
+        for name, dtype in fitted.raw_columns.items()
+        if name not in (fitted.session_column, tie_breaker)
+    }
+    taken = sorted(reserved & set(raw))
+    if taken:
+        raise UnsupportedWorkflow(
+            f"the raw columns {', '.join(taken)} have the names of the request's optional tensors: rename them before "
+            "fitting the workflow"
+        )
+    return raw
+
+
+def _item_feature(fitted: FittedWorkflow, item_column: str) -> str:
+    candidates = fitted.encoded_outputs_of(item_column)
+    if len(candidates) != 1:
+        raise UnsupportedWorkflow(
+            f"{len(candidates)} outputs of the workflow hold codes of '{item_column}' "
+            f"({', '.join(candidates) or 'none'}), expected one: name it as item_feature"
+        )
+    return candidates[0]
+
+
+def _check_features(fitted: FittedWorkflow, names: tuple[str, ...], item_feature: str) -> None:
+    unknown = [name for name in names if name not in fitted.outputs]
+    if unknown:
+        raise UnsupportedModel(
+            f"the model reads {', '.join(unknown)}, which the workflow does not return as lists; it returns "
+            f"{', '.join(fitted.outputs)}"
+        )
+    if item_feature not in names:
+        raise UnsupportedModel(
+            f"the model reads {', '.join(names)} but not '{item_feature}', the encoded items: name it among features"
+        )
+    for name in names:
+        _ranker_dtype(fitted, name)
+
+
+def _ranker_dtype(fitted: FittedWorkflow, name: str) -> str:
+    kind = np.dtype(fitted.outputs[name].dtype).kind
+    if kind not in _RANKER_DTYPES:
+        raise UnsupportedWorkflow(
+            f"the workflow's output '{name}' is {fitted.outputs[name].dtype}, expected integers or floats: encode it "
+            "with ops.Categorify() or leave it out of features"
+        )
+    return _RANKER_DTYPES[kind]
+
+
+def _window(fitted: FittedWorkflow, names: tuple[str, ...], given: int | None, *, keep_oldest: bool) -> int:
+    kept = {name: fitted.window(name, keep_oldest=keep_oldest) for name in names}
+    bounded = {name: width for name, width in kept.items() if width is not None}
+    if given is None and not bounded:
+        raise UnsupportedWorkflow(
+            "nothing in the workflow bounds a session's length: add ops.ListSlice(-20) after the Groupby, or give the "
+            "window"
+        )
+    window = given or min(bounded.values())
+    uneven = {name: width for name, width in bounded.items() if width < window}
+    if uneven or len(set(bounded.values())) > 1:
+        raise UnsupportedWorkflow(
+            f"the window is {window} but the workflow keeps {bounded} interactions: slice all features of the model to "
+            "one length, the window"
+        )
+    return window
+
+
+def _sessions(sample: pd.DataFrame, fitted: FittedWorkflow, raw: Mapping[str, str]) -> list[pd.DataFrame]:
+    missing = [name for name in (fitted.session_column, *raw) if name not in sample.columns]
+    if missing:
+        raise ExportError(
+            f"the sample lacks the column(s) {', '.join(missing)} that the workflow reads; it has "
+            f"{', '.join(sample.columns)}"
+        )
+    if not len(sample):
+        raise ExportError("the sample is empty, expected raw interactions of some hundred sessions")
+    groups = sample.groupby(fitted.session_column, sort=False)
+    return [session[list(raw)].reset_index(drop=True) for _, session in groups]

@@ -1,0 +1,29 @@
+"""The parity gate's result as a table for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from .parity.compare import SCORE_ABSOLUTE
+from .parity.gate import CaseReport
+
+
+def parity_table(reports: Sequence[CaseReport]) -> Table:
+    """One row a case; every row passed, since a difference stops the export."""
+    table = Table(title="parity: the exported graphs against NVTabular and the eager model")
+    table.add_column("case")
+    table.add_column("sessions", justify="right")
+    table.add_column("judged by NVTabular", justify="right")
+    table.add_column("features, largest rel. diff.", justify="right")
+    table.add_column(f"scores, largest diff. (≤ {SCORE_ABSOLUTE:g})", justify="right")
+    for report in reports:
+        table.add_row(
+            report.case,
+            str(report.sessions),
+            str(report.judged),
+            f"{report.feature_difference:.1e}",
+            f"{report.score_difference:.1e}",
+        )
+    return table

@@ -1,0 +1,20 @@
+"""The codes and nulls that features, rankers and requests agree on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Codes of a categorical feature (NVTabular's Categorify): the vocabulary starts at FIRST_ITEM, most frequent first.
+PADDING = 0
+NULL = 1
+UNKNOWN = 2
+FIRST_ITEM = 3
+
+# Null on the wire, by the tensor's type. JSON has no NaN, so the lowest FP32 means null as well as NaN does.
+NULL_INT64 = int(np.iinfo(np.int64).min)
+NULL_STRING = ""
+LOWEST_FLOAT32 = float(np.finfo(np.float32).min)
+
+# `status` of a session in the response, by the code that the ranker gives it.
+STATUS = ("ok", "cold", "empty")
+OK, COLD, EMPTY = range(3)

@@ -1,0 +1,196 @@
+"""The features step that runs the fitted NVTabular Workflow itself (`--features nvtabular`).
+
+Slow (tens of milliseconds a request, more with large vocabularies) and pickled, so it is only there when asked for by
+name. The workflow is the one of training but for what would break the contract, see `serving_form`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import nvtabular  # pyright: ignore[reportMissingTypeStubs]
+import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
+
+from .codes import NULL, NULL_INT64, NULL_STRING
+from .request import Array, Request, read_request
+from .signature import Signature
+
+_nvt: Any = nvtabular
+_pd: Any = pd
+
+_EXACT_IN_FLOAT64 = 2**53
+
+
+class NvtabularFeatures:
+    """Encodes raw sessions with the workflow of `settings`.
+
+    Settings: `signature`; `features`, each with the workflow's output `name`, the step's output `tensor` and `dtype`;
+    `columns`, raw column to the pandas dtype it had when the workflow was fitted; `session_column`; and
+    `tie_breaker_column`, null where the workflow has none.
+    """
+
+    batched = False
+
+    def __init__(self, workflow: Any, settings: Mapping[str, Any]) -> None:
+        self._workflow = serving_form(workflow)
+        self._signature = Signature.from_json(settings["signature"])
+        self._features: list[dict[str, str]] = settings["features"]
+        self._columns: dict[str, str] = settings["columns"]
+        self._session_column: str = settings["session_column"]
+        self._tie_breaker: str | None = settings["tie_breaker_column"]
+        self.inputs = (*(f.name for f in self._signature.features), *self._signature.options)
+        self.outputs = (*(feature["tensor"] for feature in self._features), "top_k_checked")
+
+    def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """Encode a request.
+
+        tensors: raw features [B, T] and optional tensors. Returns one tensor [B, window] per model feature, padded on
+        the right with 0, and `top_k_checked` INT64 [1]. Raises RequestError.
+        """
+        request = read_request(tensors, self._signature)
+        encoded = {
+            feature["tensor"]: np.zeros((len(request.lengths), self._signature.window), dtype=feature["dtype"])
+            for feature in self._features
+        }
+        if request.lengths.any():
+            self._fill(encoded, request)
+        return {**encoded, "top_k_checked": np.array([request.top_k], dtype=np.int64)}
+
+    def _fill(self, encoded: dict[str, Array], request: Request) -> None:
+        table = self._workflow.transform(self._frame(request))
+        rows = _rows(table, self._session_column, np.flatnonzero(request.lengths))
+        for feature in self._features:
+            target = encoded[feature["tensor"]]
+            for row, values in zip(rows, table[feature["name"]], strict=True):
+                newest = np.asarray(values)[-target.shape[1] :]
+                target[row, : len(newest)] = newest
+
+    def _frame(self, request: Request) -> Any:
+        sessions = request.sessions
+        columns: dict[str, Any] = {self._session_column: sessions}
+        if self._tie_breaker is not None:
+            columns[self._tie_breaker] = np.arange(len(sessions))
+        for feature in self._signature.features:
+            values = request.columns[feature.name]
+            columns[feature.name] = _pandas_column(values, feature.kind, self._columns[feature.name])
+        return _pd.DataFrame(columns)
+
+
+def _pandas_column(values: Array, kind: str, dtype: str) -> Any:
+    """The column as it stood in training's table, wire nulls as pandas' own."""
+    if kind == "string":
+        return _pd.Series([None if value == NULL_STRING else value for value in values], dtype=object)
+    if kind == "datetime":
+        return _pd.Series(values.view("datetime64[ns]"))  # NaT is the smallest int64
+    if kind == "float":
+        return _pd.Series(values.astype(dtype))
+    null = values == NULL_INT64
+    if not null.any():
+        return _pd.Series(values.astype(dtype))
+    if kind == "boolean":
+        return _pd.Series([None if value == NULL_INT64 else bool(value) for value in values], dtype=object)
+    # pandas has no integer null: the column turns into float64, where that holds every value exactly.
+    if np.abs(values[~null]).max(initial=0) <= _EXACT_IN_FLOAT64:
+        return _pd.Series(np.where(null, np.nan, values))
+    return _pd.Series([None if value == NULL_INT64 else int(value) for value in values], dtype=object)
+
+
+def _rows(table: Any, session_column: str, present: Array) -> Array:
+    """The request's row of each row of the workflow's output."""
+    if session_column in table.columns:
+        return table[session_column].to_numpy()
+    if len(table) != len(present):
+        raise RuntimeError(
+            f"the workflow returned {len(table)} rows for {len(present)} sessions and does not return "
+            f"'{session_column}' to tell them apart: add '{session_column}' to the workflow's outputs"
+        )
+    return present  # Groupby returns its groups in the order of their keys, which are the request's rows
+
+
+def serving_form(workflow: Any) -> Any:
+    """A copy of a fitted workflow that keeps the contract.
+
+    Three things differ from training. A `Filter` after the `Groupby` drops no session (each is answered). The sort
+    of the `Groupby` is stable, so that the position in the request breaks ties in time. `Categorify` gives null the
+    code of null also where NVTabular raises: integer vocabularies, columns that are null throughout.
+    """
+    workflow = copy.deepcopy(workflow)
+    for node in _nodes(workflow.output_node):
+        if isinstance(node.op, _nvt.ops.Filter) and _follows_groupby(node):
+            node.op = _nvt.ops.Operator()
+        elif isinstance(node.op, _nvt.ops.Groupby):
+            node.op = _StableGroupby(node.op)
+        elif isinstance(node.op, _nvt.ops.Categorify):
+            node.op = _NullSafe(node.op)
+    return workflow
+
+
+def _nodes(node: Any) -> list[Any]:
+    found = [node]
+    for current in found:
+        found.extend(p for p in current.parents_with_dependencies if all(p is not f for f in found))
+    return found
+
+
+def _follows_groupby(node: Any) -> bool:
+    return any(isinstance(n.op, _nvt.ops.Groupby) for n in _nodes(node)[1:])
+
+
+class _StandIn:
+    """Stands in for a fitted operator; everything but `transform` is the operator's own."""
+
+    def __init__(self, operator: Any) -> None:
+        self._operator = operator
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_operator":  # asked for by copy before __init__ ran
+            raise AttributeError(name)
+        return getattr(self._operator, name)
+
+
+class _StableGroupby(_StandIn):
+    """NVTabular sorts by one column with an unstable quicksort."""
+
+    def __init__(self, operator: Any) -> None:
+        super().__init__(copy.copy(operator))
+        self._sort_cols = list(operator.sort_cols)
+        self._operator.sort_cols = []
+
+    def transform(self, selector: Any, frame: Any) -> Any:
+        if self._sort_cols:
+            frame = frame.sort_values(
+                self._sort_cols, ascending=self._operator.ascending, kind="stable", ignore_index=True
+            )
+        return self._operator.transform(selector, frame)
+
+
+class _NullSafe(_StandIn):
+    """Gives NVTabular's Categorify only the rows that are not null, and null its code."""
+
+    def transform(self, selector: Any, frame: Any) -> Any:
+        encoded = frame.copy(deep=False)
+        mapping: dict[str, Any] = self._operator.column_mapping(selector)
+        for name, group in mapping.items():
+            columns: list[str] = [group] if isinstance(group, str) else list(group)
+            known = ~frame[columns].isna().all(axis=1)
+            if known.all():
+                encoded[name] = self._encode(columns, name, frame)
+                continue
+            codes = np.full(len(frame), NULL, dtype=np.int64)
+            if known.any():
+                codes[known.to_numpy()] = self._encode(columns, name, frame[known].reset_index(drop=True))
+            encoded[name] = codes
+        return encoded
+
+    def _encode(self, columns: list[str], name: str, frame: Any) -> Any:
+        grouped: Any = columns if len(columns) == 1 else [tuple(columns)]
+        return self._operator.transform(_nvt.ColumnSelector(grouped), frame[columns])[name].to_numpy()
+
+
+def open_step(folder: Path, settings: Mapping[str, Any]) -> NvtabularFeatures:
+    """Open the step of this folder. Unpickles `workflow/`: only ever one's own runs."""
+    return NvtabularFeatures(_nvt.Workflow.load(str(folder / "workflow")), settings)

@@ -1,0 +1,40 @@
+"""A step that is one ONNX graph, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
+
+from .request import Array
+
+_ort: Any = onnxruntime
+
+
+class OnnxStep:
+    """Runs `model.onnx` of the folder on as many threads as step.json says."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        options = _ort.SessionOptions()
+        # The default, one thread per core that spins while idle, slows every other model of the server down.
+        options.intra_op_num_threads = settings["threads"]
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session: Any = _ort.InferenceSession(
+            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+        self.inputs = tuple(node.name for node in self._session.get_inputs())
+        self.outputs = tuple(node.name for node in self._session.get_outputs())
+        self.batched = bool(settings["batched"])
+
+    def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute the graph's outputs from its inputs, shapes as the graph declares them."""
+        values = self._session.run(None, {name: tensors[name] for name in self.inputs})
+        return dict(zip(self.outputs, values, strict=True))
+
+
+def open_step(folder: Path, settings: Mapping[str, Any]) -> OnnxStep:
+    """Open the step of this folder."""
+    return OnnxStep(folder, settings)

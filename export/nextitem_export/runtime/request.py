@@ -1,0 +1,184 @@
+"""From the tensors of a request to checked, flat columns of valid interactions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .codes import LOWEST_FLOAT32
+from .signature import RawFeature, Signature
+
+Array = NDArray[Any]
+
+_NUMPY_DTYPES: dict[str, type[np.generic]] = {
+    "BYTES": np.object_,
+    "INT64": np.int64,
+    "FP32": np.float32,
+}
+
+
+class RequestError(ValueError):
+    """The request cannot be answered; the message names the tensor, what came and what is expected."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """The valid interactions of B sessions, one after the other.
+
+    lengths: int64 [B]. columns: name to [N], N = lengths.sum(): strings as object array of str, integers, booleans and
+    date-times int64, floats float32 with NaN for null. top_k: items wanted per session.
+    """
+
+    lengths: Array
+    columns: dict[str, Array]
+    top_k: int
+
+    @property
+    def sessions(self) -> Array:
+        """The row [N] of the session that each interaction belongs to, int64."""
+        return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+
+def read_request(tensors: Mapping[str, Array], signature: Signature) -> Request:
+    """Check a request against the bundle's signature.
+
+    tensors: the raw features [B, T] and optional tensors by name, as they came.
+    Raises RequestError with the name of the tensor, what came, what is expected and what to do.
+    """
+    rows, width = _shape(tensors, signature)
+    for feature in signature.features:
+        _check_dtype(feature.name, tensors[feature.name], feature.datatype)
+    lengths = _session_length(tensors.get("session_length"), rows, width)
+    top_k = _top_k(tensors.get("top_k"), rows, signature)
+    valid = np.arange(width) < lengths[:, None]
+    columns = {
+        feature.name: _values(feature, tensors[feature.name], valid, signature) for feature in signature.features
+    }
+    return Request(lengths, columns, top_k)
+
+
+def _shape(tensors: Mapping[str, Array], signature: Signature) -> tuple[int, int]:
+    names = [feature.name for feature in signature.features]
+    missing = [name for name in names if name not in tensors]
+    if missing:
+        raise RequestError(
+            f"missing input{'s' if len(missing) > 1 else ''} {_quoted(missing)}: a request needs {_quoted(names)}, "
+            "each of shape [sessions, interactions]"
+        )
+    first = tensors[names[0]].shape
+    for name in names:
+        shape = tensors[name].shape
+        if len(shape) != 2:
+            raise RequestError(f"input '{name}' has shape {list(shape)}, expected [sessions, interactions]")
+        if shape != first:
+            raise RequestError(
+                f"input '{name}' has shape {list(shape)} but input '{names[0]}' has {list(first)}: all features of a "
+                "request share one shape [sessions, interactions]; pad shorter sessions on the right and give their "
+                "lengths in 'session_length'"
+            )
+    rows, width = int(first[0]), int(first[1])
+    if rows < 1 or width < 1:
+        raise RequestError(
+            f"the features have shape {list(first)}, expected at least one session and one interaction; an empty "
+            "session is sent as one padded interaction with 'session_length' 0"
+        )
+    if rows > signature.max_sessions_per_request:
+        raise RequestError(
+            f"{rows} sessions in one request, at most {signature.max_sessions_per_request} are allowed: send several "
+            "requests"
+        )
+    if width > signature.max_interactions_per_session:
+        raise RequestError(
+            f"the features have {width} interactions per session, at most {signature.max_interactions_per_session} are "
+            f"allowed: send the newest, the model reads {signature.window}"
+        )
+    return rows, width
+
+
+def _check_dtype(name: str, values: Array, datatype: str) -> None:
+    expected = np.dtype(_NUMPY_DTYPES[datatype])
+    if values.dtype != expected:
+        raise RequestError(f"input '{name}' has type {values.dtype}, expected {datatype} ({expected.name})")
+
+
+def _column_of_int32(name: str, values: Array, rows: int, meaning: str) -> NDArray[np.int64]:
+    if values.dtype != np.int32:
+        raise RequestError(f"input '{name}' has type {values.dtype}, expected INT32 (int32)")
+    if values.shape != (rows, 1):
+        raise RequestError(f"input '{name}' has shape {list(values.shape)}, expected [{rows}, 1]: {meaning}")
+    return values[:, 0].astype(np.int64)
+
+
+def _session_length(values: Array | None, rows: int, width: int) -> NDArray[np.int64]:
+    if values is None:
+        return np.full(rows, width, dtype=np.int64)
+    lengths = _column_of_int32("session_length", values, rows, "one length per session")
+    wrong = np.flatnonzero((lengths < 0) | (lengths > width))
+    if wrong.size:
+        raise RequestError(
+            f"input 'session_length' is {lengths[wrong[0]]} for session {wrong[0]}, expected 0 to {width}, the number "
+            "of interactions that the features have"
+        )
+    return lengths
+
+
+def _top_k(values: Array | None, rows: int, signature: Signature) -> int:
+    if values is None:
+        return signature.top_k_default
+    wanted = _column_of_int32("top_k", values, rows, "the number of items wanted, once per session")
+    if (wanted != wanted[0]).any():
+        raise RequestError(
+            f"input 'top_k' has the values {sorted(set(wanted.tolist()))}, expected one value for the whole request: "
+            "send sessions that want other numbers of items in requests of their own"
+        )
+    if not 1 <= wanted[0] <= signature.top_k_limit:
+        raise RequestError(
+            f"input 'top_k' is {wanted[0]}, expected 1 to {signature.top_k_limit}, the limit set at export"
+        )
+    return int(wanted[0])
+
+
+def _values(feature: RawFeature, tensor: Array, valid: Array, signature: Signature) -> Array:
+    values = tensor[valid]
+    if feature.kind == "string":
+        return _strings(feature.name, values, valid, signature.max_id_bytes)
+    if feature.kind == "float":
+        if np.isposinf(values).any() or np.isneginf(values).any():
+            where = np.flatnonzero(np.isinf(values))[0]
+            raise RequestError(
+                f"input '{feature.name}' is infinite {_place(valid, where)}, expected a finite number; send NaN or "
+                f"{LOWEST_FLOAT32:.8g} where there is none"
+            )
+        return np.where(values == np.float32(LOWEST_FLOAT32), np.float32(np.nan), values)
+    return values
+
+
+def _strings(name: str, values: Array, valid: Array, max_bytes: int) -> Array:
+    decoded = np.empty(len(values), dtype=np.object_)
+    for index, value in enumerate(values):
+        raw = value if isinstance(value, bytes) else str(value).encode()
+        if len(raw) > max_bytes:
+            raise RequestError(
+                f"input '{name}' has {len(raw)} bytes {_place(valid, index)}, at most {max_bytes} are allowed"
+            )
+        try:
+            decoded[index] = raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise RequestError(
+                f"input '{name}' is not valid UTF-8 {_place(valid, index)}: byte {raw[error.start]:#04x} at position "
+                f"{error.start}"
+            ) from None
+    return decoded
+
+
+def _place(valid: Array, index: int | np.intp) -> str:
+    session, interaction = np.argwhere(valid)[index]
+    return f"in session {session}, interaction {interaction}"
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)

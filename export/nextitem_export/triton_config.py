@@ -1,0 +1,131 @@
+"""config.pbtxt as Triton's own protobuf message. The one module that knows that message."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as pb
+from tritonclient.utils import serialize_byte_tensor
+
+#: Triton's Python backend, in the embedded server and in NVIDIA's images.
+PYTHON_BACKEND = "python"
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorSpec:
+    """A tensor of a model: KServe v2 type, dims without the batch where the model is batched."""
+
+    name: str
+    datatype: str
+    dims: tuple[int, ...]
+    optional: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class WarmUp:
+    """One warm-up request. tensors: name to array with its whole shape, the batch included."""
+
+    name: str
+    tensors: Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class StepConfig:
+    """A step of the ensemble, a model of Triton's Python backend.
+
+    max_batch_size: 0 where the batch is one of the dims. warm_ups: run at load, before the model counts as ready.
+    """
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    max_batch_size: int
+    warm_ups: tuple[WarmUp, ...] = ()
+
+    def write(self, folder: Path) -> None:
+        """Write config.pbtxt and the warm-up data into the model's folder."""
+        config = pb.ModelConfig(name=self.name, backend=PYTHON_BACKEND, max_batch_size=self.max_batch_size)
+        _add_tensors(config, self.inputs, self.outputs)
+        # All versions that are there, so that an ensemble can be pinned to any of them.
+        config.version_policy.all.SetInParent()
+        config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_CPU, count=1)
+        if self.max_batch_size:
+            config.dynamic_batching.SetInParent()
+        for warm_up in self.warm_ups:
+            _add_warm_up(config, self, warm_up, folder / "warmup")
+        _write(config, folder)
+
+
+@dataclasses.dataclass(frozen=True)
+class EnsembleStep:
+    """A step in the ensemble: the step's tensor names to the ensemble's."""
+
+    model: str
+    input_map: Mapping[str, str]
+    output_map: Mapping[str, str]
+
+
+def write_ensemble(
+    folder: Path,
+    name: str,
+    version: int,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    steps: Sequence[EnsembleStep],
+    parameters: Mapping[str, Any],
+) -> None:
+    """Write the ensemble's config.pbtxt, pinned to `version` of itself and of its steps.
+
+    parameters: name to what is stored as a JSON document.
+    """
+    config = pb.ModelConfig(name=name, platform="ensemble", max_batch_size=0)
+    _add_tensors(config, inputs, outputs)
+    config.version_policy.specific.versions.append(version)
+    for key, document in parameters.items():
+        config.parameters[key].string_value = json.dumps(document)
+    for step in steps:
+        entry = config.ensemble_scheduling.step.add(model_name=step.model, model_version=version)
+        entry.input_map.update(step.input_map)
+        entry.output_map.update(step.output_map)
+    _write(config, folder)
+
+
+def _add_tensors(config: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    for spec in inputs:
+        config.input.add(name=spec.name, data_type=_data_type(spec), dims=spec.dims, optional=spec.optional)
+    for spec in outputs:
+        config.output.add(name=spec.name, data_type=_data_type(spec), dims=spec.dims)
+
+
+def _add_warm_up(config: Any, step: StepConfig, warm_up: WarmUp, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    batched = step.max_batch_size > 0
+    specs = {spec.name: spec for spec in step.inputs}
+    first = next(iter(warm_up.tensors.values()))
+    entry = config.model_warmup.add(name=warm_up.name, batch_size=len(first) if batched else 1)
+    for name, values in warm_up.tensors.items():
+        # For a batched model Triton repeats the file's one row; so write one row for it.
+        data = values[:1] if batched else values
+        file_name = f"{warm_up.name}-{name}"
+        raw = serialize_byte_tensor(data).tobytes() if data.dtype == object else data.tobytes()
+        (folder / file_name).write_bytes(raw)
+        tensor = entry.inputs[name]
+        tensor.data_type = _data_type(specs[name])
+        tensor.dims.extend(data.shape[1:] if batched else data.shape)
+        tensor.input_data_file = file_name
+
+
+def _data_type(spec: TensorSpec) -> int:
+    name = "TYPE_STRING" if spec.datatype == "BYTES" else f"TYPE_{spec.datatype}"
+    return pb.DataType.Value(name)
+
+
+def _write(config: Any, folder: Path) -> None:
+    text = text_format.MessageToString(config, as_utf8=True)
+    (folder / "config.pbtxt").write_text(text, encoding="utf-8")

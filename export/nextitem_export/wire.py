@@ -1,0 +1,55 @@
+"""Raw sessions as the tensors of a request, for warm-up and for the parity gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from .runtime.codes import NULL_INT64, NULL_STRING
+from .runtime.signature import RawFeature
+
+_FILL = {"BYTES": b"", "INT64": 0, "FP32": 0.0}
+_DTYPES = {"BYTES": np.object_, "INT64": np.int64, "FP32": np.float32}
+
+_KINDS = {"string": "string", "datetime": "datetime", "bool": "boolean"}
+
+
+def raw_feature(name: str, dtype: str) -> RawFeature:
+    """The feature of a raw column by its training dtype (`string`, `datetime` or numpy's name)."""
+    if dtype in _KINDS:
+        return RawFeature(name, _KINDS[dtype])
+    return RawFeature(name, "integer" if np.issubdtype(np.dtype(dtype), np.integer) else "float")
+
+
+def wire_column(values: pd.Series, feature: RawFeature) -> np.ndarray:
+    """A column [N] in the feature's type on the wire, nulls as the wire's."""
+    null = values.isna().to_numpy()
+    if feature.kind == "string":
+        return np.array(
+            [(NULL_STRING if n else v).encode() for v, n in zip(values, null, strict=True)] + [None],
+            dtype=object,
+        )[:-1]
+    if feature.kind == "datetime":
+        return pd.to_datetime(values).to_numpy("datetime64[ns]").view(np.int64)
+    if feature.kind == "float":
+        return values.to_numpy(np.float32, na_value=np.nan)
+    return np.array([NULL_INT64 if n else int(v) for v, n in zip(values, null, strict=True)], dtype=np.int64)
+
+
+def request_tensors(
+    sessions: Sequence[pd.DataFrame], features: Sequence[RawFeature], *, width: int | None = None
+) -> dict[str, np.ndarray]:
+    """One request for these sessions: raw features [B, T] padded on the right, and `session_length` int32 [B, 1].
+
+    width: T, the longest session's length (at least 1) where not given.
+    """
+    width = width or max(1, *(len(session) for session in sessions))
+    tensors = {"session_length": np.array([[len(session)] for session in sessions], dtype=np.int32)}
+    for feature in features:
+        padded = np.full((len(sessions), width), _FILL[feature.datatype], dtype=_DTYPES[feature.datatype])
+        for row, session in enumerate(sessions):
+            padded[row, : len(session)] = wire_column(session[feature.name], feature)
+        tensors[feature.name] = padded
+    return tensors

@@ -1,0 +1,1 @@
+"""What the exporter reads from a fitted NVTabular workflow."""

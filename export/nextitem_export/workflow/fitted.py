@@ -1,0 +1,193 @@
+"""A fitted `nvtabular.Workflow`, read: its session key, sort, window, columns and vocabularies.
+
+The one module of the exporter that imports nvtabular (the runtime's `features_nvtabular` is the other, and only in
+bundles that ask for it).
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import nvtabular
+import pandas as pd
+from nvtabular import ops
+
+from .._errors import UnsupportedWorkflow
+from ..runtime.codes import FIRST_ITEM, NULL_INT64, NULL_STRING
+
+NEVER_ENDS = int(np.iinfo(np.int64).max)  # ListSlice's end where none was given
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """The values that a categorical output was fitted on.
+
+    values: raw values [V - 3] of the raw column `column`, by code from 3. counts: their training interactions,
+    int64 [V - 3].
+    """
+
+    column: str
+    values: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def cardinality(self) -> int:
+        """V: the number of codes, padding, null and unknown included."""
+        return FIRST_ITEM + len(self.values)
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputColumn:
+    """An output of the workflow: one list of `dtype` a session."""
+
+    name: str
+    dtype: str
+
+
+class FittedWorkflow:
+    """Reads a fitted workflow. Raises UnsupportedWorkflow where it cannot give one answer per session."""
+
+    def __init__(self, workflow: nvtabular.Workflow) -> None:
+        if workflow.output_schema is None or not workflow.output_schema.column_names:
+            raise UnsupportedWorkflow("the workflow was never fitted: call workflow.fit(dataset) before the export")
+        self.workflow = workflow
+        groupbys = [n for n in _nodes(workflow.output_node) if isinstance(n.op, ops.Groupby)]
+        keys = {tuple(node.op.groupby_cols) for node in groupbys}
+        if len(keys) != 1 or len(next(iter(keys))) != 1:
+            raise UnsupportedWorkflow(
+                f"the workflow groups by {sorted(keys) or 'nothing'}, expected one Groupby by one session column: "
+                "group interactions into sessions with ops.Groupby(groupby_cols=['session_id'], …)"
+            )
+        self.session_column: str = next(iter(keys))[0]
+        self.sort_columns: tuple[str, ...] = tuple(groupbys[0].op.sort_cols)
+        self.raw_columns = {column.name: _dtype_name(column) for column in workflow.input_schema}
+        self.outputs = {
+            column.name: OutputColumn(column.name, np.dtype(column.dtype.to_numpy).name)
+            for column in workflow.output_schema
+            if column.is_list
+        }
+
+    def window(self, output: str, *, keep_oldest: bool) -> int | None:
+        """Interactions of a session that the output keeps; None where nothing slices it.
+
+        Raises UnsupportedWorkflow if a ListSlice keeps the oldest interactions and `keep_oldest` is not set.
+        """
+        slices = [node.op for node, _ in self._lineage(output) if isinstance(node.op, ops.ListSlice)]
+        for op in slices:
+            if (op.start >= 0 or op.end != NEVER_ENDS) and not keep_oldest:
+                end = "" if op.end == NEVER_ENDS else f", {op.end}"
+                raise UnsupportedWorkflow(
+                    f"ListSlice({op.start}{end}) on '{output}' keeps the oldest interactions of a long session, and a "
+                    f"recommendation needs the newest: fit the workflow with ListSlice(-{op.max_elements}), or export "
+                    "with --keep-workflow-window to serve it as it is"
+                )
+        return min((op.max_elements for op in slices), default=None)
+
+    def vocabulary(self, output: str) -> Vocabulary:
+        """The vocabulary of a categorical output, read from the file that Categorify fitted.
+
+        Raises UnsupportedWorkflow if no Categorify of a single raw column stands behind the output, or if the
+        vocabulary holds a value that means null in a request.
+        """
+        for node, column in self._lineage(output):
+            if isinstance(node.op, ops.Categorify):
+                return self._read_vocabulary(node.op, column, output)
+        raise UnsupportedWorkflow(
+            f"no Categorify stands behind the workflow's output '{output}': encode the item column with "
+            "ops.Categorify() so that its codes can be turned back into raw ids"
+        )
+
+    def encoded_outputs_of(self, column: str) -> list[str]:
+        """The list outputs that hold the codes of this raw column."""
+        return [
+            name
+            for name in self.outputs
+            if any(isinstance(node.op, ops.Categorify) and source == column for node, source in self._lineage(name))
+        ]
+
+    def transform(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """`workflow.transform` on raw interactions; the index is reset, since NVTabular reads it."""
+        return self.workflow.transform(frame.reset_index(drop=True))
+
+    def save(self, folder: Path) -> None:
+        """Write the workflow as `nvtabular.Workflow.save` does: a pickle."""
+        # A copy, because saving makes the operators read their vocabularies from `folder` from then on.
+        copy.deepcopy(self.workflow).save(str(folder))
+
+    def _lineage(self, output: str) -> list[tuple[Any, str]]:
+        """The nodes behind an output from last to first, each with the name of the column that enters it."""
+        path, node, name = [], self.workflow.output_node, output
+        while node is not None:
+            mapping = node.op.column_mapping(node.input_columns) if node.op else {name: [name]}
+            sources = mapping.get(name, [name])
+            name = sources[0] if len(sources) == 1 else name
+            path.append((node, name))
+            node = next((p for p in node.parents_with_dependencies if name in p.output_columns.names), None)
+        return path
+
+    def _read_vocabulary(self, op: ops.Categorify, column: str, output: str) -> Vocabulary:
+        storage = op.storage_name.get(column, column) if op.encode_type == "joint" else column
+        table = pd.read_parquet(op.categories[storage])
+        if storage not in table.columns:
+            raise UnsupportedWorkflow(
+                f"the Categorify behind '{output}' encodes {list(table.columns)} together, expected one raw column"
+            )
+        if len(table) and table.index[0] < FIRST_ITEM:
+            table.index += FIRST_ITEM
+        codes = table.index.to_numpy()
+        if not np.array_equal(codes, np.arange(FIRST_ITEM, FIRST_ITEM + len(codes))):
+            raise UnsupportedWorkflow(
+                f"the vocabulary of '{column}' has the codes {codes[:3].tolist()} … {codes[-1:].tolist()}, expected "
+                f"every code from {FIRST_ITEM} on once: Categorify with num_buckets or single_table cannot be turned "
+                "back into raw ids; encode the item column with a Categorify of its own"
+            )
+        values = _raw_values(table[storage], column)
+        counts = table.get(f"{storage}_size", pd.Series(1, index=table.index)).to_numpy()
+        return Vocabulary(column, values, counts.astype(np.int64))
+
+
+def _raw_values(series: pd.Series, column: str) -> np.ndarray:
+    if series.dtype == object:
+        values = series.to_numpy()
+        forbidden = NULL_STRING
+        if not all(isinstance(value, str) for value in values):
+            raise UnsupportedWorkflow(
+                f"the vocabulary of '{column}' holds {type(values[0]).__name__} values, expected strings or integers"
+            )
+    else:
+        values = series.to_numpy()
+        if not np.array_equal(values, values.astype(np.int64)):
+            raise UnsupportedWorkflow(
+                f"the vocabulary of '{column}' holds {values.dtype} values that are no integers, expected strings or "
+                "integers: turn the column into strings before fitting"
+            )
+        values, forbidden = values.astype(np.int64), NULL_INT64
+    if (values == forbidden).any():
+        raise UnsupportedWorkflow(
+            f"the vocabulary of '{column}' holds {forbidden!r}, which means null in a request: turn it into null "
+            "before fitting"
+        )
+    return values
+
+
+def _dtype_name(column: Any) -> str:
+    """`string`, `datetime` or numpy's name of the dtype that the column had when the workflow was fitted."""
+    if column.is_list:
+        raise UnsupportedWorkflow(
+            f"the raw column '{column.name}' is a list, expected one value per interaction: explode it before fitting"
+        )
+    name = column.dtype.name
+    if name.startswith("datetime"):
+        return "datetime"
+    return "string" if name in ("string", "object", "unknown") else name
+
+
+def _nodes(output_node: Any) -> list[Any]:
+    found = [output_node]
+    for node in found:
+        found.extend(p for p in node.parents_with_dependencies if all(p is not f for f in found))
+    return found
