@@ -1,1 +1,33 @@
-"""nextitem: under construction."""
+"""Finds NVIDIA Triton Inference Server, starts it on a model repository and stops it again.
+
+with TritonServer("model_repository") as server:
+    print(server.http_url, server.grpc_url, server.metrics_url)
+"""
+
+from nextitem_server.errors import (
+    InvalidOption,
+    ModelsFailed,
+    PortInUse,
+    RepositoryError,
+    ServeError,
+    ServerDied,
+    StartTimeout,
+    TritonNotFound,
+)
+from nextitem_server.inquiry import ModelState
+from nextitem_server.ports import Ports
+from nextitem_server.process import TritonServer
+
+__all__ = [
+    "InvalidOption",
+    "ModelState",
+    "ModelsFailed",
+    "PortInUse",
+    "Ports",
+    "RepositoryError",
+    "ServeError",
+    "ServerDied",
+    "StartTimeout",
+    "TritonNotFound",
+    "TritonServer",
+]

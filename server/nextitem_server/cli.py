@@ -1,0 +1,157 @@
+"""The command nextitem-serve."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+from nextitem_server.console import LogFollower
+from nextitem_server.errors import (
+    InvalidOption,
+    PortInUse,
+    RepositoryError,
+    ServeError,
+    TritonNotFound,
+)
+from nextitem_server.process import TritonServer
+
+EXIT_STOPPED = 0
+EXIT_SERVER_FAILED = 1
+EXIT_CALLED_WRONGLY = 2
+_CALLERS_ERRORS = (InvalidOption, PortInUse, RepositoryError, TritonNotFound)
+_POLL_S = 0.2
+
+_EPILOG = """\
+example:
+  nextitem-serve --model-repository model_repository
+  nextitem-serve --model-repository model_repository --http-port 0 -- --log-verbose=1
+
+exit code: 0 stopped as asked (Ctrl-C, SIGTERM), 1 Triton or a model failed, 2 wrong call
+(repository, port, option, installation), 128 + N signal N before the server was ready
+"""
+
+
+class _Stop(BaseException):
+    """A signal asked for the end."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until a signal; return the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options: list[str] = []
+    if "--" in arguments:
+        split = arguments.index("--")
+        arguments, options = arguments[:split], arguments[split + 1 :]
+    parsed = _parser().parse_args(arguments)
+    server = TritonServer(
+        parsed.model_repository,
+        host=parsed.host,
+        http_port=parsed.http_port,
+        grpc_port=parsed.grpc_port,
+        metrics_port=parsed.metrics_port,
+        server=parsed.server,
+        timeout_s=parsed.timeout_s,
+        options=options,
+        log_path=parsed.log_file,
+    )
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in previous:
+        signal.signal(number, _raise_stop)
+    try:
+        return _serve(server, verbose=parsed.verbose)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _raise_stop(number: int, frame: FrameType | None) -> NoReturn:
+    # Once is enough: a second Ctrl-C must not cut the orderly end short.
+    for both in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(both, signal.SIG_IGN)
+    raise _Stop(number)
+
+
+def _serve(server: TritonServer, *, verbose: bool) -> int:
+    ready = False
+    try:
+        _say(f"nextitem-serve: loading the models in {server.repository} …")
+        server.start()
+        ready = True
+        _announce(server)
+        return _watch(server, verbose=verbose)
+    except _Stop as stop:
+        _say("nextitem-serve: stopping …")
+        return EXIT_STOPPED if ready else 128 + stop.number
+    except ServeError as error:
+        _say(f"nextitem-serve: {error}")
+        return EXIT_CALLED_WRONGLY if isinstance(error, _CALLERS_ERRORS) else EXIT_SERVER_FAILED
+    finally:
+        server.stop()
+
+
+def _watch(server: TritonServer, *, verbose: bool) -> int:
+    assert server.log_path is not None  # it runs
+    follower = LogFollower(server.log_path, sys.stderr, verbose=verbose)
+    pause = threading.Event()  # waits, and is interrupted by the signals' exceptions
+    while server.poll() is None:
+        follower.show_new_lines()
+        pause.wait(_POLL_S)
+    follower.show_new_lines()
+    _say(f"nextitem-serve: {server.death_notice()}")
+    return EXIT_SERVER_FAILED
+
+
+def _announce(server: TritonServer) -> None:
+    models = server.models()
+    ready = sorted(model.name for model in models if model.state == "READY")
+    called = sorted(model.name for model in models if model.called)
+    lines = [f"ready: {', '.join(ready) if ready else 'no model yet'}"]
+    if called:
+        lines.append(f"ask:   {', '.join(called)}")
+    lines += [
+        f"HTTP     {server.http_url}",
+        f"gRPC     {server.grpc_url}",
+        f"metrics  {server.metrics_url}",
+    ]
+    if called:
+        lines.append(f"try:   nextitem-recommend --url {server.http_url} --model {called[0]}")
+    lines.append("Ctrl-C stops the server")
+    print("\n".join(lines), flush=True)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nextitem-serve",
+        description="Serves a model repository with NVIDIA Triton Inference Server.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="%(prog)s --model-repository PATH [options] [-- tritonserver options]",
+    )
+    add = parser.add_argument
+    add("--model-repository", required=True, metavar="PATH", help="what nextitem-export wrote")
+    add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: all (%(default)s)")
+    add("--http-port", type=int, default=8000, metavar="N", help="0: a free one (%(default)s)")
+    add("--grpc-port", type=int, default=8001, metavar="N", help="0: a free one (%(default)s)")
+    add("--metrics-port", type=int, default=8002, metavar="N", help="0: a free one (%(default)s)")
+    add("--server", metavar="PATH", help="an installed tritonserver instead of the embedded one")
+    add("--timeout-s", type=float, default=120.0, metavar="S", help="start to ready (%(default)s)")
+    add("--log-file", metavar="PATH", help="keep Triton's whole log there")
+    add("--verbose", action="store_true", help="show the whole log, not only warnings and errors")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

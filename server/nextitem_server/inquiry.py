@@ -1,0 +1,66 @@
+"""Asks a running Triton over HTTP: ready or not, which models, which of them clients call."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from dataclasses import dataclass
+from typing import Any
+
+SIGNATURE = "nextitem.signature"
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """One model of the repository; `called` where it is a bundle's outside, not one of its steps.
+
+    `state` is Triton's: READY, UNAVAILABLE, LOADING, UNLOADING, or empty if never loaded.
+    """
+
+    name: str
+    version: str
+    state: str
+    reason: str
+    called: bool
+
+
+def is_ready(host: str, port: int) -> bool:
+    """Whether the server and all its models answer requests."""
+    try:
+        return _request(host, port, "GET", "/v2/health/ready")[0] == 200
+    except OSError:
+        return False
+
+
+def list_models(host: str, port: int) -> list[ModelState]:
+    """All models that the server knows, in its order; raises OSError where it does not answer."""
+    _, body = _request(host, port, "POST", "/v2/repository/index")
+    return [
+        ModelState(
+            name=entry["name"],
+            version=entry.get("version", ""),
+            state=entry.get("state", ""),
+            reason=entry.get("reason", ""),
+            called=entry.get("state") == "READY" and _has_signature(host, port, entry["name"]),
+        )
+        for entry in json.loads(body)
+    ]
+
+
+def _has_signature(host: str, port: int, model: str) -> bool:
+    status, body = _request(host, port, "GET", f"/v2/models/{model}/config")
+    parameters: dict[str, Any] = json.loads(body).get("parameters", {}) if status == 200 else {}
+    return SIGNATURE in parameters
+
+
+def _request(host: str, port: int, method: str, path: str) -> tuple[int, bytes]:
+    # http.client rather than urllib: a proxy of the environment has no business here.
+    connection = http.client.HTTPConnection(host, port, timeout=5.0)
+    try:
+        connection.request(method, path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"no proper HTTP answer: {error}") from error
+    finally:
+        connection.close()

@@ -1,0 +1,234 @@
+"""One running tritonserver: start, wait until ready, stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from nextitem_server import command, diagnosis, guard, inquiry, ports
+from nextitem_server.errors import ModelsFailed, ServeError, ServerDied, StartTimeout
+from nextitem_server.layout import WorkFolder, environment, make_work_folder
+from nextitem_server.locate import locate
+from nextitem_server.ports import Ports
+from nextitem_server.repository import check_repository
+
+START_ATTEMPTS = 10
+_POLL_S = 0.05
+_EVERY_INTERFACE = "0.0.0.0"
+
+
+class TritonServer:
+    """A Triton that serves the models in `repository`, as a context manager or start()/stop().
+
+    Args:
+        repository: the model repository, as nextitem-export writes it.
+        host: IPv4 address (or name of one) that HTTP, gRPC and metrics listen on.
+        http_port, grpc_port, metrics_port: 0 picks a free one.
+        server: an installed tritonserver; None takes the one in the nvidia-pytriton wheel.
+        timeout_s: seconds from start to ready.
+        options: further options of tritonserver, such as "--log-verbose=1".
+        log_path: where Triton's whole log goes; None keeps it only until stop().
+
+    `ports` and the URLs are known after start().
+    """
+
+    def __init__(
+        self,
+        repository: str | os.PathLike[str],
+        *,
+        host: str = "127.0.0.1",
+        http_port: int = 0,
+        grpc_port: int = 0,
+        metrics_port: int = 0,
+        server: str | os.PathLike[str] | None = None,
+        timeout_s: float = 120.0,
+        options: Sequence[str] = (),
+        log_path: str | os.PathLike[str] | None = None,
+    ):
+        self.repository = Path(repository)
+        self.host = host
+        self.ports = Ports(http=http_port, grpc=grpc_port, metrics=metrics_port)
+        self.timeout_s = timeout_s
+        self.options = tuple(options)
+        self._wanted = self.ports
+        self._server = server
+        self._kept_log = Path(log_path) if log_path is not None else None
+        self._folder: WorkFolder | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._last_log = ""
+
+    def __enter__(self) -> TritonServer:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> TritonServer:
+        """Start and return when every model is ready; whatever fails, nothing is left running.
+
+        Raises a ServeError: see nextitem_server.errors for the tree.
+        """
+        if self._guard is not None:
+            raise ServeError("This TritonServer runs already: stop() it first, or make another.")
+        command.check_options(self.options)
+        check_repository(self.repository, may_be_empty=command.may_start_empty(self.options))
+        address = ports.resolve_host(self.host)
+        deadline = time.monotonic() + self.timeout_s
+        for attempt in range(START_ATTEMPTS):
+            try:
+                self._launch(address)
+                self._wait_until_ready(deadline)
+                return self
+            except _PortLostError as lost:
+                self.stop(kill=True)
+                if attempt + 1 == START_ATTEMPTS or getattr(self._wanted, lost.service) != 0:
+                    raise ports.in_use(self.host, lost.service, lost.port) from None
+            except BaseException:
+                self.stop(kill=True)  # while it loads, Triton heeds no other signal
+                raise
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def stop(self, *, kill: bool = False) -> None:
+        """End tritonserver and its stubs, remove work folder and shared memory. May be repeated.
+
+        Requests under way are answered first, unless `kill`.
+        """
+        process, folder = self._guard, self._folder
+        if process is not None:
+            if process.stdin is not None:
+                with contextlib.suppress(OSError):
+                    if kill:
+                        process.stdin.write(guard.KILL_NOW)
+                    process.stdin.close()  # what the guard waits for
+            process.wait()
+            self._guard = None
+        if folder is not None:
+            self._last_log = self.logs()
+            guard.remove_shared_memory(folder.shm_prefix)  # had the guard been killed
+            folder.remove()
+            self._folder = None
+
+    def poll(self) -> int | None:
+        """None while tritonserver runs, else its exit code (128 + N: ended by signal N)."""
+        return self._guard.poll() if self._guard is not None else None
+
+    def models(self) -> list[inquiry.ModelState]:
+        """The models that the server knows, and which of them clients call."""
+        return inquiry.list_models(self._reachable_host, self.ports.http)
+
+    def logs(self) -> str:
+        """Triton's whole log so far; after stop(), until then."""
+        if self._folder is None:
+            return self._last_log
+        try:
+            return self._folder.log.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    @property
+    def log_path(self) -> Path | None:
+        """Triton's whole log: where the caller wants it, else in the work folder while running."""
+        if self._kept_log is not None:
+            return self._kept_log
+        return self._folder.log if self._folder is not None else None
+
+    @property
+    def http_url(self) -> str:
+        """http://host:port, reachable from this machine."""
+        return f"http://{self._reachable_host}:{self.ports.http}"
+
+    @property
+    def grpc_url(self) -> str:
+        """grpc://host:port, reachable from this machine."""
+        return f"grpc://{self._reachable_host}:{self.ports.grpc}"
+
+    @property
+    def metrics_url(self) -> str:
+        """http://host:port/metrics, reachable from this machine."""
+        return f"http://{self._reachable_host}:{self.ports.metrics}/metrics"
+
+    @property
+    def _reachable_host(self) -> str:
+        return "127.0.0.1" if self.host == _EVERY_INTERFACE else self.host
+
+    def _launch(self, address: str) -> None:
+        installation = locate(self._server)
+        self.ports = ports.choose(address, self._wanted)
+        self._folder = folder = make_work_folder(installation, self._kept_log)
+        program = command.tritonserver_command(
+            installation, self.repository.resolve(), folder, address, self.ports, self.options
+        )
+        watcher = [sys.executable, "-I", guard.__file__, str(os.getpid())]
+        watcher += [str(command.stop_grace_s(self.options)), folder.shm_prefix, str(folder.path)]
+        with folder.log.open("wb") as log:
+            self._guard = subprocess.Popen(
+                [*watcher, "--", *program],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment(installation, os.environ),
+                start_new_session=True,  # a terminal's Ctrl-C is for the caller, who stops us
+            )
+
+    def _wait_until_ready(self, deadline: float) -> None:
+        expected = command.expected_services(self.options)
+        while time.monotonic() < deadline:
+            exited = self.poll() is not None
+            log = self.logs()
+            if exited or diagnosis.has_given_up(log):
+                raise self._death(log)
+            # The log first: only it tells this server's ports from another's that was faster.
+            listening = diagnosis.started_services(log)
+            if expected <= set(listening) and inquiry.is_ready(self._reachable_host, self.ports.http):
+                return
+            time.sleep(_POLL_S)
+        raise self._timeout(self.logs())
+
+    def _death(self, log: str) -> Exception:
+        taken = diagnosis.taken_port(log)
+        if taken is not None:
+            return _PortLostError(*taken)
+        reasons = diagnosis.failed_models(log)
+        if reasons:
+            return ModelsFailed(diagnosis.failed_models_text(reasons), reasons)
+        return ServerDied(self.death_notice(log))
+
+    def _timeout(self, log: str) -> ServeError:
+        late = f"Triton was not ready within {self.timeout_s:g} s"
+        reasons = diagnosis.failed_models(log)
+        if reasons:
+            return ModelsFailed(f"{late}. {diagnosis.failed_models_text(reasons)}", reasons)
+        loading = diagnosis.loading_models(log)
+        still = f" and still loading {', '.join(loading)}" if loading else ""
+        return StartTimeout(
+            f"{late}{still}. Large models need longer: raise --timeout-s. "
+            f"--log-file PATH keeps the whole log.\n{diagnosis.last_words(log)}"
+        )
+
+    def death_notice(self, log: str | None = None) -> str:
+        """What is known about a tritonserver that ended by itself."""
+        words = diagnosis.last_words(self.logs() if log is None else log)
+        return (
+            f"tritonserver ended with exit code {self.poll()}. Its last words (--log-file PATH "
+            f"keeps the whole log):\n{words}"
+        )
+
+
+class _PortLostError(Exception):
+    """Another process bound a port between its choice and Triton's bind."""
+
+    def __init__(self, service: str, port: int):
+        super().__init__(f"{service} port {port} was taken")
+        self.service = service
+        self.port = port
