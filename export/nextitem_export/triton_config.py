@@ -113,7 +113,7 @@ def _add_warm_up(config: Any, step: StepConfig, warm_up: WarmUp, folder: Path) -
         # For a batched model Triton repeats the file's one row; so write one row for it.
         data = values[:1] if batched else values
         file_name = f"{warm_up.name}-{name}"
-        raw = serialize_byte_tensor(data).tobytes() if data.dtype == object else data.tobytes()
+        raw = serialize_byte_tensor(data).item() if data.dtype == object else data.tobytes()
         (folder / file_name).write_bytes(raw)
         tensor = entry.inputs[name]
         tensor.data_type = _data_type(specs[name])

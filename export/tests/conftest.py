@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -57,11 +58,19 @@ def interactions(sessions: int = 60, seed: int = 0, *, string_items: bool = True
     )
 
 
-def fit(frame: pd.DataFrame, *, window_slice=(-WINDOW,), session_filter: bool = False, tie_breaker=True):
+def fit(
+    frame: pd.DataFrame,
+    folder: Path,
+    *,
+    window_slice=(-WINDOW,),
+    session_filter: bool = False,
+    tie_breaker: bool = True,
+):
+    """Fit the shop's workflow; NVTabular writes its vocabularies into `folder`."""
     import nvtabular as nvt
     from nvtabular import ops
 
-    codes = ["item_id", "category"] >> ops.Categorify(dtype="int64")
+    codes = ["item_id", "category"] >> ops.Categorify(dtype="int64", out_path=str(folder))
     price = ["price"] >> ops.LogOp() >> ops.Normalize() >> ops.FillMissing(0)
     time = ["timestamp", "position"] if tie_breaker else ["timestamp"]
     grouped = codes + price + ["session_id", *time] >> ops.Groupby(
@@ -85,8 +94,8 @@ def frame() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def workflow(frame):
-    return fit(frame)
+def workflow(frame, tmp_path_factory):
+    return fit(frame, tmp_path_factory.mktemp("workflow"))
 
 
 @pytest.fixture(scope="session")
