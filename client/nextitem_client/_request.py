@@ -1,0 +1,84 @@
+"""Encoded sessions → the tensors of a request: padding, lengths, top_k, and cutting into requests.
+
+B sessions in one request, T their longest length (at least 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nextitem_client._exceptions import InvalidOption
+from nextitem_client._sessions import encode_session
+from nextitem_client._signature import Signature
+from nextitem_client._values import NULL_BYTES, NULL_FP32, NULL_INT64
+
+Tensors = Mapping[str, "npt.NDArray[Any]"]
+
+# wire type → numpy type, and what padding holds (nobody reads it: null, so as to be harmless)
+_ARRAYS: Mapping[str, tuple[Any, Any]] = {
+    "BYTES": (np.object_, NULL_BYTES),
+    "INT64": (np.int64, NULL_INT64),
+    "FP32": (np.float32, NULL_FP32),
+}
+_INT32_MAX = 2**31 - 1
+
+
+def build_requests(
+    sessions: Sequence[Any], signature: Signature, k: int | None
+) -> Iterator[dict[str, npt.NDArray[Any]]]:
+    """The tensors of one request after the other, `max_sessions_per_request` sessions in each.
+
+    All sessions are checked before the first request is handed out. Raises InvalidSession,
+    InvalidOption.
+    """
+    top_k = _check_k(k, signature)
+    encoded = [encode_session(session, signature, i) for i, session in enumerate(sessions)]
+    size = signature.max_sessions_per_request
+    return (build_tensors(encoded[start : start + size], signature, top_k) for start in range(0, len(encoded), size))
+
+
+def build_tensors(
+    encoded: Sequence[Sequence[Sequence[Any]]], signature: Signature, top_k: int | None
+) -> dict[str, npt.NDArray[Any]]:
+    """One request for `encoded` sessions (per session one list of wire values per feature).
+
+    Features [B, T] by their wire type, padded on the right; session_length and top_k int32 [B, 1].
+    """
+    lengths = [len(columns[0]) if columns else 0 for columns in encoded]
+    shape = (len(encoded), max([1, *lengths]))  # (B, T)
+    tensors: dict[str, npt.NDArray[Any]] = {}
+    for position, feature in enumerate(signature.features):
+        dtype, padding = _ARRAYS[feature.datatype]
+        tensor: npt.NDArray[Any] = np.full(shape, padding, dtype=dtype)
+        for row, (columns, length) in enumerate(zip(encoded, lengths)):
+            tensor[row, :length] = columns[position]
+        tensors[feature.name] = tensor
+    tensors["session_length"] = np.array(lengths, dtype=np.int32).reshape(-1, 1)
+    if top_k is not None:
+        tensors["top_k"] = np.full((len(encoded), 1), top_k, dtype=np.int32)
+    return tensors
+
+
+def _check_k(k: Any, signature: Signature) -> int | None:
+    if "top_k" not in signature.options:
+        if k is None:
+            return None
+        raise InvalidOption(
+            f"k={k!r} was given, but this model's k is fixed at {signature.top_k_default}: it was "
+            "exported without the option top_k. Leave k away."
+        )
+    if k is None:
+        # Sent all the same: Triton batches only requests with the same set of tensors.
+        return signature.top_k_default
+    whole = isinstance(k, (int, np.integer)) and not isinstance(k, bool)
+    number: Any = k
+    if whole and abs(int(number)) <= _INT32_MAX:
+        return int(number)
+    raise InvalidOption(
+        f"k is {number!r} ({type(number).__name__}); expected is an int from 1 to {signature.top_k_limit}, "
+        f"or None for {signature.top_k_default}."
+    )

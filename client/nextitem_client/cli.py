@@ -1,0 +1,104 @@
+"""The command nextitem-recommend."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+from nextitem_client._client import DEFAULT_TIMEOUT_S, Client
+from nextitem_client._exceptions import InvalidSession, NextItemError
+from nextitem_client._response import Recommendation
+
+EXIT_FAILED = 2
+
+_EPILOG = """\
+a session is a JSON list of events, or an object of columns; several stand under "sessions":
+  [{"item_id": "A12", "timestamp": "2024-05-01T10:00:00Z"}, …]
+  {"item_id": ["A12", "B7"], "timestamp": ["2024-05-01T10:00:00Z", "2024-05-01T10:02:11Z"]}
+  {"sessions": [ … , … ]}
+
+example:
+  echo '[{"item_id": "A12", "timestamp": "2024-05-01T10:00:00Z"}]' | nextitem-recommend --k 5
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Ask for the sessions' next items and print them; return the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        sessions, several = _read_sessions(arguments.session)
+        with Client(arguments.url, arguments.model, timeout_s=arguments.timeout_s) as client:
+            found = client.recommend_many(sessions, arguments.k)
+    except NextItemError as error:
+        print(f"nextitem-recommend: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    if arguments.json:
+        print(_as_json(found, several))
+    else:
+        print("\n\n".join(_as_table(answer, i, several) for i, answer in enumerate(found)))
+    return 0
+
+
+def _read_sessions(source: str) -> tuple[list[Any], bool]:
+    """The sessions in the file `source` (- is standard input), and whether it lists several."""
+    if source == "-" and sys.stdin.isatty():
+        raise InvalidSession(
+            "No session was given. Give a JSON file with --session FILE, or pipe one in; --help shows the format."
+        )
+    name = "standard input" if source == "-" else source
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+        document: Any = json.loads(text)
+    except OSError as error:
+        raise InvalidSession(f"The session file {name} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise InvalidSession(f"The session in {name} is no JSON ({error}); --help shows the format.") from None
+    if isinstance(document, dict):
+        fields = cast("dict[str, Any]", document)
+        if fields.keys() == {"sessions"} and isinstance(fields["sessions"], list):
+            return cast("list[Any]", fields["sessions"]), True
+    return [document], False
+
+
+def _as_json(found: list[Recommendation], several: bool) -> str:
+    answers = [asdict(answer) for answer in found]
+    document: Any = {"recommendations": answers} if several else answers[0]
+    return json.dumps(document, ensure_ascii=False, indent=2)
+
+
+def _as_table(answer: Recommendation, index: int, several: bool) -> str:
+    title = f"session {index}: " if several else ""
+    lines = [f"{title}status {answer.status}, model {answer.model} version {answer.model_version}"]
+    width = max([4, *(len(str(item)) for item in answer.item_ids)])
+    lines.append(f"{'rank':>4}  {'item':<{width}}  {'score':>10}")
+    lines += [
+        f"{rank:>4}  {item!s:<{width}}  {score:>10.4f}"
+        for rank, (item, score) in enumerate(zip(answer.item_ids, answer.scores), start=1)
+    ]
+    return "\n".join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nextitem-recommend",
+        description="Asks a nextitem server for the next items of a session.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--url", default="http://127.0.0.1:8000", help="or grpc://host:8001 (%(default)s)")
+    add("--model", metavar="NAME", help="the bundle's name, where the server has several")
+    add("--k", type=int, metavar="N", help="items wanted (the model's default)")
+    add("--session", default="-", metavar="FILE", help="JSON file; - is standard input (default)")
+    add("--json", action="store_true", help="print JSON instead of a table")
+    add("--timeout-s", type=float, default=DEFAULT_TIMEOUT_S, metavar="S", help="default %(default)s")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
