@@ -1,0 +1,26 @@
+"""When a served answer is the true one (DESIGN, MUST 5)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+SCORE_TOLERANCE = 1e-4
+TIE = 1e-5
+LOWEST = np.finfo(np.float32).min
+
+
+def assert_true_ranking(catalogue: np.ndarray, true: np.ndarray, item_ids: np.ndarray, scores: np.ndarray) -> None:
+    """Fail unless the answer for one session ranks the catalogue as the true scores do.
+
+    catalogue: raw ids [V] by code. true: offline scores [V], the lowest float32 for what is no item. item_ids, scores:
+    [K] as served. Items whose true scores differ by less than 1e-5 may stand in either order.
+    """
+    code_of = {item: code for code, item in enumerate(catalogue.tolist()) if true[code] > LOWEST}
+    reach = min(len(code_of), len(item_ids))
+    assert (scores[reach:] == LOWEST).all()
+    assert all(item == catalogue[0] for item in item_ids[reach:])  # the type's null
+    codes = [code_of[item] for item in item_ids[:reach].tolist()]
+    assert len(set(codes)) == reach, "an item came twice"
+    best = np.sort(true)[::-1][:reach]
+    np.testing.assert_allclose(true[codes], best, rtol=0, atol=TIE, err_msg="another order than offline")
+    np.testing.assert_allclose(scores[:reach], true[codes], rtol=0, atol=SCORE_TOLERANCE)

@@ -1,0 +1,221 @@
+"""The MUSTs of the contract against a running Triton: both formats, both protocols."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from asking import Answer, Asker
+from ranking import LOWEST, SCORE_TOLERANCE, assert_true_ranking
+from shop import MAX_TOP_K, WINDOW
+
+RELAXED = settings(
+    max_examples=10,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def judged(judge, batch: list[pd.DataFrame]):
+    """Offline scores of the batch's sessions, in order, the empty ones too."""
+    numbered = [session.assign(session_id=row) for row, session in enumerate(batch)]
+    return judge.scores(pd.concat(numbered, ignore_index=True), session_ids=range(len(batch)))
+
+
+def assert_true(judge, batch: list[pd.DataFrame], answer: Answer) -> None:
+    true = judged(judge, batch)
+    assert answer.status == true.status
+    assert len(answer.item_ids) == len(batch)
+    for row in range(len(batch)):
+        assert_true_ranking(judge.item_ids, true.scores[row], answer.item_ids[row], answer.scores[row])
+
+
+def assert_same(one: Answer, other: Answer) -> None:
+    """The same answer but for the last bits: sums in another order with another batch size."""
+    assert one.status == other.status
+    np.testing.assert_allclose(one.scores, other.scores, rtol=0, atol=SCORE_TOLERANCE)
+    agree = (one.item_ids == other.item_ids) | np.isclose(one.scores, other.scores, rtol=0, atol=1e-5)
+    assert agree.all()
+
+
+def top(k: int, sessions: int = 1) -> np.ndarray:
+    return np.full((sessions, 1), k, dtype=np.int32)
+
+
+# 1. Row i answers row i.
+
+
+def test_each_session_is_answered_in_its_row(asker: Asker, judge, sessions, pack) -> None:
+    batch = sessions[:40]
+    assert min(map(len, batch)) == 1  # what training filters out is answered too
+    assert_true(judge, batch, asker.ask(pack(batch)))
+    turned = list(reversed(batch))
+    assert_true(judge, turned, asker.ask(pack(turned)))
+
+
+# 2. Raw ids in, raw ids out.
+
+
+def test_answers_hold_raw_ids_and_as_many_as_wanted(asker: Asker, clicks, sessions, pack) -> None:
+    items = set(clicks.item_id)
+    for k in (1, 7, 20, len(items) // 2):
+        answer = asker.ask(pack(sessions[:3], top_k=top(k, 3)))
+        assert answer.item_ids.shape == answer.scores.shape == (3, k)
+        for row in answer.item_ids:
+            assert set(row) <= items
+            assert len(set(row)) == k
+    assert asker.ask(pack(sessions[:2])).item_ids.shape == (2, 20)
+
+
+def test_beyond_the_catalogue_the_answer_is_filled_with_null(asker: Asker, judge, sessions, pack) -> None:
+    answer = asker.ask(pack(sessions[:2], top_k=top(MAX_TOP_K, 2)))
+    known = len(judge.item_ids) - 3
+    assert known < MAX_TOP_K
+    assert (answer.item_ids[:, known:] == "").all()
+    assert (answer.scores[:, known:] == LOWEST).all()
+    assert_true(judge, sessions[:2], answer)
+
+
+# 3. The newest interactions count.
+
+
+def test_a_long_session_keeps_its_newest(asker: Asker, judge, sessions, pack) -> None:
+    long = pd.concat(sessions[:12], ignore_index=True)
+    long["timestamp"] = pd.date_range("2008-08-01", periods=len(long), freq="min")
+    assert len(long) >= 3 * WINDOW
+    answer = asker.ask(pack([long]))
+    assert_true(judge, [long], answer)
+    assert_same(answer, asker.ask(pack([long.iloc[-WINDOW:]])))
+    other = long.copy()
+    other.loc[len(long) - WINDOW, "item_id"] = "P82"
+    assert not np.array_equal(answer.scores, asker.ask(pack([other])).scores)
+
+
+def test_interactions_are_sorted_by_time_and_ties_keep_their_order(asker: Asker, judge, sessions, pack) -> None:
+    session = next(s for s in sessions if len(s) >= 6 and s.item_id.nunique() >= 5).iloc[:6].reset_index(drop=True)
+    session["timestamp"] = pd.date_range("2008-08-01", periods=6, freq="min")
+    shuffled = session.iloc[[3, 0, 5, 1, 4, 2]]
+    assert_same(asker.ask(pack([session])), asker.ask(pack([shuffled])))
+    tied = shuffled.assign(timestamp=session.timestamp[0])
+    answer = asker.ask(pack([tied]))
+    assert_true(judge, [tied], answer)
+    assert not np.allclose(answer.scores, asker.ask(pack([session])).scores)
+
+
+# 4. A session's answer depends on nothing but the session.
+
+
+def test_an_answer_does_not_depend_on_neighbours_and_padding(asker: Asker, sessions, pack) -> None:
+    batch = sessions[:24]
+    together = asker.ask(pack(batch))
+    for row in (0, 7, 23):
+        alone = asker.ask(pack([batch[row]]))
+        np.testing.assert_allclose(alone.scores[0], together.scores[row], rtol=0, atol=SCORE_TOLERANCE)
+    garbage = pack(batch)
+    beyond = np.arange(garbage["item_id"].shape[1]) >= garbage["session_length"]
+    for name in ("item_id", "category", "timestamp", "price", "country"):
+        garbage[name][beyond] = garbage[name][0, 0]
+    assert_same(together, asker.ask(garbage))
+
+
+def test_padding_may_hold_anything(asker: Asker, sessions, pack) -> None:
+    tensors = pack([sessions[0].iloc[:1], max(sessions, key=len)])
+    clean = asker.ask(tensors)
+    tensors["item_id"][0, 1:] = b"\xff\xfe not UTF-8"
+    tensors["price"][0, 1:] = np.inf
+    tensors["timestamp"][0, 1:] = -1
+    assert_same(clean, asker.ask(tensors))
+
+
+def test_concurrent_requests_do_not_mix(asker: Asker, judge, sessions, pack, server) -> None:
+    def one(row: int) -> Answer:
+        own = Asker(asker.protocol, getattr(server, f"{asker.protocol}_url"), asker.model)
+        try:
+            return own.ask(pack([sessions[row]], top_k=top(5 + row % 3)))
+        finally:
+            own.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(one, range(32)))
+    for row, answer in enumerate(answers):
+        assert answer.item_ids.shape == (1, 5 + row % 3)
+        assert_true(judge, [sessions[row]], answer)
+
+
+# 5. The answer equals offline prediction, on any session; 6 and 7: nulls and unknown values, as training has them.
+
+
+@RELAXED
+@given(st.data())
+def test_random_sessions_are_answered_as_offline(asker: Asker, judge, sessions, pack, data) -> None:
+    pool = pd.concat(sessions, ignore_index=True)
+    batch = []
+    for _ in range(data.draw(st.integers(1, 9), label="sessions")):
+        length = data.draw(st.integers(0, 3 * WINDOW), label="length")
+        seed = data.draw(st.integers(0, 2**31), label="seed")
+        session = pool.sample(length, random_state=seed).reset_index(drop=True)
+        random = np.random.default_rng(seed)
+        for name in ("item_id", "category", "price", "timestamp"):
+            session[name] = session[name].mask(random.random(length) < 0.1)
+        session.loc[random.random(length) < 0.1, "item_id"] = data.draw(st.sampled_from(["neu 🛍", "A0", "a13"]))
+        session["country"] = np.where(random.random(length) < 0.1, 10**12, session["country"])
+        batch.append(session)
+    k = data.draw(st.sampled_from([1, 20, MAX_TOP_K]), label="k")
+    assert_true(judge, batch, asker.ask(pack(batch, top_k=top(k, len(batch)))))
+
+
+def test_nulls_of_every_type_mean_null(asker: Asker, judge, sessions, pack) -> None:
+    session = next(s for s in sessions if len(s) >= 4).iloc[:4].reset_index(drop=True)
+    for name in ("item_id", "category", "price", "timestamp", "country"):
+        null = session.astype({"country": object}) if name == "country" else session.copy()
+        null.loc[1, name] = None
+        assert_true(judge, [null], asker.ask(pack([null])))
+    tensors = pack([session])
+    tensors["price"][0, 1] = np.nan
+    with_nan = asker.ask(tensors)
+    tensors["price"][0, 1] = np.float32(-3.4028235e38)
+    assert_same(with_nan, asker.ask(tensors))
+
+
+def test_unknown_items_count_as_unknown(asker: Asker, judge, sessions, pack) -> None:
+    session = next(s for s in sessions if len(s) >= 3).iloc[:3].reset_index(drop=True)
+    answers = []
+    for unknown in ("never seen", "ÄÖÜ 🦊", "a" * 1000):
+        changed = session.copy()
+        changed.loc[1, "item_id"] = unknown
+        answers.append(asker.ask(pack([changed])))
+        assert_true(judge, [changed], answers[-1])
+    assert_same(answers[0], answers[1])
+    assert_same(answers[0], answers[2])
+
+
+def test_cold_and_empty_sessions_get_what_is_popular(asker: Asker, judge, clicks, sessions, pack) -> None:
+    cold = sessions[0].assign(item_id="never seen")
+    answer = asker.ask(pack([cold, sessions[0].iloc[:0], sessions[0]]))
+    assert answer.status == ["cold", "empty", "ok"]
+    assert answer.item_ids[0].tolist() == answer.item_ids[1].tolist()
+    assert_true(judge, [cold, sessions[0].iloc[:0], sessions[0]], answer)
+    trained_on = clicks[clicks.timestamp < "2008-08-06"]
+    assert answer.item_ids[0][0] == trained_on.item_id.value_counts().index[0]
+    assert np.exp(answer.scores[0]).sum() < 1
+    assert asker.ask(pack([sessions[0].iloc[:0]])).status == ["empty"]
+
+
+def test_every_held_out_session_is_answered_as_offline(asker: Asker, judge, sessions, pack) -> None:
+    for start in range(0, len(sessions), 64):
+        batch = sessions[start : start + 64]
+        assert_true(judge, batch, asker.ask(pack(batch)))
+
+
+@pytest.mark.parametrize("session_length", [None, "given"])
+def test_session_length_defaults_to_the_tensors_length(asker: Asker, judge, sessions, pack, session_length) -> None:
+    batch = [s.iloc[:3] for s in sessions if len(s) >= 3][:5]
+    tensors = pack(batch)
+    if session_length is None:
+        del tensors["session_length"]
+    assert_true(judge, batch, asker.ask(tensors))
