@@ -39,7 +39,7 @@ lint: $(READY)
 	$(BIN)/pyright
 
 test-container: $(READY)
-	scripts/test-container
+	$(BIN)/python scripts/test-container
 
 clean:
 	rm -rf .pytest_cache .ruff_cache .hypothesis build dist
