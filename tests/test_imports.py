@@ -49,8 +49,7 @@ RULES = [
     _rule(
         "server",
         "nextitem_server",
-        remedy="server imports no sibling; what it has to know stands in the bundle "
-        "(model_repository/README.md)",
+        remedy="server imports no sibling; what it has to know stands in the bundle (model_repository/README.md)",
     ),
     _rule(
         "client",
@@ -64,6 +63,7 @@ RULES = [
             "nextitem_client",
             "nextitem_server",
             "nextitem_training.offline",
+            "nextitem_training.run_directory",  # what the offline predictor is made from
             remedy=f"{folder} uses client, server and nextitem_training.offline as libraries, and "
             "everything else through the commands nextitem-train and nextitem-export",
         )
@@ -94,8 +94,7 @@ def sibling_violations(root: Path, rule: Rule) -> list[str]:
         f"{path.relative_to(root)}:{line} imports {name}: {rule.remedy}."
         for path in sorted((root / rule.folder).rglob("*.py"))
         for line, name in imports(path)
-        if name.startswith("nextitem_")
-        and not any(f"{name}.".startswith(f"{allowed}.") for allowed in rule.allowed)
+        if name.startswith("nextitem_") and not any(f"{name}.".startswith(f"{allowed}.") for allowed in rule.allowed)
     ]
 
 
