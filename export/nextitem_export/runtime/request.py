@@ -160,7 +160,7 @@ def _values(feature: RawFeature, tensor: Array, valid: Array, signature: Signatu
 def _strings(name: str, values: Array, valid: Array, max_bytes: int) -> Array:
     decoded = np.empty(len(values), dtype=np.object_)
     for index, value in enumerate(values):
-        raw = value if isinstance(value, bytes) else str(value).encode()
+        raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
         if len(raw) > max_bytes:
             raise RequestError(
                 f"input '{name}' has {len(raw)} bytes {_place(valid, index)}, at most {max_bytes} are allowed"
