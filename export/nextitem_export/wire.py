@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from ._errors import UnsupportedWorkflow
 from .runtime.codes import NULL_INT64, NULL_STRING
 from .runtime.signature import RawFeature
 
@@ -14,13 +15,23 @@ _FILL = {"BYTES": b"", "INT64": 0, "FP32": 0.0}
 _DTYPES = {"BYTES": np.object_, "INT64": np.int64, "FP32": np.float32}
 
 _KINDS = {"string": "string", "datetime": "datetime", "bool": "boolean"}
+_NUMPY_KINDS = {"i": "integer", "u": "integer", "f": "float"}
 
 
 def raw_feature(name: str, dtype: str) -> RawFeature:
-    """The feature of a raw column by its training dtype (`string`, `datetime` or numpy's name)."""
+    """The feature of a raw column by its training dtype (`string`, `datetime` or numpy's name).
+
+    Raises UnsupportedWorkflow if no tensor of a request can carry that type.
+    """
     if dtype in _KINDS:
         return RawFeature(name, _KINDS[dtype])
-    return RawFeature(name, "integer" if np.issubdtype(np.dtype(dtype), np.integer) else "float")
+    try:
+        return RawFeature(name, _NUMPY_KINDS[np.dtype(dtype).kind])
+    except (TypeError, KeyError):
+        raise UnsupportedWorkflow(
+            f"the raw column '{name}' has the type '{dtype}', expected {', '.join(_KINDS)} or one of numpy's integers "
+            "and floats: turn it into one of them before fitting, or name its type in raw_dtypes"
+        ) from None
 
 
 def wire_column(values: pd.Series, feature: RawFeature) -> np.ndarray:
