@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from torch import nn
+
+from nextitem_export import Bundle, ExportOptions, ensemble, export_bundle
+from nextitem_export.parity.gate import Gate
+from nextitem_export.parity.truth import Truth
+from nextitem_export.plan import Plan, make_plan
 
 warnings.filterwarnings("ignore")
 
@@ -49,7 +56,8 @@ def interactions(sessions: int = 60, seed: int = 0, *, string_items: bool = True
     return pd.DataFrame(
         {
             "session_id": np.repeat(np.arange(sessions), lengths),
-            "item_id": [f"ø{i}" for i in item] if string_items else item * 10**15,
+            # Odd and beyond 2**53: no float64 holds them.
+            "item_id": [f"ø{i}" for i in item] if string_items else item * 2 + 2**60 + 1,
             "timestamp": pd.to_datetime(1_600_000_000 + np.sort(random.integers(0, 10**6, rows)), unit="s"),
             "category": item % 5,
             "price": (1 + item).astype("float32"),
@@ -62,9 +70,10 @@ def fit(
     frame: pd.DataFrame,
     folder: Path,
     *,
-    window_slice=(-WINDOW,),
+    window_slice: tuple[int, ...] | None = (-WINDOW,),
     session_filter: bool = False,
     tie_breaker: bool = True,
+    session_output: bool = True,
 ):
     """Fit the shop's workflow; NVTabular writes its vocabularies into `folder`."""
     import nvtabular as nvt
@@ -79,8 +88,10 @@ def fit(
         aggs={"item_id": ["list", "count"], "category": ["list"], "price": ["list"]},
         name_sep="-",
     )
-    lists = grouped["item_id-list", "category-list", "price-list"] >> ops.ListSlice(*window_slice)
-    output = lists + grouped["session_id", "item_id-count"]
+    lists = grouped["item_id-list", "category-list", "price-list"]
+    if window_slice:
+        lists = lists >> ops.ListSlice(*window_slice)
+    output = lists + grouped["session_id", "item_id-count"] if session_output else lists + grouped["item_id-count"]
     if session_filter:
         output = output >> ops.Filter(f=lambda df: df["item_id-count"] >= 2)
     workflow = nvt.Workflow(output)
@@ -88,9 +99,78 @@ def fit(
     return workflow
 
 
+def model_for(workflow) -> TinyModel:
+    schema = workflow.output_schema
+    items, categories = (
+        schema[name].properties["embedding_sizes"]["cardinality"] for name in ("item_id-list", "category-list")
+    )
+    return TinyModel(items, categories).eval()
+
+
+def plan_of(workflow, frame: pd.DataFrame, model: nn.Module | None = None, **changes) -> Plan:
+    """The plan of an export with `export_bundle`'s defaults, but for the shop's tie-breaker."""
+    arguments = {
+        "item_column": "item_id",
+        "item_feature": None,
+        "features": None,
+        "window": None,
+        "tie_breaker_column": "position",
+        "raw_dtypes": None,
+        "options": ExportOptions(),
+    }
+    assert not changes.keys() - arguments.keys()
+    plan = make_plan(model or model_for(workflow), workflow, frame, **(arguments | changes))
+    return dataclasses.replace(plan, signature=dataclasses.replace(plan.signature, bundle_version=1))
+
+
+def steps_of(plan: Plan, folder: Path, **options) -> tuple[Path, Path, Path]:
+    """Build the three steps; returns the version folders of features, ranker and items."""
+    layout = ensemble.EnsembleLayout("shop")
+    ensemble.write_steps(folder, layout, plan, ExportOptions(**options))
+    return ensemble.version_folders(folder, layout, plan)
+
+
+def truth_of(plan: Plan) -> Truth:
+    return Truth(
+        plan.fitted, plan.model, plan.features, plan.item_feature, plan.log_popularity, plan.tie_breaker_column
+    )
+
+
+def gate_of(plan: Plan, folders: tuple[Path, Path, Path]) -> Gate:
+    return Gate(folders, truth_of(plan), plan.raw_features, plan.features, plan.vocabulary.values)
+
+
+def snapshot(folder: Path) -> dict[str, bytes | None]:
+    """Every path below a folder with its bytes, None for a folder."""
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
+
+
+@pytest.fixture(scope="session")
+def shop() -> SimpleNamespace:
+    """What other shops are made of; tests reach it as a fixture since a conftest is not to be imported."""
+    return SimpleNamespace(
+        WINDOW=WINDOW,
+        TinyModel=TinyModel,
+        interactions=interactions,
+        fit=fit,
+        model_for=model_for,
+        plan_of=plan_of,
+        steps_of=steps_of,
+        truth_of=truth_of,
+        gate_of=gate_of,
+        snapshot=snapshot,
+    )
+
+
 @pytest.fixture(scope="session")
 def frame() -> pd.DataFrame:
     return interactions()
+
+
+@pytest.fixture(scope="session")
+def sample(frame) -> pd.DataFrame:
+    """Few sessions, since NVTabular answers each of them some forty times in an export."""
+    return frame[frame.session_id < 8]
 
 
 @pytest.fixture(scope="session")
@@ -100,9 +180,29 @@ def workflow(frame, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def model(workflow) -> TinyModel:
-    return TinyModel(*_cardinalities(workflow)).eval()
+    return model_for(workflow)
 
 
-def _cardinalities(workflow) -> list[int]:
-    schema = workflow.output_schema
-    return [schema[name].properties["embedding_sizes"]["cardinality"] for name in ("item_id-list", "category-list")]
+@pytest.fixture(scope="session")
+def plan(workflow, model, sample) -> Plan:
+    return plan_of(workflow, sample, model)
+
+
+@pytest.fixture(scope="session")
+def steps(plan, tmp_path_factory) -> tuple[Path, Path, Path]:
+    """The version folders of features, ranker and items. To be read only: copy them to tamper with them."""
+    return steps_of(plan, tmp_path_factory.mktemp("steps"))
+
+
+@pytest.fixture(scope="session")
+def bundle(workflow, model, sample, tmp_path_factory) -> Bundle:
+    """An export with the defaults. To be read only: copy its repository to change it."""
+    return export_bundle(
+        model,
+        workflow,
+        sample,
+        repository=tmp_path_factory.mktemp("exported") / "repository",
+        name="shop",
+        tie_breaker_column="position",
+        made_from={"run": "a run"},
+    )

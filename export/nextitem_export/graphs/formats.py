@@ -45,6 +45,8 @@ def write_ranker(
         settings |= {"threads": threads, "batched": True}
         (folder / "step.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
         open_step(folder)  # a graph may be written and yet be refused by what runs it
+    except UnsupportedModel:
+        raise
     except Exception as error:
         raise UnsupportedModel(
             f"{type(ranker.model).__name__} cannot be exported to {format_name}: {type(error).__name__}: {error}"

@@ -67,7 +67,11 @@ class Ranker(nn.Module):
         scores = torch.where(known, self.scorer(features), self.log_popularity)  # (B, V)
         scores = torch.where(self.special, self.lowest, scores)
         best, codes = _top_k(scores, self.k)
-        codes = torch.where(best > self.lowest, codes, PADDING)
+        valid = best > self.lowest
+        codes = torch.where(valid, codes, PADDING)
+        best = torch.where(
+            valid, best, self.lowest
+        )  # JSON has neither the infinities nor the NaN that a model may give
         status = torch.where(filled, torch.where(known, OK, COLD), EMPTY)
         return codes, best, status.to(torch.int32)
 
@@ -84,28 +88,36 @@ class _QueryScorer(nn.Module):
         self.computed = not any(table is parameter for parameter in model.parameters())
         if self.computed:
             self.register_buffer("table", table.detach().clone())
-        self.register_buffer("no_bias", torch.zeros(1))
+        self.register_buffer("no_bias", torch.zeros(1, dtype=table.dtype))
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         table = self.table if self.computed else self.model.item_table()
         # addmm becomes one Gemm that reads the table as it lies; a plain matmul would add a transposed copy.
-        return torch.addmm(self.no_bias, self.model.query(features), table.t())
+        return torch.addmm(self.no_bias, self.model.query(features), table.t()).float()
 
 
 class _DirectScorer(nn.Module):
     """A model whose forward gives the scores [B, V] itself."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, cardinality: int) -> None:
         super().__init__()
         self.model = model
+        self.cardinality = cardinality
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        return self.model(features)
+        scores = self.model(features)
+        what = [int(size) for size in scores.shape] if isinstance(scores, Tensor) else type(scores).__name__
+        if not isinstance(scores, Tensor) or scores.dim() != 2 or scores.shape[1] != self.cardinality:
+            raise UnsupportedModel(
+                f"{type(self.model).__name__}.forward(features) gives {what}, expected scores [B, {self.cardinality}], "
+                "one for each code of the workflow's vocabulary (padding, null and unknown included)"
+            )
+        return scores.float()
 
 
 def _scorer(model: nn.Module, cardinality: int) -> nn.Module:
     if not hasattr(model, "query"):
-        return _DirectScorer(model)
+        return _DirectScorer(model, cardinality)
     if not hasattr(model, "item_table"):
         raise UnsupportedModel(
             f"{type(model).__name__} has query() but no item_table(): give it item_table() -> [V, D], or only a "
@@ -136,6 +148,7 @@ def _top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def _stable_top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """torch.topk breaks ties at random: takes its k-th best score and picks among those equal to it by index."""
+    scores = torch.nan_to_num(scores, nan=LOWEST_FLOAT32)  # NaN equals nothing, not even the k-th best
     least = torch.topk(scores, k).values[:, -1:]  # (B, 1)
     above = scores > least
     tied = scores == least

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from nextitem_export import UnsupportedModel
+from nextitem_export.graphs.formats import FORMATS, IR_VERSION, OPSET, write_ranker
+from nextitem_export.graphs.ranker import OUTPUTS, Ranker, RankerFeature
+from nextitem_export.runtime.codes import LOWEST_FLOAT32
+from nextitem_export.runtime.step import open_step
+
+ITEMS = 5000
+FEATURES = (RankerFeature("item", "feature__0", "int64"),)
+EXAMPLE = (torch.tensor([[3, 4, 0], [5, 0, 0]]),)
+
+
+class Mean(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.items = nn.Embedding(ITEMS, 8)
+
+    def query(self, features):
+        return self.items(features["item"]).mean(1)
+
+    def item_table(self):
+        return self.items.weight
+
+
+def ranker(model: nn.Module) -> Ranker:
+    popularity = np.zeros(ITEMS, np.float32)
+    popularity[:3] = LOWEST_FLOAT32
+    return Ranker(model, FEATURES, "item", popularity, 7)
+
+
+@pytest.fixture(scope="module", params=list(FORMATS))
+def written(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    write_ranker(request.param, ranker(Mean()), FEATURES, EXAMPLE, folder, threads=2)
+    return request.param, folder
+
+
+def test_a_written_ranker_answers_batches_of_any_size_as_the_eager_one(written):
+    step = open_step(written[1])
+    assert step.inputs == ("feature__0",)
+    assert step.outputs == OUTPUTS
+    for size in (1, 2, 64):
+        items = np.random.default_rng(size).integers(0, ITEMS, (size, 3))
+        answer = step.run({"feature__0": items})
+        with torch.no_grad():
+            codes, scores, status = ranker(Mean()).eval()(torch.from_numpy(items))
+        np.testing.assert_array_equal(answer["codes__0"], codes)
+        np.testing.assert_allclose(answer["scores__1"], scores, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(answer["status__2"], status)
+
+
+def test_step_json_says_threads_and_that_requests_may_be_joined(written):
+    settings = json.loads((written[1] / "step.json").read_text())
+    assert settings["kind"] == written[0]
+    assert settings["threads"] == 2
+    assert settings["batched"] is True
+
+
+def test_the_item_table_is_stored_once(written):
+    (graph,) = written[1].glob("model.*")
+    table = ITEMS * 8 * 4
+    assert table < graph.stat().st_size < 1.6 * table
+
+
+def test_dropout_is_off_in_the_graph(tmp_path):
+    class Dropping(Mean):
+        def query(self, features):
+            return nn.functional.dropout(super().query(features), 0.9, self.training)
+
+    for format_name in FORMATS:
+        folder = tmp_path / format_name
+        folder.mkdir()
+        write_ranker(format_name, ranker(Dropping().train()), FEATURES, EXAMPLE, folder, threads=1)
+        answer = open_step(folder).run({"feature__0": EXAMPLE[0].numpy()})
+        with torch.no_grad():
+            _, scores, _ = ranker(Mean()).eval()(*EXAMPLE)
+        np.testing.assert_allclose(answer["scores__1"], scores, rtol=1e-5)
+
+
+def test_the_onnx_graph_is_of_a_version_that_triton_reads(tmp_path):
+    write_ranker("onnx", ranker(Mean()), FEATURES, EXAMPLE, tmp_path, threads=1)
+    graph = onnx.load(str(tmp_path / "model.onnx"))
+    assert graph.ir_version <= IR_VERSION
+    assert {opset.domain: opset.version for opset in graph.opset_import} == {"": OPSET}
+
+
+def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path):
+    with pytest.raises(UnsupportedModel, match="unknown format 'gguf', known are onnx, torchscript"):
+        write_ranker("gguf", ranker(Mean()), FEATURES, EXAMPLE, tmp_path, threads=1)
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_model_that_cannot_be_traced_is_refused_with_the_reason(format_name, tmp_path):
+    class Broken(Mean):
+        def query(self, features):
+            raise NotImplementedError("needs a GPU")
+
+    with pytest.raises(UnsupportedModel) as caught:
+        write_ranker(format_name, ranker(Broken()), FEATURES, EXAMPLE, tmp_path, threads=1)
+    assert str(caught.value) == f"Broken cannot be exported to {format_name}: NotImplementedError: needs a GPU"

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from nextitem_export import UnsupportedModel
+from nextitem_export.graphs.formats import FORMATS, write_ranker
+from nextitem_export.graphs.ranker import OUTPUTS, Ranker, RankerFeature
+from nextitem_export.runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, OK, PADDING
+from nextitem_export.runtime.step import open_step
+
+V = 9
+ITEMS, SCORES = RankerFeature("item", "feature__0", "int64"), RankerFeature("score", "feature__1", "float32")
+POPULARITY = np.array([LOWEST_FLOAT32] * 3 + [-1, -2, -2, -3, -1, -4], dtype=np.float32)
+
+
+class Given(nn.Module):
+    """Answers with the scores [B, V] that came as a feature."""
+
+    def forward(self, features):
+        return features["score"]
+
+
+def ranker(k: int, model: nn.Module | None = None) -> Ranker:
+    return Ranker(model or Given(), (ITEMS, SCORES), "item", POPULARITY, k).eval()
+
+
+class Eager:
+    def __init__(self, module: Ranker) -> None:
+        self._module = module
+
+    def run(self, tensors):
+        with torch.no_grad():
+            answer = self._module(*(torch.from_numpy(values) for values in tensors.values()))
+        return {name: values.numpy() for name, values in zip(OUTPUTS, answer, strict=True)}
+
+
+@pytest.fixture(scope="module", params=["eager", *FORMATS])
+def engines(request, tmp_path_factory):
+    """The ranker by k: fewer and more than the six items that there are."""
+    if request.param == "eager":
+        return {k: Eager(ranker(k)) for k in (1, 4, 12)}
+    opened = {}
+    example = (torch.tensor([[3, 0], [4, 5]]), torch.rand(2, V))
+    for k in (1, 4, 12):
+        folder = tmp_path_factory.mktemp("ranker")
+        write_ranker(request.param, ranker(k), (ITEMS, SCORES), example, folder, threads=1)
+        opened[k] = open_step(folder)
+    return opened
+
+
+def run(engine, items, scores):
+    tensors = {"feature__0": np.array(items, dtype=np.int64), "feature__1": np.array(scores, dtype=np.float32)}
+    answer = engine.run(tensors)
+    assert [answer[name].dtype for name in OUTPUTS] == [np.int64, np.float32, np.int32]
+    return answer
+
+
+def expected(scores, k: int) -> tuple[list[int], list[float]]:
+    """By the contract, in plain Python: best first, ties lower code first, filled up with padding."""
+    items = [code for code in range(FIRST_ITEM, V) if scores[code] > LOWEST_FLOAT32]
+    best = sorted(items, key=lambda code: (-scores[code], code))[:k]
+    missing = k - len(best)
+    return best + [PADDING] * missing, [float(scores[code]) for code in best] + [LOWEST_FLOAT32] * missing
+
+
+few_values = st.sampled_from([-1.0, -0.0, 0.0, 0.5, 2.0, LOWEST_FLOAT32])
+rows = st.lists(few_values, min_size=V, max_size=V)
+
+
+@settings(max_examples=40, deadline=None)
+@given(batch=st.lists(rows, min_size=1, max_size=5))
+def test_ties_go_to_the_lower_code_and_special_codes_never_come(engines, batch):
+    for k, engine in engines.items():
+        answer = run(engine, [[3, 0]] * len(batch), batch)
+        for row, scores in enumerate(batch):
+            codes, best = expected(scores, k)
+            assert answer["codes__0"][row].tolist() == codes
+            assert answer["scores__1"][row].tolist() == best
+        assert answer["status__2"].tolist() == [[OK]] * len(batch)
+
+
+@pytest.mark.parametrize("wrong", [-np.inf, np.nan])
+def test_a_score_that_json_cannot_carry_is_no_recommendation(engines, wrong):
+    scores = np.full(V, wrong, dtype=np.float32)
+    scores[[4, 7]] = 1, 2
+    answer = run(engines[12], [[3, 0]], [scores])
+    assert np.isfinite(answer["scores__1"]).all()
+    if not np.isnan(wrong):  # where NaN stands in a ranking is no one's promise: the gate refuses models that give it
+        assert answer["codes__0"].tolist() == [[7, 4] + [PADDING] * 10]
+
+
+@pytest.mark.parametrize(
+    ("items", "status"),
+    [([3, 0], OK), ([2, 3], OK), ([2, 1], COLD), ([1, 0], COLD), ([2, 0], COLD), ([0, 0], EMPTY)],
+)
+def test_sessions_without_a_known_item_get_the_popular_ones(engines, items, status):
+    scores = np.arange(V, dtype=np.float32)
+    answer = run(engines[4], [items, [3, 3]], [scores, scores])
+    assert answer["status__2"].tolist() == [[status], [OK]]
+    codes, best = expected(scores if status == OK else POPULARITY, 4)
+    assert answer["codes__0"][0].tolist() == codes
+    assert answer["scores__1"][0].tolist() == best
+
+
+class Table(nn.Module):
+    """query is the mean embedding; the item table is what `change` makes of the weight."""
+
+    def __init__(self, rows: int = V, change=lambda weight: weight) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.items = nn.Embedding(rows, 4)
+        self.change = change
+
+    def query(self, features):
+        return self.items(features["item"]).mean(1)
+
+    def item_table(self):
+        return self.change(self.items.weight)
+
+
+@pytest.mark.parametrize(
+    ("change", "computed"),
+    [(lambda weight: weight, False), (lambda weight: weight / weight.norm(dim=1, keepdim=True), True)],
+)
+def test_scores_are_the_query_times_the_item_table(change, computed):
+    model = Table(change=change).eval()
+    module = ranker(4, model)
+    items = torch.tensor([[3, 4], [8, 2]])
+    with torch.no_grad():
+        codes, best, _ = module(items, torch.zeros(2, V))
+        true = model.query({"item": items}) @ model.item_table().T
+    assert module.scorer.computed == computed
+    for row in range(2):
+        assert codes[row].tolist() == expected(true[row].numpy(), 4)[0]
+        torch.testing.assert_close(best[row], true[row][codes[row]])
+
+
+def test_a_half_precision_model_scores_in_float32():
+    codes, best, _ = ranker(2, Table().to(torch.bfloat16))(torch.tensor([[3, 4]]), torch.zeros(1, V))
+    assert best.dtype == torch.float32
+    assert (codes >= FIRST_ITEM).all()
+
+
+def test_a_query_without_a_table_is_refused():
+    class Half(nn.Module):
+        def query(self, features):
+            return features["score"]
+
+    with pytest.raises(UnsupportedModel) as caught:
+        ranker(4, Half())
+    assert "Half has query() but no item_table()" in str(caught.value)
+    assert "[V, D]" in str(caught.value)
+
+
+def test_a_table_of_another_workflow_is_refused():
+    with pytest.raises(UnsupportedModel) as caught:
+        ranker(4, Table(rows=V + 1))
+    assert f"has {V + 1} rows" in str(caught.value)
+    assert f"has {V} codes" in str(caught.value)
+    assert "the workflow that the model was trained with" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("forward", "came"),
+    [
+        (lambda f: f["score"][:, :1], "[2, 1]"),
+        (lambda f: f["score"][:, 0], "[2]"),
+        (lambda f: (f["score"],), "tuple"),
+    ],
+)
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_scores_of_another_shape_are_refused(format_name, forward, came, tmp_path):
+    class Wrong(nn.Module):
+        def forward(self, features):
+            return forward(features)
+
+    example = (torch.tensor([[3, 0], [4, 5]]), torch.rand(2, V))
+    with pytest.raises(UnsupportedModel) as caught:
+        write_ranker(format_name, ranker(4, Wrong()), (ITEMS, SCORES), example, tmp_path, threads=1)
+    assert str(caught.value).startswith(f"Wrong.forward(features) gives {came}, expected scores [B, {V}]")

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from nextitem_export.graphs.items import write_items
+from nextitem_export.runtime.features_nvtabular import NvtabularFeatures
+from nextitem_export.runtime.graph_onnx import OnnxStep
+from nextitem_export.runtime.graph_torchscript import TorchScriptStep
+from nextitem_export.runtime.step import KINDS, open_step
+
+CLASSES = {"features_nvtabular": NvtabularFeatures, "onnx": OnnxStep, "torchscript": TorchScriptStep}
+
+
+class Double(torch.nn.Module):
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x * 2, y
+
+
+@pytest.fixture
+def folder_of(steps, tmp_path):
+    """A version folder of each kind of step."""
+
+    def make(kind: str):
+        if kind == "features_nvtabular":
+            return steps[0]
+        if kind == "onnx":
+            write_items(np.array([7, 8]), tmp_path)
+        else:
+            torch.jit.save(torch.jit.script(Double()), str(tmp_path / "model.pt"))
+            settings = {"kind": kind, "threads": 1, "batched": True, "inputs": ["x", "y"], "outputs": ["a", "b"]}
+            (tmp_path / "step.json").write_text(json.dumps(settings))
+        return tmp_path
+
+    return make
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_opened_by_what_step_json_says(kind, folder_of):
+    step = open_step(folder_of(kind))
+    assert type(step) is CLASSES[kind]
+    assert step.inputs
+    assert step.outputs
+    assert step.batched == (kind == "torchscript")
+
+
+def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path):
+    (tmp_path / "step.json").write_text('{"kind": "magic"}')
+    with pytest.raises(ValueError, match="kind 'magic', this runtime knows features_nvtabular, onnx, torchscript"):
+        open_step(tmp_path)
+
+
+def test_torchscript_takes_inputs_by_name_in_the_order_of_step_json(folder_of):
+    read_only = np.arange(3.0)
+    read_only.flags.writeable = False  # as Triton's are
+    answer = open_step(folder_of("torchscript")).run({"y": np.arange(2), "x": read_only, "unused": np.zeros(1)})
+    assert {name: values.tolist() for name, values in answer.items()} == {"a": [0.0, 2.0, 4.0], "b": [0, 1]}
