@@ -74,11 +74,16 @@ def _check_k(k: Any, signature: Signature) -> int | None:
     if k is None:
         # Sent all the same: Triton batches only requests with the same set of tensors.
         return signature.top_k_default
-    whole = isinstance(k, (int, np.integer)) and not isinstance(k, bool)
-    number: Any = k
-    if whole and abs(int(number)) <= _INT32_MAX:
-        return int(number)
+    if _is_int32(k):
+        return int(k)
     raise InvalidOption(
-        f"k is {number!r} ({type(number).__name__}); expected is an int from 1 to {signature.top_k_limit}, "
+        f"k is {k!r} ({type(k).__name__}); expected is an int from 1 to {signature.top_k_limit}, "
         f"or None for {signature.top_k_default}."
     )
+
+
+def _is_int32(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        return False
+    number: int = value.__index__()
+    return abs(number) <= _INT32_MAX

@@ -81,17 +81,7 @@ def encode_float(value: Any) -> float:
     if is_null(value):
         return NULL_FP32
     if _is_integer(value) or isinstance(value, (float, Decimal, np.floating)):
-        real: Any = value
-        try:
-            number = float(real)
-        except OverflowError:
-            number = math.inf
-        if number != number:  # Decimal("NaN")
-            return NULL_FP32
-        # What rounds to FP32's largest value or below fits; an infinity or beyond does not.
-        if abs(number) < 2.0**128 - 2.0**103:
-            return number
-        raise ValueRefused("a finite number within FP32 (±3.4e38)")
+        return _fp32(value)
     raise ValueRefused("a float")
 
 
@@ -128,6 +118,19 @@ def _is_integer(value: Any) -> bool:
 
 def _is_boolean(value: Any) -> bool:
     return isinstance(value, (bool, np.bool_))
+
+
+def _fp32(value: Any) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if number != number:  # Decimal("NaN")
+        return NULL_FP32
+    # What rounds to FP32's largest value or below fits; an infinity or beyond does not.
+    if abs(number) < 2.0**128 - 2.0**103:
+        return number
+    raise ValueRefused("a finite number within FP32 (±3.4e38)")
 
 
 def _int64(number: int) -> int:

@@ -25,6 +25,7 @@ _LOADING = re.compile(r'"loading: (\S+):\d+"')
 _LOADED = re.compile(r"(?:successfully loaded|failed to load) '([^']+)'")
 _PROTOBUF = re.compile(r"^\[libprotobuf ERROR .*?\] (.*)$", re.MULTILINE)
 _STATUS = re.compile(r"^(?:Internal|Invalid argument|Unavailable|Not found|Unsupported): ")
+_WRONG_OPTION = re.compile(r"^\S*tritonserver: (unrecognized option .*|option .*)$", re.MULTILINE)
 _FINAL = re.compile(r"^error: (.*)$", re.MULTILINE)
 
 # Said on every machine without a GPU; nothing that its owner could or should change.
@@ -58,12 +59,18 @@ def taken_port(log: str) -> tuple[str, int] | None:
     return (match[1].lower(), int(match[2])) if match else None
 
 
+def wrong_option(log: str) -> str | None:
+    """What tritonserver says about an option that it does not know, or None."""
+    match = _WRONG_OPTION.search(log)
+    return match[1] if match else None
+
+
 def has_given_up(log: str) -> bool:
     """Whether a tritonserver that is not ready yet will never be, though it still runs.
 
     It unloads what was loaded, which takes seconds, or waits for what cannot come any more.
     """
-    return _UNLOADING in log or _STUCK.search(log) is not None
+    return _UNLOADING in log or taken_port(log) is not None or _STUCK.search(log) is not None
 
 
 def loading_models(log: str) -> list[str]:

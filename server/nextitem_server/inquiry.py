@@ -32,6 +32,14 @@ def is_ready(host: str, port: int) -> bool:
         return False
 
 
+def metrics_answer(host: str, port: int) -> bool:
+    """Whether Prometheus metrics can be read."""
+    try:
+        return _request(host, port, "GET", "/metrics", timeout_s=1.0)[0] == 200
+    except OSError:
+        return False
+
+
 def list_models(host: str, port: int) -> list[ModelState]:
     """All models that the server knows, in its order; raises OSError where it does not answer."""
     _, body = _request(host, port, "POST", "/v2/repository/index")
@@ -53,9 +61,9 @@ def _has_signature(host: str, port: int, model: str) -> bool:
     return SIGNATURE in parameters
 
 
-def _request(host: str, port: int, method: str, path: str) -> tuple[int, bytes]:
+def _request(host: str, port: int, method: str, path: str, timeout_s: float = 5.0) -> tuple[int, bytes]:
     # http.client rather than urllib: a proxy of the environment has no business here.
-    connection = http.client.HTTPConnection(host, port, timeout=5.0)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
         connection.request(method, path)
         response = connection.getresponse()

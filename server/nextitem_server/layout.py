@@ -76,8 +76,6 @@ def environment(installation: Installation, inherited: Mapping[str, str]) -> dic
         variables["LD_LIBRARY_PATH"] = libraries
     # Instances run side by side: one thread each, or every one would start a thread per core.
     variables.setdefault("OMP_NUM_THREADS", "1")
-    # A repository holds what was exported and nothing else, and may be read-only.
-    variables.setdefault("PYTHONDONTWRITEBYTECODE", "1")
     return variables
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from nextitem_server import command, diagnosis, guard, inquiry, ports
-from nextitem_server.errors import ModelsFailed, ServeError, ServerDied, StartTimeout
+from nextitem_server.errors import InvalidOption, ModelsFailed, ServeError, ServerDied, StartTimeout
 from nextitem_server.layout import WorkFolder, environment, make_work_folder
 from nextitem_server.locate import locate
 from nextitem_server.ports import Ports
@@ -183,22 +183,35 @@ class TritonServer:
 
     def _wait_until_ready(self, deadline: float) -> None:
         expected = command.expected_services(self.options)
+        answered = False
         while time.monotonic() < deadline:
             exited = self.poll() is not None
             log = self.logs()
             if exited or diagnosis.has_given_up(log):
                 raise self._death(log)
-            # The log first: only it tells this server's ports from another's that was faster.
-            listening = diagnosis.started_services(log)
-            if expected <= set(listening) and inquiry.is_ready(self._reachable_host, self.ports.http):
+            if answered:
                 return
+            # The log first: it tells this server's ports from another's that was faster. Triton
+            # writes "Started" a moment before it sees that a port is taken: hence one more look.
+            answered = expected <= set(diagnosis.started_services(log)) and self._answers(expected)
             time.sleep(_POLL_S)
         raise self._timeout(self.logs())
+
+    def _answers(self, expected: set[str]) -> bool:
+        host = self._reachable_host
+        return inquiry.is_ready(host, self.ports.http) and (
+            "metrics" not in expected or inquiry.metrics_answer(host, self.ports.metrics)
+        )
 
     def _death(self, log: str) -> Exception:
         taken = diagnosis.taken_port(log)
         if taken is not None:
             return _PortLostError(*taken)
+        wrong = diagnosis.wrong_option(log)
+        if wrong is not None:
+            return InvalidOption(
+                f"tritonserver does not take an option given after the --: {wrong}. tritonserver --help lists them."
+            )
         reasons = diagnosis.failed_models(log)
         if reasons:
             return ModelsFailed(diagnosis.failed_models_text(reasons), reasons)

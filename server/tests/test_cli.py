@@ -1,0 +1,99 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+ANY_PORTS = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
+FAST = ("--", "--disable-auto-complete-config")
+
+
+def serve(*arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "nextitem_server.cli", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def lines_until(process: "subprocess.Popen[str]", last: str) -> list[str]:
+    lines = []
+    while not lines or not lines[-1].startswith(last):
+        line = process.stdout.readline()
+        assert line, process.communicate()
+        lines.append(line.rstrip())
+    return lines
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_says_where_and_what_then_stops_when_asked(bundle, private_tmp, processes, number):
+    process = serve("--model-repository", str(bundle), *ANY_PORTS, *FAST)
+    lines = lines_until(process, "Ctrl-C")
+    assert lines[0] == "ready: shop, shop_features"
+    assert lines[1] == "ask:   shop"
+    assert [line.split()[0] for line in lines[2:5]] == ["HTTP", "gRPC", "metrics"]
+    http = lines[2].split()[1]
+    assert f"--url {http} --model shop" in lines[5]
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "stopping" in errors
+    assert "CUDA" not in errors, "no warnings about a missing GPU"
+    assert processes() == {}
+    assert list(private_tmp.iterdir()) == []
+
+
+def test_ctrl_c_before_ready(add_model, private_tmp, processes):
+    process = serve("--model-repository", str(add_model("slow", "slow")), *ANY_PORTS, *FAST)
+    deadline = time.monotonic() + 10
+    while not any("python_backend_stub" in line for line in processes().values()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert processes() == {}
+    assert list(private_tmp.iterdir()) == []
+
+
+def test_a_server_that_dies_is_reported(bundle, private_tmp, processes):
+    process = serve("--model-repository", str(bundle), *ANY_PORTS, *FAST)
+    lines_until(process, "Ctrl-C")
+    victim = next(pid for pid, line in processes().items() if "/bin/tritonserver" in line.split()[0])
+    os.kill(victim, signal.SIGKILL)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "tritonserver ended with exit code 137" in errors
+    assert processes() == {}
+
+
+def test_a_failed_model(add_model, private_tmp):
+    process = serve("--model-repository", str(add_model("bad", "failing")), *ANY_PORTS)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert errors.splitlines()[1:] == [
+        "nextitem-serve: Model bad could not be loaded: ValueError: step.json has format 2; this runtime reads 1"
+    ]
+
+
+def test_wrong_calls(bundle, tmp_path, private_tmp):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        calls = {
+            "nextitem-export --run": ("--model-repository", str(tmp_path / "none")),
+            f"Port {port}": ("--model-repository", str(bundle), "--http-port", port),
+            "no executable": ("--model-repository", str(bundle), "--server", "/none", *ANY_PORTS),
+            "Use --host": ("--model-repository", str(bundle), "--", "--grpc-address=::"),
+        }
+        started = {expected: serve(*call) for expected, call in calls.items()}
+        for expected, process in started.items():
+            _, errors = process.communicate(timeout=20)
+            assert process.returncode == 2, errors
+            assert expected in errors
+            assert "Traceback" not in errors
