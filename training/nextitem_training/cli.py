@@ -32,18 +32,10 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument(
-        "--data", required=True, metavar="PATH", help="a Parquet or CSV file, or a folder of them"
-    )
-    result.add_argument(
-        "--config", required=True, metavar="FILE", help="TOML with [data], [model] and [training]"
-    )
-    result.add_argument(
-        "--output", required=True, metavar="PATH", help="the run directory to write"
-    )
-    result.add_argument(
-        "--overwrite", action="store_true", help="replace an existing run directory"
-    )
+    result.add_argument("--data", required=True, metavar="PATH", help="a Parquet or CSV file, or a folder of them")
+    result.add_argument("--config", required=True, metavar="FILE", help="TOML with [data], [model] and [training]")
+    result.add_argument("--output", required=True, metavar="PATH", help="the run directory to write")
+    result.add_argument("--overwrite", action="store_true", help="replace an existing run directory")
     result.add_argument("--body", metavar="NAME", help="instead of [model] body")
     result.add_argument("--pretraining", metavar="NAME", help="instead of [model] pretraining")
     result.add_argument("--epochs", type=int, metavar="N", help="instead of [training] epochs")

@@ -52,9 +52,7 @@ class DataConfig:
         names += self.time_features
         for name in names:
             if names.count(name) > 1:
-                raise ConfigError(
-                    f"[data] lists '{name}' more than once; a column or time feature has one use."
-                )
+                raise ConfigError(f"[data] lists '{name}' more than once; a column or time feature has one use.")
         # Groupby takes such an ending for its own and changes the column's type.
         if re.search("_(list|count|nunique|mean|median|std|var|sum)$", self.session_column):
             raise ConfigError(
@@ -97,10 +95,7 @@ class ModelConfig:
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"[model] dropout is {self.dropout}; it has to be from 0 to below 1.")
         if not 0 < self.mask_probability < 1:
-            raise ConfigError(
-                f"[model] mask_probability is {self.mask_probability}; "
-                "it has to be between 0 and 1."
-            )
+            raise ConfigError(f"[model] mask_probability is {self.mask_probability}; it has to be between 0 and 1.")
         if self.d_model % (2 * self.heads):
             raise ConfigError(
                 f"[model] d_model is {self.d_model} with {self.heads} heads; every head needs an "
@@ -147,8 +142,7 @@ def read_config(path: str | Path) -> Config:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
-            f"The configuration {path} cannot be read ({error.strerror}); "
-            "give --config the path of a TOML file."
+            f"The configuration {path} cannot be read ({error.strerror}); give --config the path of a TOML file."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"The configuration {path} is no valid TOML: {error}.") from error
@@ -167,10 +161,7 @@ def _section(cls: type[Section], table: Mapping[str, Any], where: str) -> Sectio
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in known:
-            raise ConfigError(
-                f"Unknown key '{key}' in {where}.{nearest(key, known)} "
-                f"Known are {', '.join(known)}."
-            )
+            raise ConfigError(f"Unknown key '{key}' in {where}.{nearest(key, known)} Known are {', '.join(known)}.")
         values[key] = _value(hints[key], value, key, where)
     return cls(**values)
 

@@ -75,9 +75,7 @@ def popularity_scorer(counts: np.ndarray) -> Scorer:
     return lambda starts, lengths: np.broadcast_to(counts, (len(starts), len(counts)))
 
 
-def cooccurrence_scorer(
-    training: EncodedSessions, item_feature: str, counts: np.ndarray, items: np.ndarray
-) -> Scorer:
+def cooccurrence_scorer(training: EncodedSessions, item_feature: str, counts: np.ndarray, items: np.ndarray) -> Scorer:
     """How often an item followed the input's last one in training; popularity breaks ties.
 
     Args:

@@ -46,10 +46,7 @@ class InteractionInputs(nn.Module):
 
     def forward(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Features [B, T] by name → float32 [B, T, D]."""
-        parts = [
-            embedding(features[name])
-            for name, embedding in zip(self.categorical, self.embeddings, strict=True)
-        ]
+        parts = [embedding(features[name]) for name, embedding in zip(self.categorical, self.embeddings, strict=True)]
         if self.numbers is not None:
             values = torch.stack([features[name] for name in self.continuous], dim=-1)
             parts.append(self.numbers(values))

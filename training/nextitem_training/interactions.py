@@ -39,9 +39,7 @@ def read_table(path: str | Path) -> pa.Table:
     candidates = sorted(path.rglob("*")) if path.is_dir() else [path]
     files = [file for file in candidates if file.is_file() and file.suffix.lower() in _READERS]
     if not files:
-        raise DataError(
-            f"{path} holds no interactions; expected are files {' or '.join(_READERS)}."
-        )
+        raise DataError(f"{path} holds no interactions; expected are files {' or '.join(_READERS)}.")
     tables = []
     for file in files:
         try:
@@ -120,9 +118,7 @@ def table_to_frame(table: pa.Table) -> pd.DataFrame:
             try:
                 column = column.cast(pa.int64())
             except pa.ArrowException as error:
-                raise DataError(
-                    f"Column '{name}' holds an integer beyond int64; convert it to strings."
-                ) from error
+                raise DataError(f"Column '{name}' holds an integer beyond int64; convert it to strings.") from error
         try:
             columns[name] = column.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
         except pa.ArrowException as error:
@@ -140,9 +136,7 @@ def conform(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> pd.DataFrame:
     """
     missing = [name for name in dtypes if name not in frame.columns]
     if missing:
-        raise DataError(
-            f"The rows have no column '{missing[0]}'; expected are {', '.join(dtypes)}."
-        )
+        raise DataError(f"The rows have no column '{missing[0]}'; expected are {', '.join(dtypes)}.")
     converters = {STRING: _strings, INT64: _integers, FLOAT32: _floats, DATETIME: _datetimes}
     columns = {}
     for name, dtype in dtypes.items():

@@ -88,9 +88,7 @@ class SessionModel(nn.Module):
         wanted = targets.items >= FIRST_KNOWN  # (B, S)
         queries = self._query(hidden[wanted])  # (N, D)
         scores = queries @ self.item_table()[FIRST_KNOWN:].T  # (N, V - 3)
-        losses = nn.functional.cross_entropy(
-            scores, targets.items[wanted] - FIRST_KNOWN, reduction="sum"
-        )
+        losses = nn.functional.cross_entropy(scores, targets.items[wanted] - FIRST_KNOWN, reduction="sum")
         return losses / wanted.sum().clamp(min=1)
 
     def _query(self, hidden: torch.Tensor) -> torch.Tensor:

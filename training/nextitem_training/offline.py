@@ -80,9 +80,7 @@ class OfflinePredictor:
         share = vocabulary.counts / vocabulary.counts.sum()
         self._popularity = _without_special(np.concatenate([[1.0] * 3, share]))
 
-    def predict(
-        self, sessions: pd.DataFrame, k: int, session_ids: Iterable | None = None
-    ) -> Recommendations:
+    def predict(self, sessions: pd.DataFrame, k: int, session_ids: Iterable | None = None) -> Recommendations:
         """Recommends k items per session.
 
         Args:
@@ -143,8 +141,7 @@ class OfflinePredictor:
         if (numbers < 0).any():
             wrong = sessions[column].iloc[int(np.argmax(numbers < 0))]
             raise DataError(
-                f"Column '{column}' holds {wrong!r}; expected is the id of a session that is asked "
-                "for, and no null."
+                f"Column '{column}' holds {wrong!r}; expected is the id of a session that is asked for, and no null."
             )
         rows = conform(sessions, self._schema.raw_dtypes)
         rows[column] = numbers.astype(np.int64)

@@ -26,10 +26,7 @@ class Registry(Generic[Entry]):
     def get(self, name: str) -> Entry:
         """Returns the entry. Raises ConfigError that lists the known names on a miss."""
         if name not in self._entries:
-            raise ConfigError(
-                f"There is no {self._kind} '{name}'.{nearest(name, self)} "
-                f"Known are {', '.join(self)}."
-            )
+            raise ConfigError(f"There is no {self._kind} '{name}'.{nearest(name, self)} Known are {', '.join(self)}.")
         return self._entries[name]
 
     def __iter__(self) -> Iterator[str]:

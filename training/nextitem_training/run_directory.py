@@ -51,9 +51,7 @@ class RunDirectory:
         """Opens a run directory. Raises RunDirectoryError where a part is missing or malformed."""
         path = Path(path)
         if not path.is_dir():
-            raise RunDirectoryError(
-                f"There is no run directory {path}; make one with nextitem-train --output {path}."
-            )
+            raise RunDirectoryError(f"There is no run directory {path}; make one with nextitem-train --output {path}.")
         missing = [part for part in _PARTS if not (path / part).exists()]
         if missing:
             raise RunDirectoryError(
@@ -139,13 +137,10 @@ def refuse_existing(path: str | Path, *, overwrite: bool) -> None:
     if not path.exists():
         return
     if not overwrite:
-        raise RunDirectoryError(
-            f"The output {path} exists; choose another --output or pass --overwrite."
-        )
+        raise RunDirectoryError(f"The output {path} exists; choose another --output or pass --overwrite.")
     if not (path / SCHEMA).is_file() or not (path / WORKFLOW).is_dir():
         raise RunDirectoryError(
-            f"The output {path} is no run directory, so --overwrite leaves it alone; "
-            "choose another --output."
+            f"The output {path} is no run directory, so --overwrite leaves it alone; choose another --output."
         )
 
 
@@ -182,9 +177,7 @@ def _read_config(path: Path) -> Config:
         version = tables.pop("format_version")
         tables.pop("libraries")
     except (ValueError, KeyError, AttributeError) as error:
-        raise RunDirectoryError(
-            f"{path} cannot be read ({type(error).__name__}: {error}); train again."
-        ) from error
+        raise RunDirectoryError(f"{path} cannot be read ({type(error).__name__}: {error}); train again.") from error
     if version != FORMAT_VERSION:
         raise RunDirectoryError(
             f"{path} has format version {version}, this program reads {FORMAT_VERSION}. "

@@ -86,8 +86,7 @@ class SessionSchema:
                 )
             fields["raw_features"] = tuple(RawFeature(**raw) for raw in fields["raw_features"])
             fields["features"] = tuple(
-                Feature(**{**feature, "tags": tuple(feature["tags"])})
-                for feature in fields["features"]
+                Feature(**{**feature, "tags": tuple(feature["tags"])}) for feature in fields["features"]
             )
             return cls(**fields)
         except (KeyError, TypeError, ValueError, AttributeError) as error:

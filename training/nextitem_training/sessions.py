@@ -30,9 +30,7 @@ class EncodedSessions:
         return np.diff(self.offsets)
 
 
-def pad(
-    features: Mapping[str, np.ndarray], starts: np.ndarray, lengths: np.ndarray
-) -> dict[str, np.ndarray]:
+def pad(features: Mapping[str, np.ndarray], starts: np.ndarray, lengths: np.ndarray) -> dict[str, np.ndarray]:
     """Cuts pieces out of ragged features and pads them on the right with 0: [B, T] by name.
 
     Args:

@@ -37,13 +37,10 @@ def split_by_time(frame: pd.DataFrame, data: DataConfig) -> Split:
     )
     if not _has_session_of(training, data, data.min_session_length):
         raise DataError(
-            f"No session of {data.min_session_length} interactions is left for training. "
-            f"{advice}; hold out fewer days."
+            f"No session of {data.min_session_length} interactions is left for training. {advice}; hold out fewer days."
         )
     if not _has_session_of(held_out, data, 2):
-        raise DataError(
-            f"No session of two interactions is held out for evaluation. {advice}; hold out more."
-        )
+        raise DataError(f"No session of two interactions is held out for evaluation. {advice}; hold out more.")
     return Split(training, held_out, cutoff)
 
 

@@ -40,9 +40,7 @@ class TrainingResult:
     """By ranker: model, co-occurrence, popularity."""
 
 
-def train_run(
-    data: str | Path, config: Config, output: str | Path, *, overwrite: bool = False
-) -> TrainingResult:
+def train_run(data: str | Path, config: Config, output: str | Path, *, overwrite: bool = False) -> TrainingResult:
     """Trains, evaluates and writes the run directory.
 
     Raises NextItemTrainingError with a sentence where the data, the configuration or the output

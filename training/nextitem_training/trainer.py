@@ -66,9 +66,7 @@ class _PiecesTrainer(Trainer):
         loader = DataLoader(
             pieces,
             batch_size=self._train_batch_size,
-            sampler=LengthGroupedSampler(
-                self._train_batch_size, lengths=lengths, generator=generator
-            ),
+            sampler=LengthGroupedSampler(self._train_batch_size, lengths=lengths, generator=generator),
             collate_fn=pieces.collate,
         )
         return self.accelerator.prepare(loader)
@@ -77,9 +75,7 @@ class _PiecesTrainer(Trainer):
 def _arguments(training: TrainingConfig, folder: str) -> TrainingArguments:
     schedules = [schedule.value for schedule in SchedulerType]
     if training.schedule not in schedules:
-        raise ConfigError(
-            f"[training] schedule is '{training.schedule}'; known are {', '.join(schedules)}."
-        )
+        raise ConfigError(f"[training] schedule is '{training.schedule}'; known are {', '.join(schedules)}.")
     return TrainingArguments(
         output_dir=folder,
         num_train_epochs=training.epochs,

@@ -171,9 +171,7 @@ def null_safe(workflow: nvt.Workflow) -> Iterator[None]:
     nulls by index label. Inside this context every null gets NULL and the rest goes through
     NVTabular as it is; the workflow itself is left unchanged.
     """
-    operators = [
-        operator for operator in _operators(workflow) if isinstance(operator, ops.Categorify)
-    ]
+    operators = [operator for operator in _operators(workflow) if isinstance(operator, ops.Categorify)]
     for operator in operators:
         operator.transform = _null_safe_transform(operator.transform)
     try:

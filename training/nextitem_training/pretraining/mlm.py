@@ -9,6 +9,9 @@ from nextitem_training.codes import FIRST_KNOWN, PADDING
 from nextitem_training.config import ModelConfig
 from nextitem_training.pretraining.registry import APPROACHES, Approach, Prediction, Targets
 
+CUT_SHARE = 0.5
+"""Share of the sessions of a training batch that look as sessions do at inference."""
+
 
 class MaskedLanguageModelling(Approach):
     """The query is a [MASK] step that follows the session."""
@@ -30,7 +33,7 @@ class MaskedLanguageModelling(Approach):
         length = real.sum(dim=1, keepdim=True)
         steps = torch.arange(items.shape[1], device=items.device)[None, :]
         chance = torch.rand(items.shape[0], 2, device=items.device)
-        cut = chance[:, :1] < 0.5  # (B, 1)
+        cut = chance[:, :1] < CUT_SHARE  # (B, 1)
         # From step 1, as a session's first item has nothing to be predicted from.
         last = 1 + (chance[:, 1:] * (length - 1)).long().clamp(max=items.shape[1])
         last = torch.minimum(last, (length - 1).clamp(min=0))
@@ -49,9 +52,7 @@ class MaskedLanguageModelling(Approach):
         mask = steps <= length[:, None]
         return Prediction(self._hide(longer, mask, steps == length[:, None]), mask, length)
 
-    def _hide(
-        self, embedded: torch.Tensor, mask: torch.Tensor, hidden: torch.Tensor
-    ) -> torch.Tensor:
+    def _hide(self, embedded: torch.Tensor, mask: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         """Puts [MASK] where hidden and zeros where padded."""
         shown = torch.where(mask[..., None], embedded, torch.zeros_like(embedded))
         return torch.where(hidden[..., None], self.placeholder, shown)

@@ -1,0 +1,107 @@
+import dataclasses
+
+import pytest
+import torch
+
+from nextitem_training.bodies import BODIES
+from nextitem_training.config import ModelConfig
+from nextitem_training.errors import ConfigError
+from nextitem_training.model import SessionModel
+
+SMALL = ModelConfig(d_model=16, heads=2, layers=1, side_width=4, initializer_range=0.2)
+COMBINATIONS = [(body, name) for body in BODIES for name in BODIES.get(body).approaches]
+
+
+@pytest.fixture(params=COMBINATIONS, ids="-".join)
+def model(request, schema):
+    torch.manual_seed(0)
+    body, approach = request.param
+    config = dataclasses.replace(SMALL, body=body, pretraining=approach)
+    return SessionModel(config, schema).eval()
+
+
+def test_scores_are_query_times_item_table(model, batch_of, schema):
+    batch = batch_of([3, 1, 5, 0], 5)
+    with torch.no_grad():
+        query, table = model.query(batch), model.item_table()
+        assert query.shape == (4, 16)
+        assert query.dtype == table.dtype == torch.float32
+        assert table.shape == (schema.item_count, 16)
+        assert torch.isfinite(query).all()  # the empty session too
+        assert torch.equal(model(batch), query @ table.T)
+        assert torch.equal(model.query(batch), query)  # deterministic
+    assert model.item_feature == "item_id"
+    assert model.feature_names == schema.feature_names
+
+
+def test_a_session_is_answered_alone_as_among_others_and_padded_or_not(model, batch_of):
+    batch = batch_of([3, 1, 5], 5)
+    with torch.no_grad():
+        together = model.query(batch)
+        alone = model.query({name: values[:1, :3] for name, values in batch.items()})
+        # Side features of padded steps are of no account either.
+        dirty = {name: values.clone() for name, values in batch.items()}
+        dirty["weekday"][0, 3:] = 4
+        dirty["price"][0, 3:] = 1e3
+        torch.testing.assert_close(together[:1], alone, atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(model.query(dirty), together, atol=2e-5, rtol=1e-4)
+
+
+def test_the_newest_and_the_oldest_interaction_count(model, batch_of):
+    batch = batch_of([5], 5)
+    with torch.no_grad():
+        query = model.query(batch)
+        for step in (0, 4):
+            changed = {name: values.clone() for name, values in batch.items()}
+            changed["item_id"][0, step] = 3 + (batch["item_id"][0, step] + 1) % 10
+            assert (model.query(changed) - query).abs().max() > 1e-4
+
+
+def test_the_loss_reaches_every_parameter_that_the_query_reads(model, batch_of):
+    model.train()
+    torch.manual_seed(1)
+    model.loss(batch_of([6, 6, 6, 2, 5, 6], 6)).backward()  # one more than the window
+    unused = {"word_embeddings", "wte", "word_embedding", "mask_emb", "seg_embed", "r_s_bias"}
+    for name, parameter in model.named_parameters():
+        # The placeholder of CLM stands in padded steps alone, which no real step sees.
+        if "placeholder" in name and model.approach.causal:
+            continue
+        if not unused & set(name.split(".")):
+            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter.grad).all(), name
+
+
+def test_a_batch_without_targets_has_no_loss(model, batch_of):
+    loss = model.loss(batch_of([0, 0], 3))
+    assert loss.item() == 0.0
+
+
+def test_normalised_scores_are_cosines_over_the_temperature(schema, batch_of):
+    config = dataclasses.replace(SMALL, normalize=True, temperature=0.5)
+    model = SessionModel(config, schema).eval()
+    with torch.no_grad():
+        assert torch.allclose(model.item_table()[3:].norm(dim=1), torch.ones(17))
+        assert torch.allclose(model.query(batch_of([2, 4], 4)).norm(dim=1), torch.full((2,), 2.0))
+
+
+def test_a_traced_query_is_exact_at_other_sizes(model, batch_of):
+    class Query(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, item_id, weekday, price):
+            return model.query({"item_id": item_id, "weekday": weekday, "price": price})
+
+    with torch.no_grad():
+        example = tuple(batch_of([2, 4], 4).values())
+        traced = torch.jit.trace(Query(), example, check_trace=False)
+        for lengths, steps in (([1], 1), ([0, 5, 2], 5), ([3] * 64, 3)):
+            batch = batch_of(lengths, steps, seed=2)
+            expected = model.query(batch)
+            torch.testing.assert_close(traced(*batch.values()), expected, atol=5e-5, rtol=1e-4)
+
+
+def test_unknown_parts_are_refused(schema):
+    with pytest.raises(ConfigError, match="cannot be trained with"):
+        SessionModel(dataclasses.replace(SMALL, body="bert", pretraining="clm"), schema)

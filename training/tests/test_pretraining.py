@@ -1,0 +1,76 @@
+import pytest
+import torch
+
+from nextitem_training.codes import PADDING
+from nextitem_training.config import ModelConfig
+from nextitem_training.errors import ConfigError
+from nextitem_training.pretraining import APPROACHES
+
+ITEMS = torch.tensor([[5, 6, 7, 0], [8, 0, 0, 0], [0, 0, 0, 0], [4, 1, 2, 9]])
+TESTED = ("clm", "mlm")
+
+
+@pytest.fixture
+def embedded():
+    return torch.arange(4 * 4 * 8, dtype=torch.float32).reshape(4, 4, 8) + 1
+
+
+def make(name, **fields):
+    torch.manual_seed(0)
+    return APPROACHES.get(name)(ModelConfig(d_model=8, heads=2, **fields))
+
+
+def test_every_registered_approach_is_tested():
+    assert list(APPROACHES) == sorted(TESTED)
+
+
+def test_an_unknown_approach_is_refused():
+    with pytest.raises(ConfigError, match=r"no pre-training approach 'clam'.*Known are clm, mlm"):
+        APPROACHES.get("clam")
+
+
+def test_clm_predicts_the_next_item_from_each_step(embedded):
+    targets = make("clm").targets(embedded, ITEMS)
+    assert targets.items.tolist() == ITEMS[:, 1:].tolist()
+    assert targets.mask.tolist() == (ITEMS[:, :3] != PADDING).tolist()
+
+
+def test_clm_answers_from_the_last_real_step(embedded):
+    approach = make("clm")
+    prediction = approach.prediction(embedded, ITEMS)
+    assert prediction.position.tolist() == [2, 0, 0, 3]
+    assert torch.equal(prediction.inputs_embeds[0, :3], embedded[0, :3])
+    assert torch.equal(prediction.inputs_embeds[0, 3], approach.placeholder)
+
+
+def test_mlm_appends_a_mask_and_answers_from_it(embedded):
+    approach = make("mlm")
+    prediction = approach.prediction(embedded, ITEMS)
+    assert prediction.position.tolist() == [3, 1, 0, 4]
+    assert prediction.mask.sum(1).tolist() == [4, 2, 1, 5]
+    for row, position in enumerate(prediction.position):
+        assert torch.equal(prediction.inputs_embeds[row, position], approach.placeholder)
+        assert torch.equal(prediction.inputs_embeds[row, :position], embedded[row, :position])
+        assert not prediction.inputs_embeds[row, position + 1 :].any()
+
+
+def test_mlm_hides_the_whole_interaction_wherever_it_asks_for_the_item(embedded):
+    approach = make("mlm", mask_probability=0.5)
+    last, within = set(), 0
+    for _ in range(50):
+        targets = approach.targets(embedded, ITEMS)
+        wanted = targets.items != PADDING
+        assert (targets.items[wanted] == ITEMS[wanted]).all()
+        assert (targets.items[wanted] >= 3).all()  # neither null nor unknown
+        hidden = (targets.inputs_embeds == approach.placeholder).all(-1)
+        assert torch.equal(hidden, wanted)
+        shown = targets.mask & ~hidden
+        assert torch.equal(targets.inputs_embeds[shown], embedded[shown])
+        assert not targets.inputs_embeds[~targets.mask].any()
+        for row in (0, 3):
+            length = int(targets.mask[row].sum())
+            if length < int((ITEMS[row] != PADDING).sum()) or wanted[row, length - 1]:
+                last.add((row, length))
+            within += int(wanted[row, : length - 1].sum())
+    assert {(0, 2), (0, 3), (3, 4)} <= last  # sessions end everywhere
+    assert within  # and items are hidden inside

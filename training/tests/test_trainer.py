@@ -1,0 +1,78 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from nextitem_training.bodies import BODIES
+from nextitem_training.config import Config, DataConfig, ModelConfig, TrainingConfig
+from nextitem_training.errors import ConfigError, DataError
+from nextitem_training.sessions import EncodedSessions
+from nextitem_training.trainer import train
+
+COMBINATIONS = [(body, name) for body in BODIES for name in BODIES.get(body).approaches]
+CONFIG = Config(
+    DataConfig(window=5),
+    ModelConfig(
+        d_model=16,
+        heads=2,
+        layers=1,
+        dropout=0.0,
+        layer_norm_eps=1e-6,
+        initializer_range=0.2,
+        side_width=4,
+    ),
+    TrainingConfig(epochs=8, batch_size=32, learning_rate=1e-2, schedule="constant"),
+)
+
+
+@pytest.fixture
+def circle(schema):
+    """Sessions over 17 items, each followed by the second next one."""
+    random = np.random.default_rng(1)
+    lengths = random.integers(2, 9, 300)
+    items = [3 + (random.integers(17) + 2 * np.arange(n)) % 17 for n in lengths]
+    items = np.concatenate(items)
+    features = {
+        "item_id": items,
+        "weekday": random.integers(1, 10, len(items)),
+        "price": random.random(len(items), dtype=np.float32),
+    }
+    return EncodedSessions(np.arange(300), np.concatenate([[0], np.cumsum(lengths)]), features)
+
+
+@pytest.mark.parametrize(("body", "approach"), COMBINATIONS)
+def test_every_combination_learns_a_known_pattern_at_every_length(circle, schema, body, approach):
+    chosen = dataclasses.replace(CONFIG.model, body=body, pretraining=approach)
+    model = train(circle, schema, dataclasses.replace(CONFIG, model=chosen))
+    assert not model.training
+    for length in (1, 3, 5):  # up to a full window, whose [MASK] stands at position `window`
+        first = torch.arange(17)
+        items = 3 + (first[:, None] + 2 * torch.arange(length)) % 17  # (B, T)
+        batch = {
+            "item_id": items,
+            "weekday": torch.ones_like(items),
+            "price": torch.zeros(items.shape),
+        }
+        with torch.no_grad():
+            best = model(batch)[:, 3:].argmax(1) + 3
+        expected = 3 + (first + 2 * length) % 17
+        assert (best == expected).float().mean() > 0.8, length
+
+
+def test_one_seed_gives_one_model(circle, schema):
+    short = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, epochs=1))
+    first, second = (train(circle, schema, short).state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_an_unknown_schedule_is_refused(circle, schema):
+    training = dataclasses.replace(CONFIG.training, schedule="cosinus")
+    with pytest.raises(ConfigError, match=r"schedule is 'cosinus'; known are linear, cosine"):
+        train(circle, schema, dataclasses.replace(CONFIG, training=training))
+
+
+def test_sessions_that_are_too_short_are_refused(circle, schema):
+    data = dataclasses.replace(CONFIG.data, min_session_length=50)
+    with pytest.raises(DataError, match=r"No session has the 50 interactions"):
+        train(circle, schema, dataclasses.replace(CONFIG, data=data))

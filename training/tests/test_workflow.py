@@ -1,0 +1,126 @@
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nextitem_training import workflow
+from nextitem_training.errors import RunDirectoryError
+from nextitem_training.interactions import read_interactions
+
+
+@pytest.fixture(scope="module")
+def fitted(clicks_path, config, tmp_path_factory):
+    frame, dtypes = read_interactions(clicks_path, config.data)
+    result = workflow.fit(frame, config.data, tmp_path_factory.mktemp("storage"))
+    return result, workflow.describe(result.served, config.data, dtypes), frame
+
+
+def test_the_schema_names_features_cardinalities_and_raw_types(fitted):
+    _, schema, frame = fitted
+    assert schema.feature_names == (
+        "item_id",
+        "brand",
+        "shop",
+        "weekday",
+        "hour",
+        "price",
+        "clicks",
+    )
+    assert schema.item_count == frame["item_id"].nunique() + 3
+    assert [f.cardinality for f in schema.features][-2:] == [None, None]
+    assert schema.item.tags == ("categorical", "item_id")
+    assert schema.raw_dtypes["shop"] == "int64"
+    assert not {"session_id", "row_position"} & set(schema.raw_dtypes)
+
+
+def test_served_sessions_are_the_newest_interactions_of_whole_ones(fitted, config):
+    result, schema, frame = fitted
+    served = workflow.encode(result.served, frame, schema)
+    whole = workflow.encode(result.whole, frame, schema)
+    assert served.session_ids.tolist() == whole.session_ids.tolist()
+    assert whole.lengths.max() > config.data.window
+    assert (served.lengths == np.minimum(whole.lengths, config.data.window)).all()
+    for name, values in served.features.items():
+        assert np.isfinite(values).all()
+        for b in range(len(served)):
+            newest = whole.features[name][: whole.offsets[b + 1]][-served.lengths[b] :]
+            assert (values[served.offsets[b] : served.offsets[b + 1]] == newest).all()
+
+
+def test_rows_of_one_time_keep_their_order_whatever_the_rows_order(fitted):
+    result, schema, frame = fitted
+    shuffled = frame.sample(frac=1, random_state=3)
+    expected = workflow.encode(result.whole, frame, schema)
+    found = workflow.encode(result.whole, shuffled, schema)
+    assert (found.features["item_id"] == expected.features["item_id"]).all()
+
+
+def test_codes_are_the_vocabulary_and_null_and_unknown_have_their_own(fitted):
+    result, schema, frame = fitted
+    vocabulary = workflow.item_vocabulary(result.served, "item_id")
+    assert vocabulary.counts.sum() == len(frame)
+    assert (np.diff(vocabulary.counts) <= 0).all()
+    rows = frame.head(4).copy()
+    rows["session_id"] = "s"
+    rows["item_id"] = [vocabulary.ids[0], "never seen", None, vocabulary.ids[-1]]
+    rows["shop"] = pd.array([2**60 + 1, 2**60, None, 7], dtype="Int64")
+    found = workflow.encode(result.served, rows, schema).features
+    assert found["item_id"].tolist() == [3, 2, 1, len(vocabulary.ids) + 2]
+    assert found["shop"][1:3].tolist() == [2, 1]
+    assert {found["shop"][0], found["shop"][3]} == {3, 4}
+
+
+def test_null_in_every_column_and_any_index_is_encoded(fitted):
+    result, schema, frame = fitted
+    rows = frame.head(3).copy()
+    rows["session_id"] = "s"
+    rows.index = [7, 7, 9]
+    for name in schema.raw_dtypes:
+        rows[name] = rows[name].mask(rows[name].notna().to_numpy())
+    found = workflow.encode(result.served, rows, schema).features
+    for feature in schema.features:
+        assert set(found[feature.name]) == {1 if feature.cardinality else 0}
+    again = workflow.encode(result.served, frame.head(3), schema)  # the workflow is unchanged
+    assert (again.features["item_id"] >= 3).all()
+
+
+def test_the_saved_workflow_loads_elsewhere_without_this_package(fitted, tmp_path):
+    result, schema, frame = fitted
+    workflow.save(result.served, tmp_path / "saved")
+    (tmp_path / "saved").rename(tmp_path / "moved")
+    frame.to_parquet(tmp_path / "rows.parquet")
+    code = """
+import sys
+sys.modules["nextitem_training"] = None  # importing it raises now
+import numpy, nvtabular, pandas
+workflow = nvtabular.Workflow.load(sys.argv[1])
+rows = workflow.transform(pandas.read_parquet(sys.argv[2]).dropna().reset_index(drop=True))
+print(*numpy.concatenate(list(rows["weekday"])))
+"""
+    paths = [str(tmp_path / "moved"), str(tmp_path / "rows.parquet")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *paths],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    expected = workflow.encode(result.served, frame.dropna(), schema).features["weekday"]
+    assert done.stdout.split() == [str(code) for code in expected]
+
+
+def test_the_saved_workflow_holds_no_path_of_this_machine(fitted, tmp_path):
+    workflow.save(fitted[0].served, tmp_path / "saved")
+    stored = (tmp_path / "saved" / "workflow.pkl").read_bytes()
+    for path in (tmp_path, tmp_path.parent.parent, workflow.__file__):
+        assert str(path).encode() not in stored
+    # Saving left the fitted workflow where it was.
+    assert str(tmp_path) not in str(vars(workflow._operators(fitted[0].served)[0]))
+
+
+def test_a_workflow_that_cannot_be_loaded_is_refused(tmp_path):
+    with pytest.raises(RunDirectoryError, match=r"cannot be loaded .*train again"):
+        workflow.load(tmp_path)
