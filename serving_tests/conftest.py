@@ -42,9 +42,9 @@ def run(clicks: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def repository(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model repository with one bundle per format, exported by the command."""
     folder = tmp_path_factory.mktemp("served") / "model_repository"
-    for name in FORMATS:
+    for format_name, name in FORMATS.items():
         succeed(
-            "nextitem-export", "--run", run, "--repository", folder, "--name", f"shop_{name}", "--format", name,
+            "nextitem-export", "--run", run, "--repository", folder, "--name", name, "--format", format_name,
             "--max-top-k", MAX_TOP_K,
         )  # fmt: skip
     return folder
@@ -61,7 +61,7 @@ def server(repository: Path) -> Iterator[TritonServer]:
 def asker(request: pytest.FixtureRequest, server: TritonServer) -> Iterator[Asker]:
     """Each format over each protocol."""
     name, protocol = request.param
-    asker = Asker(protocol, getattr(server, f"{protocol}_url"), f"shop_{name}")
+    asker = Asker(protocol, getattr(server, f"{protocol}_url"), FORMATS[name])
     yield asker
     asker.close()
 
@@ -69,7 +69,7 @@ def asker(request: pytest.FixtureRequest, server: TritonServer) -> Iterator[Aske
 @pytest.fixture(scope="session")
 def signature(repository: Path) -> dict:
     """The signature that clients read."""
-    manifest = json.loads((repository / "shop_onnx" / "1" / "bundle.json").read_text())
+    manifest = json.loads((repository / "shop" / "1" / "bundle.json").read_text())
     return manifest["request"]
 
 

@@ -9,33 +9,34 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-FORMATS = ("onnx", "torchscript")
+#: Format of the ranker to the name of its bundle; the first is the README's.
+FORMATS = {"onnx": "shop", "torchscript": "shop_torchscript"}
 PROTOCOLS = ("http", "grpc")
 WINDOW = 8
 #: Above the demo's 217 items, so that an answer can run out of items.
 MAX_TOP_K = 230
 
+# The demo's columns, so that the README's requests can be asked here.
+_DATA = (ROOT / "demo" / "config.toml").read_text().split("[model]")[0]
 CONFIG = f"""
-[data]
-session_column = "session_id"
-item_column = "item_id"
-time_column = "timestamp"
-categorical = ["category", "country"]
-log_continuous = ["price"]
-time_features = ["weekday"]
-window = {WINDOW}
-holdout_days = 7
-
+{_DATA.replace("window = 20", f"window = {WINDOW}").replace("holdout_days = 21", "holdout_days = 7")}
 [model]
 body = "xlnet"
 pretraining = "mlm"
 d_model = 32
-layers = 1
+layers = 2
 heads = 2
+dropout = 0.0
+# Wide apart weights: a barely trained model of the usual ones answers every session alike, and then no test could tell
+# one session's answer from another's.
+initializer_range = 0.5
+normalize = true
+temperature = 0.1
 
 [training]
 epochs = 1
 batch_size = 128
+learning_rate = 3e-3
 """
 
 
