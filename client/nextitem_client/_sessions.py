@@ -75,7 +75,12 @@ def _columns_of_mapping(session: Mapping[Any, Any], signature: Signature, index:
             "event. Use None where a value is missing."
         )
     length = next(iter(lengths.values()), 1)  # single values only: one event
-    return [session[name] if name in lengths else [session[name]] * length for name in names]
+    return [session[name] if name in lengths else [_single(session[name])] * length for name in names]
+
+
+def _single(value: Any) -> Any:
+    # A numpy array without dimensions is its one value.
+    return cast("np.ndarray[Any, Any]", value)[()] if isinstance(value, np.ndarray) else value
 
 
 def _wrong_names(given: Mapping[Any, Any], names: tuple[str, ...], where: str) -> InvalidSession:

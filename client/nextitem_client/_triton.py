@@ -227,8 +227,8 @@ def _from_tritonclient(error: Exception, address: Address, timeout_s: float) -> 
         return ModelNotFound(text)
     if code.endswith(("UNAVAILABLE", "UNIMPLEMENTED")) or code in ("502", "503", "504"):
         return _unavailable(address, text)
-    if code == "404":
-        return _wrong_protocol(address, "404 Not Found")
+    if code in ("404", "405"):  # an HTTP server, but not Triton's: its metrics, for instance
+        return _wrong_protocol(address, text)
     return RequestRejected(_own_words(text))
 
 
