@@ -34,7 +34,7 @@ def test_one_answer_per_session_in_order_of_first_appearance(predictor):
     mixed = pd.concat(
         [
             rows_of(["i04", "i05"], session="z"),
-            rows_of(["i01"], session="b"),
+            rows_of(["i01", "i02", "i03"], session="b"),
             rows_of(["i06"], session="z", timestamp=TIME + pd.Timedelta(hours=1)),
             rows_of(["never seen"], session="a"),
         ]
