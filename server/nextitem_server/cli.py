@@ -68,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(number, _raise_stop)
     try:
         return _serve(server, verbose=parsed.verbose)
+    except _Stop as stop:  # while an error was being cleaned up; the guard does the rest
+        return 128 + stop.number
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -94,6 +96,9 @@ def _serve(server: TritonServer, *, verbose: bool) -> int:
     except ServeError as error:
         _say(f"nextitem-serve: {error}")
         return EXIT_CALLED_WRONGLY if isinstance(error, _CALLERS_ERRORS) else EXIT_SERVER_FAILED
+    except OSError as error:  # it was ready, and gone before it could be asked for its models
+        _say(f"nextitem-serve: the server stopped answering ({error}). {server.death_notice()}")
+        return EXIT_SERVER_FAILED
     finally:
         server.stop()
 

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 POLL_S = 1.0
 KILL_NOW = b"k"
 
@@ -35,6 +36,8 @@ def main(arguments: list[str]) -> int:
     parent, grace_s, shm_prefix, work_folder = arguments[:4]
     command = arguments[arguments.index("--") + 1 :]
     wake, stopping = _listen_to_signals()
+    # Stubs whose tritonserver was killed become ours: a container's process 1 may reap nobody.
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent)
     kill_now = _wait(child, int(parent), wake, stopping)
     _end(child, 0.0 if kill_now else float(grace_s))
@@ -57,8 +60,12 @@ def _listen_to_signals() -> tuple[int, Callable[[], bool]]:
 
 
 def _die_with_parent() -> None:
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def _wait(child: subprocess.Popen[bytes], parent: int, wake: int, stopping: Callable[[], bool]) -> bool:
@@ -91,7 +98,8 @@ def _end(child: subprocess.Popen[bytes], grace_s: float) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         while time.monotonic() < deadline:
             os.killpg(child.pid, signal.SIGKILL)
-            time.sleep(0.02)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(-child.pid, 0)
 
 
 def remove_shared_memory(prefix: str, folder: Path = Path("/dev/shm")) -> None:

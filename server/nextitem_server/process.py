@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 from nextitem_server import command, diagnosis, guard, inquiry, ports
 from nextitem_server.errors import InvalidOption, ModelsFailed, ServeError, ServerDied, StartTimeout
@@ -171,7 +172,7 @@ class TritonServer:
         )
         watcher = [sys.executable, "-I", guard.__file__, str(os.getpid())]
         watcher += [str(command.stop_grace_s(self.options)), folder.shm_prefix, str(folder.path)]
-        with folder.log.open("wb") as log:
+        with _open_log(folder.log) as log:
             self._guard = subprocess.Popen(
                 [*watcher, "--", *program],
                 stdin=subprocess.PIPE,
@@ -236,6 +237,16 @@ class TritonServer:
             f"tritonserver ended with exit code {self.poll()}. Its last words (--log-file PATH "
             f"keeps the whole log):\n{words}"
         )
+
+
+def _open_log(path: Path) -> BinaryIO:
+    try:
+        return path.open("wb")
+    except OSError as error:
+        raise InvalidOption(
+            f"The log file {path} cannot be written ({error.strerror}). Give another one with "
+            "--log-file, in a folder that exists."
+        ) from None
 
 
 class _PortLostError(Exception):

@@ -235,6 +235,12 @@ def test_the_log_may_be_kept(bundle, tmp_path, private_tmp):
     assert "Started HTTPService" in kept.read_text()
 
 
+def test_a_log_that_cannot_be_written(bundle, tmp_path, private_tmp):
+    with pytest.raises(InvalidOption, match=r"log file .*none/kept.log cannot be written \(No such"):
+        TritonServer(bundle, log_path=tmp_path / "none" / "kept.log").start()
+    assert list(private_tmp.iterdir()) == []
+
+
 def test_start_twice(bundle, private_tmp):
     with running(bundle, options=FAST) as server, pytest.raises(ServeError, match="already"):
         server.start()
