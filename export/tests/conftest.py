@@ -71,7 +71,7 @@ def fit(
     folder: Path,
     *,
     window_slice: tuple[int, ...] | None = (-WINDOW,),
-    session_filter: bool = False,
+    session_operator=None,
     tie_breaker: bool = True,
     session_output: bool = True,
 ):
@@ -92,8 +92,8 @@ def fit(
     if window_slice:
         lists = lists >> ops.ListSlice(*window_slice)
     output = lists + grouped["session_id", "item_id-count"] if session_output else lists + grouped["item_id-count"]
-    if session_filter:
-        output = output >> ops.Filter(f=lambda df: df["item_id-count"] >= 2)
+    if session_operator:
+        output = output >> session_operator
     workflow = nvt.Workflow(output)
     workflow.fit(nvt.Dataset(frame))
     return workflow
@@ -137,7 +137,15 @@ def truth_of(plan: Plan) -> Truth:
 
 
 def gate_of(plan: Plan, folders: tuple[Path, Path, Path]) -> Gate:
-    return Gate(folders, truth_of(plan), plan.raw_features, plan.features, plan.vocabulary.values)
+    return Gate(
+        folders,
+        truth_of(plan),
+        plan.raw_features,
+        plan.features,
+        plan.vocabulary.values,
+        item_feature=plan.item_feature,
+        window=plan.signature.window,
+    )
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:

@@ -90,7 +90,10 @@ def _pandas_column(values: Array, kind: str, dtype: str) -> Any:
         return _pd.Series(values.astype(dtype))
     null = values == NULL_INT64
     if not null.any():
-        return _pd.Series(values.astype(dtype))
+        narrow = values.astype(dtype)
+        # A value beyond training's narrower type would turn into another one: int64 keeps it, and it is unknown.
+        exact = kind == "boolean" or np.array_equal(narrow.astype(np.int64), values)
+        return _pd.Series(narrow if exact else values)
     if kind == "boolean":
         return _pd.Series([None if value == NULL_INT64 else bool(value) for value in values], dtype=object)
     # pandas has no integer null: the column turns into float64, where that holds every value exactly.
