@@ -130,6 +130,15 @@ def _prove(plan: Plan, folders: tuple[Path, Path, Path], progress: Callable[[str
         time_columns=[c for c in plan.fitted.sort_columns if c in plan.raw_dtypes],
         window=plan.signature.window,
         max_sessions=plan.signature.max_sessions_per_request,
+        max_interactions=plan.signature.max_interactions_per_session,
     )
-    gate = Gate(folders, truth, plan.raw_features, plan.features, plan.vocabulary.values)
+    gate = Gate(
+        folders,
+        truth,
+        plan.raw_features,
+        plan.features,
+        plan.vocabulary.values,
+        item_feature=plan.item_feature,
+        window=plan.signature.window,
+    )
     return gate.check(cases, progress)

@@ -12,11 +12,13 @@ import numpy as np
 import torch
 
 from . import runtime
+from ._errors import ExportError
 from .graphs import items
 from .graphs.formats import write_ranker
 from .graphs.ranker import OUTPUTS, Ranker
 from .options import ExportOptions
 from .plan import Plan
+from .runtime.request import RequestError
 from .runtime.step import open_step
 from .triton_config import EnsembleStep, StepConfig, TensorSpec, WarmUp, write_ensemble
 from .wire import request_tensors
@@ -201,8 +203,13 @@ def _encoded(plan: Plan, features_folder: Path, sessions: int) -> dict[str, np.n
     by_length = {len(session): session for session in plan.sessions}
     chosen = [*by_length.values(), *plan.sessions][:sessions]
     chosen += chosen[:1] * (sessions - len(chosen))
-    encoded = open_step(features_folder).run(request_tensors(chosen, plan.raw_features))
-    return {feature.tensor: encoded[feature.tensor] for feature in plan.features}
+    step = open_step(features_folder)
+    try:
+        # One at a time: the limit on sessions per request may be 1.
+        encoded = [step.run(request_tensors([session], plan.raw_features)) for session in chosen]
+    except RequestError as error:
+        raise ExportError(f"the sample's sessions are no valid request to the bundle: {error}") from error
+    return {f.tensor: np.concatenate([one[f.tensor] for one in encoded]) for f in plan.features}
 
 
 def _copy_runtime(target: Path) -> None:

@@ -12,7 +12,8 @@ import pandas as pd
 from torch import nn
 
 from ._errors import ExportError, UnsupportedModel, UnsupportedWorkflow
-from .graphs.ranker import RankerFeature
+from .graphs.items import TOP_K
+from .graphs.ranker import OUTPUTS, RankerFeature
 from .options import ExportOptions
 from .runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
 from .runtime.signature import RawFeature, Signature
@@ -21,6 +22,11 @@ from .workflow.fitted import FittedWorkflow, Vocabulary
 
 #: Optional tensors of a request that bundles of this exporter understand.
 REQUEST_OPTIONS = ("session_length", "top_k")
+
+#: Tensors of an ensemble share one space of names: none of a request, an answer or between steps is a raw column's.
+_RESERVED = {"session_length", "top_k", "exclude_item_ids", "allow_item_ids", "exclude_seen"}
+_RESERVED |= {"item_ids", "scores", "status", TOP_K, *OUTPUTS}
+_FEATURE = "feature__"
 
 _RANKER_DTYPES = {"i": "int64", "u": "int64", "b": "int64", "f": "float32"}
 
@@ -78,6 +84,11 @@ def make_plan(
     names = tuple(features or getattr(model, "feature_names", None) or fitted.outputs)
     _check_features(fitted, names, item_feature)
     window = _window(fitted, names, window, keep_oldest=options.keep_workflow_window)
+    if options.max_interactions < window:
+        raise ExportError(
+            f"max_interactions is {options.max_interactions}, below the window {window}: no request could fill the "
+            f"window; give {window} or more"
+        )
     vocabulary = fitted.vocabulary(item_feature)
     if vocabulary.column != item_column:
         raise UnsupportedWorkflow(
@@ -101,14 +112,14 @@ def make_plan(
         fitted=fitted,
         raw_dtypes=raw,
         features=tuple(
-            RankerFeature(name, f"feature__{i}", _ranker_dtype(fitted, name)) for i, name in enumerate(names)
+            RankerFeature(name, f"{_FEATURE}{i}", _ranker_dtype(fitted, name)) for i, name in enumerate(names)
         ),
         item_feature=item_feature,
         vocabulary=vocabulary,
         log_popularity=_log_popularity(vocabulary),
         signature=signature,
         tie_breaker_column=tie_breaker_column,
-        sessions=_sessions(sample, fitted, raw),
+        sessions=_sessions(sample, fitted, raw, options.max_interactions),
     )
 
 
@@ -126,17 +137,16 @@ def _raw_dtypes(fitted: FittedWorkflow, tie_breaker: str | None, pinned: Mapping
             f"the workflow has no input '{tie_breaker}' to break ties in time with, it reads "
             f"{', '.join(fitted.raw_columns)}"
         )
-    reserved = {"session_length", "top_k", "exclude_item_ids", "allow_item_ids", "exclude_seen"}
     raw = {
         name: (pinned or {}).get(name, dtype)
         for name, dtype in fitted.raw_columns.items()
         if name not in (fitted.session_column, tie_breaker)
     }
-    taken = sorted(reserved & set(raw))
+    taken = sorted(name for name in raw if name in _RESERVED or name.startswith(_FEATURE))
     if taken:
         raise UnsupportedWorkflow(
-            f"the raw columns {', '.join(taken)} have the names of the request's optional tensors: rename them before "
-            "fitting the workflow"
+            f"the raw columns {', '.join(taken)} have names that a bundle gives to tensors of its own, in the request, "
+            "in the answer or between its steps: rename them before fitting the workflow"
         )
     return raw
 
@@ -194,7 +204,7 @@ def _window(fitted: FittedWorkflow, names: tuple[str, ...], given: int | None, *
     return window
 
 
-def _sessions(sample: pd.DataFrame, fitted: FittedWorkflow, raw: Mapping[str, str]) -> list[pd.DataFrame]:
+def _sessions(sample: pd.DataFrame, fitted: FittedWorkflow, raw: Mapping[str, str], most: int) -> list[pd.DataFrame]:
     missing = [name for name in (fitted.session_column, *raw) if name not in sample.columns]
     if missing:
         raise ExportError(
@@ -204,4 +214,4 @@ def _sessions(sample: pd.DataFrame, fitted: FittedWorkflow, raw: Mapping[str, st
     if not len(sample):
         raise ExportError("the sample is empty, expected raw interactions of some hundred sessions")
     groups = sample.groupby(fitted.session_column, sort=False)
-    return [session[list(raw)].reset_index(drop=True) for _, session in groups]
+    return [session[list(raw)].iloc[-most:].reset_index(drop=True) for _, session in groups]

@@ -15,11 +15,16 @@ Sessions = list[pd.DataFrame]
 #: Sessions of each turned case, and of the slow ones that ask for each session alone.
 SESSIONS = 96
 ALONE = 24
+#: Interactions of padding behind the longest session where there is garbage in the padding.
+PADDED = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """Sessions that are asked `batch_size` at a time; `garbage` fills the padding with valid-looking values."""
+    """Sessions that are asked `batch_size` at a time.
+
+    garbage: the longest session is padded as well, and padding holds valid-looking values.
+    """
 
     name: str
     sessions: Sessions
@@ -34,9 +39,10 @@ def make_cases(
     time_columns: Sequence[str],
     window: int,
     max_sessions: int,
+    max_interactions: int,
     seed: int = 0,
 ) -> list[Case]:
-    """The cases of one export, always the same for the same sample."""
+    """The cases of one export, always the same for the same sample; sessions of `max_interactions` at most."""
     random = np.random.default_rng(seed)
     some = [sessions[i % len(sessions)] for i in range(min(SESSIONS, len(sessions)))]
 
@@ -50,14 +56,16 @@ def make_cases(
     integers = [f.name for f in features if f.kind == "integer"]
     nullable = [f.name for f in features if f.kind in ("string", "float")]
     empty = some[0].iloc[:0]
+    beyond = min(window + 5, max_interactions)
+    padded = [session.iloc[-max(1, max_interactions - PADDED) :] for session in some]
     return [
         Case("the sample", sessions, max_sessions),
         Case("one session alone", sessions[:ALONE], 1),
         Case("three at a time", some, min(3, max_sessions)),
-        Case("garbage in padding", some, max_sessions, garbage=True),
+        Case("garbage in padding", padded, max_sessions, garbage=True),
         Case("length 1", of_length(1), max_sessions),
         Case(f"length {window}, the window", of_length(window), max_sessions),
-        Case(f"length {window + 5}, beyond the window", of_length(window + 5), max_sessions),
+        Case(f"length {beyond}, beyond the window", of_length(beyond), max_sessions),
         Case("unknown values", turned(lambda s: _unknown(s, strings, integers, random)), max_sessions),
         Case("nothing known", turned(lambda s: _unknown(s, strings, integers, None)), max_sessions),
         Case("nulls", turned(lambda s: _nulls(s, nullable, random)), max_sessions),

@@ -45,6 +45,8 @@ def ranking_difference(true: np.ndarray, codes: np.ndarray, scores: np.ndarray) 
     reach = min(items, len(codes))
     if (codes[reach:] != PADDING).any() or (codes[:reach] == PADDING).any():
         return np.inf, f"{int((codes != PADDING).sum())} items came, expected {reach}"
+    if (scores[reach:] != np.float32(LOWEST_FLOAT32)).any():
+        return np.inf, f"beyond the {reach} items the scores are {scores[reach:]}, expected {LOWEST_FLOAT32:.8g}"
     codes, scores = codes[:reach], scores[:reach]
     if len(set(codes.tolist())) != reach:
         return np.inf, "an item came twice"

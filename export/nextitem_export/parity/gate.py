@@ -12,12 +12,12 @@ import numpy as np
 from .._errors import ParityError
 from ..graphs import items as items_graph
 from ..graphs.ranker import CODES, SCORES, STATUS, RankerFeature
-from ..runtime.codes import EMPTY, FIRST_ITEM, NULL_INT64, NULL_STRING
+from ..runtime.codes import COLD, EMPTY, FIRST_ITEM, NULL_INT64, NULL_STRING, OK
 from ..runtime.codes import STATUS as STATUS_NAMES
 from ..runtime.signature import RawFeature
-from ..runtime.step import open_step
+from ..runtime.step import Step, open_step
 from ..wire import request_tensors
-from .cases import Case, Sessions
+from .cases import PADDED, Case, Sessions
 from .compare import feature_difference, ranking_difference
 from .truth import Truth
 
@@ -38,7 +38,7 @@ class CaseReport:
 
 
 class Gate:
-    """Holds the built steps and the truth. `values`: raw ids [V - 3] by code from 3."""
+    """Holds the built steps and the truth. `values`: raw ids [V - 3] by code from 3. `window`: the features' width."""
 
     def __init__(
         self,
@@ -47,11 +47,16 @@ class Gate:
         raw_features: Sequence[RawFeature],
         features: Sequence[RankerFeature],
         values: np.ndarray,
+        *,
+        item_feature: str,
+        window: int,
     ) -> None:
         self._features_step, self._ranker, self._items = (open_step(folder) for folder in folders)
         self._truth = truth
         self._raw_features = raw_features
         self._features = features
+        self._item_tensor = next(f.tensor for f in features if f.name == item_feature)
+        self._window = window
         strings = values.dtype == object
         null = [NULL_STRING if strings else NULL_INT64] * FIRST_ITEM
         self._values = np.array([*null, *values.tolist()], dtype=values.dtype)
@@ -73,16 +78,23 @@ class Gate:
         request = request_tensors(batch, self._raw_features, width=_width(batch, case))
         if case.garbage:
             _fill_padding(request, self._raw_features)
-        encoded = self._features_step.run(request)
-        ranked = self._ranker.run({f.tensor: encoded[f.tensor] for f in self._features})
-        answer = self._items.run(_items_inputs(ranked, encoded))
-        self._check_items(case, ranked, answer)
+        encoded = _run(self._features_step, request, case, start, "features")
+        for feature in self._features:
+            shape, due = list(encoded[feature.tensor].shape), [len(batch), self._window]
+            if shape != due:
+                _refuse(f"shape {shape} came, expected {due}", case, start, f"feature '{feature.name}'")
+        ranked = _run(self._ranker, {f.tensor: encoded[f.tensor] for f in self._features}, case, start, "ranker")
+        answer = _run(self._items, _items_inputs(ranked, encoded), case, start, "items")
+        wanted = int(encoded[items_graph.TOP_K][0])
+        self._check_items(case, start, ranked, answer, wanted)
         judged = [row for row in range(len(batch)) if start + row in true]
         report.sessions += len(batch)
         report.judged += len(judged)
         for row in judged:
             for feature in self._features:
-                worst, fault = feature_difference(true[start + row][feature.name], encoded[feature.tensor][row])
+                served = encoded[feature.tensor][row]
+                newest = true[start + row][feature.name][-self._window :]  # where nothing in the workflow slices it
+                worst, fault = feature_difference(newest, served)
                 report.feature_difference = max(report.feature_difference, worst)
                 _refuse(fault, case, start + row, f"feature '{feature.name}'")
         self._check_ranking(case, start, batch, encoded, ranked, report)
@@ -92,8 +104,7 @@ class Gate:
     ) -> None:
         """The ranker on what the features step gave, against the eager model on the same."""
         sessions = [{f.name: encoded[f.tensor][row] for f in self._features} for row in range(len(batch))]
-        window = encoded[self._features[0].tensor].shape[1]
-        scores = self._truth.scores(sessions, window)
+        scores = self._truth.scores(sessions, self._window)
         for row, session in enumerate(batch):
             if np.isnan(scores[row]).any():
                 _refuse(
@@ -105,16 +116,36 @@ class Gate:
             worst, fault = ranking_difference(scores[row], ranked[CODES][row], ranked[SCORES][row])
             report.score_difference = max(report.score_difference, worst)
             _refuse(fault, case, start + row, "ranking")
-            if (len(session) == 0) != (ranked[STATUS][row, 0] == EMPTY):
-                fault = f"status is {STATUS_NAMES[ranked[STATUS][row, 0]]} for {len(session)} interactions"
+            items = int((encoded[self._item_tensor][row] >= FIRST_ITEM).sum())
+            due = OK if items else COLD if len(session) else EMPTY
+            if ranked[STATUS][row, 0] != due:
+                fault = (
+                    f"{STATUS_NAMES[ranked[STATUS][row, 0]]} came, expected {STATUS_NAMES[due]}: {items} of "
+                    f"{len(session)} items are known"
+                )
             _refuse(fault, case, start + row, "status")
 
-    def _check_items(self, case: Case, ranked: Any, answer: Any) -> None:
-        """Raw ids against the vocabulary, cut to the items wanted."""
-        wanted = answer["item_ids"].shape[1]
-        expected = self._values[ranked[CODES][:, :wanted]]
-        for row in np.flatnonzero((answer["item_ids"] != expected).any(axis=1)):
-            _refuse(f"{answer['item_ids'][row]} came, expected {expected[row]}", case, int(row), "raw ids")
+    def _check_items(self, case: Case, start: int, ranked: Any, answer: Any, wanted: int) -> None:
+        """Raw ids against the vocabulary, scores and status as the ranker gave them, cut to the items wanted."""
+        expected = {
+            "item_ids": self._values[ranked[CODES][:, :wanted]],
+            "scores": ranked[SCORES][:, :wanted],
+            "status": np.array(STATUS_NAMES, dtype=object)[ranked[STATUS]],
+        }
+        for name, right in expected.items():
+            for row, (came, due) in enumerate(zip(answer[name], right, strict=True)):
+                if not np.array_equal(came, due):
+                    _refuse(f"{came} came, expected {due}", case, start + row, f"the answer's {name}")
+
+
+def _run(step: Step, tensors: Any, case: Case, start: int, what: str) -> dict[str, Any]:
+    try:
+        return step.run(tensors)
+    except Exception as error:
+        raise ParityError(
+            f"the {what} step failed for the request that starts with session {start} in case '{case.name}': "
+            f"{type(error).__name__}: {error}. The bundle was not written"
+        ) from error
 
 
 def _items_inputs(ranked: Any, encoded: Any) -> dict[str, np.ndarray]:
@@ -127,7 +158,7 @@ def _items_inputs(ranked: Any, encoded: Any) -> dict[str, np.ndarray]:
 
 
 def _width(batch: Sessions, case: Case) -> int | None:
-    return max(map(len, batch)) + 3 if case.garbage else None
+    return max(map(len, batch)) + PADDED if case.garbage else None
 
 
 def _fill_padding(request: dict[str, np.ndarray], features: Sequence[RawFeature]) -> None:

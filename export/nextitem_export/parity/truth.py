@@ -64,7 +64,7 @@ class Truth:
             for name, values in session.items():
                 tensors[name][row, : len(values)] = torch.from_numpy(values)
         with torch.no_grad():
-            scores = eager_scores(self._model, tensors).numpy().astype(np.float32)
+            scores = eager_scores(self._model, tensors).float().numpy()
         known = (tensors[self._item_feature] >= FIRST_ITEM).any(dim=1).numpy()
         scores[~known] = self._log_popularity
         scores[:, :FIRST_ITEM] = LOWEST_FLOAT32
