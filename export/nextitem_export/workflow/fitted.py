@@ -81,8 +81,8 @@ class FittedWorkflow:
             if (op.start >= 0 or op.end != NEVER_ENDS) and not keep_oldest:
                 end = "" if op.end == NEVER_ENDS else f", {op.end}"
                 raise UnsupportedWorkflow(
-                    f"ListSlice({op.start}{end}) on '{output}' keeps the oldest interactions of a long session, and a "
-                    f"recommendation needs the newest: fit the workflow with ListSlice(-{op.max_elements}), or export "
+                    f"ListSlice({op.start}{end}) on '{output}' does not keep the newest interactions of long sessions, "
+                    f"which a recommendation needs: fit the workflow with ListSlice(-{op.max_elements}), or export "
                     "with --keep-workflow-window to serve it as it is"
                 )
         return min((op.max_elements for op in slices), default=None)
@@ -133,8 +133,10 @@ class FittedWorkflow:
         storage = op.storage_name.get(column, column) if op.encode_type == "joint" else column
         table = pd.read_parquet(op.categories[storage])
         if storage not in table.columns:
+            together = [name for name in table.columns if name != f"{storage}_size"]
             raise UnsupportedWorkflow(
-                f"the Categorify behind '{output}' encodes {list(table.columns)} together, expected one raw column"
+                f"the Categorify behind '{output}' encodes {together} together, expected one raw column: encode each "
+                "in a Categorify of its own"
             )
         if len(table) and table.index[0] < FIRST_ITEM:
             table.index += FIRST_ITEM
@@ -151,12 +153,14 @@ class FittedWorkflow:
 
 
 def _raw_values(series: pd.Series, column: str) -> np.ndarray:
-    if series.dtype == object:
-        values = series.to_numpy()
+    if series.dtype == object or isinstance(series.dtype, pd.StringDtype):
+        values = series.to_numpy(dtype=object)
         forbidden = NULL_STRING
-        if not all(isinstance(value, str) for value in values):
+        others = [value for value in values if not isinstance(value, str)]
+        if others:
             raise UnsupportedWorkflow(
-                f"the vocabulary of '{column}' holds {type(values[0]).__name__} values, expected strings or integers"
+                f"the vocabulary of '{column}' holds {others[0]!r}, a {type(others[0]).__name__}, expected strings or "
+                "integers: turn the column into strings before fitting"
             )
     else:
         values = series.to_numpy()
@@ -183,7 +187,7 @@ def _dtype_name(column: Any) -> str:
     name = column.dtype.name
     if name.startswith("datetime"):
         return "datetime"
-    return "string" if name in ("string", "object", "unknown") else name
+    return "string" if name in ("string", "str", "object", "unknown") else name
 
 
 def _nodes(output_node: Any) -> list[Any]:
