@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 
 from nextitem_training.config import Config, read_config
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # NVTabular warns on every use that it runs on a CPU, and that TensorFlow is not installed.
+    warnings.filterwarnings("ignore", category=UserWarning, module="merlin|nvtabular")
     try:
         config = _override(read_config(options.config), options)
         # Late, as it takes seconds to import what --help and a wrong option do not need.

@@ -57,15 +57,22 @@ def _metrics(ranks: np.ndarray) -> dict[str, float]:
     return metrics
 
 
-def model_scorer(model: SessionModel, features: Mapping[str, np.ndarray]) -> Scorer:
-    """The model, reading the newest `window` interactions of the input."""
+def model_scorer(model: SessionModel, features: Mapping[str, np.ndarray], counts: np.ndarray) -> Scorer:
+    """The model as it is served: newest `window` interactions, popularity where none is known.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+        features: ragged features of the sessions to be scored, to which `starts` points.
+        counts: int64 [V - 3], popularity.
+    """
 
     @torch.inference_mode()
     def score(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         kept = np.minimum(lengths, model.window)
         padded = pad(features, starts + lengths - kept, kept)
         tensors = {name: torch.from_numpy(values) for name, values in padded.items()}
-        return model(tensors)[:, FIRST_KNOWN:].numpy()
+        known = (padded[model.item_feature] >= FIRST_KNOWN).any(axis=1)
+        return np.where(known[:, None], model(tensors)[:, FIRST_KNOWN:].numpy(), counts)
 
     return score
 

@@ -21,6 +21,7 @@ from nextitem_training.evaluation import (
     popularity_scorer,
 )
 from nextitem_training.interactions import read_interactions
+from nextitem_training.model import SessionModel
 from nextitem_training.pretraining import APPROACHES
 from nextitem_training.run_directory import RunDirectory, new_run_directory, refuse_existing
 from nextitem_training.schema import SessionSchema
@@ -90,7 +91,7 @@ def train_run(data: str | Path, config: Config, output: str | Path, *, overwrite
 
 
 def _evaluate(
-    model: object,
+    model: SessionModel,
     training: EncodedSessions,
     held_out: EncodedSessions,
     schema: SessionSchema,
@@ -99,7 +100,7 @@ def _evaluate(
     """The model and the two baselines on the same held-out sessions."""
     item = schema.item_feature
     scorers = {
-        "model": model_scorer(model, held_out.features),
+        "model": model_scorer(model, held_out.features, counts),
         "co-occurrence": cooccurrence_scorer(training, item, counts, held_out.features[item]),
         "popularity": popularity_scorer(counts),
     }

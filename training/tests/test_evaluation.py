@@ -55,10 +55,13 @@ def test_the_model_is_scored_on_the_newest_interactions(run):
     model = run.load_model()
     features = {feature.name: np.arange(8).astype(feature.dtype) % 3 + 1 for feature in run.schema.features}
     newest = {name: values[3:] for name, values in features.items()}
-    whole = model_scorer(model, features)(np.array([0]), np.array([8]))
-    window = model_scorer(model, newest)(np.array([0]), np.array([5]))
-    assert whole.shape == (1, run.schema.item_count - 3)
+    counts = np.arange(run.schema.item_count - 3)
+    whole = model_scorer(model, features, counts)(np.array([0]), np.array([8]))
+    window = model_scorer(model, newest, counts)(np.array([0]), np.array([5]))
+    assert whole.shape == (1, len(counts))
     np.testing.assert_allclose(whole, window, rtol=1e-5)
+    cold = model_scorer(model, features, counts)(np.array([0]), np.array([2]))  # codes 1 and 2
+    assert cold.tolist() == [counts.tolist()]
 
 
 def test_the_table_has_a_line_per_ranker():

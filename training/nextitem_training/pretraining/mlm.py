@@ -9,8 +9,8 @@ from nextitem_training.codes import FIRST_KNOWN, PADDING
 from nextitem_training.config import ModelConfig
 from nextitem_training.pretraining.registry import APPROACHES, Approach, Prediction, Targets
 
-CUT_SHARE = 0.5
-"""Share of the sessions of a training batch that look as sessions do at inference."""
+CLOZE_SHARE = 0.5
+"""Share of a training batch's sessions in which further items are hidden."""
 
 
 class MaskedLanguageModelling(Approach):
@@ -24,22 +24,21 @@ class MaskedLanguageModelling(Approach):
         self.mask_probability = config.mask_probability
 
     def targets(self, embedded: torch.Tensor, items: torch.Tensor) -> Targets:
-        """Hides items at random in one half of the sessions, and the last item in the other.
+        """Cuts each session at random and hides its last item, in a share of them others too.
 
-        The second half is cut to a random length first: it looks as sessions do at inference,
-        where nothing follows the [MASK], and every position gets its turn as the last.
+        The cut session looks as sessions do at inference, where nothing follows the [MASK], and
+        every position gets its turn as the last.
         """
         real = items != PADDING
         length = real.sum(dim=1, keepdim=True)
         steps = torch.arange(items.shape[1], device=items.device)[None, :]
         chance = torch.rand(items.shape[0], 2, device=items.device)
-        cut = chance[:, :1] < CUT_SHARE  # (B, 1)
         # From step 1, as a session's first item has nothing to be predicted from.
-        last = 1 + (chance[:, 1:] * (length - 1)).long().clamp(max=items.shape[1])
-        last = torch.minimum(last, (length - 1).clamp(min=0))
-        at_random = torch.rand(items.shape, device=items.device) < self.mask_probability
-        hidden = torch.where(cut, steps == last, at_random & real)
-        mask = real & (~cut | (steps <= last))
+        last = (1 + chance[:, :1] * (length - 1)).long()
+        last = torch.minimum(last, (length - 1).clamp(min=0))  # (B, 1)
+        others = torch.rand(items.shape, device=items.device) < self.mask_probability
+        hidden = (steps == last) | (others & (chance[:, 1:] < CLOZE_SHARE))
+        mask = real & (steps <= last)
         # A code without a meaning of its own is worth no prediction.
         wanted = hidden & mask & (items >= FIRST_KNOWN)
         return Targets(self._hide(embedded, mask, wanted), mask, items * wanted)
