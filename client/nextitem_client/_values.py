@@ -163,15 +163,15 @@ def _nanoseconds(value: datetime) -> int:
 
 
 def _from_datetime64(value: np.datetime64) -> int:
-    nanoseconds = value.astype("datetime64[ns]")
-    if nanoseconds.astype(value.dtype) != value or _calendar_overflow(value, nanoseconds):
-        raise ValueRefused("a numpy.datetime64 of whole nanoseconds between 1678 and 2262")
-    return int(nanoseconds.astype(np.int64))
-
-
-def _calendar_overflow(value: np.datetime64, nanoseconds: np.datetime64) -> bool:
-    # numpy wraps around silently: the year tells.
-    return bool(value.astype("datetime64[Y]") != nanoseconds.astype("datetime64[Y]"))
+    try:
+        nanoseconds = value.astype("datetime64[ns]")
+        # numpy 1 wraps around silently, which the year tells; numpy 2 raises.
+        same_year = value.astype("datetime64[Y]") == nanoseconds.astype("datetime64[Y]")
+        if same_year and nanoseconds.astype(value.dtype) == value:
+            return int(nanoseconds.astype(np.int64))
+    except OverflowError:
+        pass
+    raise ValueRefused("a numpy.datetime64 of whole nanoseconds between 1678 and 2262")
 
 
 def _from_iso_8601(text: str) -> int:
