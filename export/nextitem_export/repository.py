@@ -57,13 +57,13 @@ def check_place(repository: Path, built: Path, models: list[str], *, replace: bo
     """
     for model in models:
         place = repository / model
-        if not place.exists() or replace:
+        if not place.exists():
             continue
-        if not (place / "config.pbtxt").is_file():
+        config = place / "config.pbtxt"
+        ensemble = model == models[-1]  # its configuration is what a new version changes
+        if not config.is_file() or (ensemble and b"nextitem.signature" not in config.read_bytes()):
             raise RepositoryError(f"{place} is there and is no model of a bundle: choose another --name or remove it")
-        if model == models[-1]:
-            continue  # the ensemble's configuration is what a new version changes
-        if (place / "config.pbtxt").read_text() != (built / model / "config.pbtxt").read_text():
+        if not ensemble and not replace and config.read_bytes() != (built / model / "config.pbtxt").read_bytes():
             raise RepositoryError(
                 f"{model} is there with another configuration, and all versions of a model share one: export under "
                 "another --name, or with --replace to put this bundle in the place of the old one"
@@ -79,15 +79,20 @@ def place(repository: Path, built: Path, models: list[str], version: int) -> Non
     retired = built / "retired"
     retired.mkdir()
     done: list[tuple[Path, Path | None]] = []  # what was placed, and what stood there before
+    moves: list[tuple[Path | None, Path]] = [
+        (built / model / part, repository / model / part)
+        for model in models
+        for part in _parts(repository, built, model, version)
+    ]
+    # A server loads every version that it finds in a step; one that is running keeps what it has loaded.
+    moves += [(None, folder) for model in models for folder in _older(repository / model, version)]
     try:
-        for model in models:
-            for part in _parts(repository, built, model, version):
-                target = repository / model / part if part else repository / model
-                before = retired / f"{len(done)}" if target.exists() else None
-                if before:
-                    os.replace(target, before)
-                done.append((target, before))
-                source = built / model / part if part else built / model
+        for source, target in moves:
+            before = retired / str(len(done)) if target.exists() else None
+            if before:
+                os.replace(target, before)
+            done.append((target, before))
+            if source:
                 os.replace(source, target)
     except BaseException as error:
         for target, before in reversed(done):
@@ -97,8 +102,6 @@ def place(repository: Path, built: Path, models: list[str], version: int) -> Non
                 f"cannot place the bundle in {repository}: {error.strerror}; the repository is as it was"
             ) from error
         raise
-    for model in models:
-        _drop_older(repository / model, version)
 
 
 def _parts(repository: Path, built: Path, model: str, version: int) -> list[str]:
@@ -118,8 +121,7 @@ def _undo(target: Path, before: Path | None) -> None:
         os.replace(before, target)
 
 
-def _drop_older(model: Path, version: int) -> None:
-    # A server loads every version that it finds in a step; one that is running keeps what it has loaded.
-    for folder in model.iterdir():
-        if folder.name.isdigit() and int(folder.name) < version:
-            shutil.rmtree(folder)
+def _older(model: Path, version: int) -> list[Path]:
+    if not model.exists():
+        return []
+    return [folder for folder in model.iterdir() if folder.name.isdigit() and int(folder.name) < version]
