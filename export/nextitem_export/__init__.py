@@ -1,5 +1,10 @@
 """Exports a trained session model and its fitted NVTabular workflow to a Triton model repository."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ._errors import (
     ExportError,
     ParityError,
@@ -7,9 +12,11 @@ from ._errors import (
     UnsupportedModel,
     UnsupportedWorkflow,
 )
-from .bundle import Bundle, export_bundle
-from .options import ExportOptions
-from .run import export_run
+
+if TYPE_CHECKING:
+    from .bundle import Bundle, export_bundle
+    from .options import ExportOptions
+    from .run import export_run
 
 __all__ = [
     "Bundle",
@@ -22,3 +29,12 @@ __all__ = [
     "export_bundle",
     "export_run",
 ]
+
+# Imported when first asked for: NVTabular and torch take seconds, which `nextitem-export --help` need not wait for.
+_LATER = {"Bundle": "bundle", "export_bundle": "bundle", "ExportOptions": "options", "export_run": "run"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}', it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
