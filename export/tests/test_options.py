@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from nextitem_export import ExportError, ExportOptions
+from nextitem_export.graphs.formats import FORMATS
+from nextitem_export.options import FEATURES, LAYOUTS, RUNTIMES
+
+NUMBERS = [field.name for field in dataclasses.fields(ExportOptions) if field.type == "int"]
+
+
+def test_the_defaults_are_valid():
+    options = ExportOptions()
+    assert options.top_k <= options.max_top_k
+    assert not options.replace
+    assert not options.keep_workflow_window
+
+
+@pytest.mark.parametrize(
+    ("field", "known"),
+    [("layout", LAYOUTS), ("format", FORMATS), ("runtime", RUNTIMES), ("features", FEATURES)],
+)
+def test_an_unknown_choice_is_refused_with_the_known_ones(field, known):
+    for value in known:
+        assert getattr(ExportOptions(**{field: value}), field) == value
+    with pytest.raises(ExportError) as caught:
+        ExportOptions(**{field: "magic"})
+    assert str(caught.value) == f"unknown {field} 'magic', known are {', '.join(known)}"
+
+
+@pytest.mark.parametrize("field", NUMBERS)
+def test_a_number_below_one_is_refused(field):
+    with pytest.raises(ExportError, match=f"^{field} is 0, expected 1 or more$"):
+        ExportOptions(**{field: 0})
+
+
+def test_more_items_by_default_than_at_most_are_refused():
+    with pytest.raises(ExportError) as caught:
+        ExportOptions(top_k=11, max_top_k=10)
+    assert str(caught.value) == "top_k is 11, above max_top_k 10: raise max_top_k or lower top_k"
+    assert ExportOptions(top_k=10, max_top_k=10).top_k == 10
+
+
+def test_an_unknown_option_is_refused():
+    with pytest.raises(TypeError, match="colour"):
+        ExportOptions(colour="red")

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from nextitem_export.parity.gate import CaseReport
+from nextitem_export.report import parity_table
+
+
+def test_every_case_has_a_row_with_its_numbers():
+    output = io.StringIO()
+    reports = [CaseReport("the sample", 60, 59, 1.5e-7, 2.5e-6), CaseReport("nulls", 12, 7, 0.0, 0.0)]
+    Console(file=output, width=120).print(parity_table(reports))
+    lines = output.getvalue().splitlines()
+    (sample,) = [line for line in lines if "the sample" in line]
+    assert [cell.strip() for cell in sample.strip("│").split("│")] == ["the sample", "60", "59", "1.5e-07", "2.5e-06"]
+    assert any("nulls" in line for line in lines)
+    assert any("0.0001" in line for line in lines)  # the bound

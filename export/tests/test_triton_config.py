@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as pb
+
+from nextitem_export.triton_config import EnsembleStep, StepConfig, TensorSpec, WarmUp, write_ensemble
+
+
+def read(folder):
+    return text_format.Parse((folder / "config.pbtxt").read_text(encoding="utf-8"), pb.ModelConfig())
+
+
+def test_a_step_is_a_model_of_the_python_backend(tmp_path):
+    StepConfig(
+        "ø_step",
+        (TensorSpec("item_id", "BYTES", (-1, -1), optional=True), TensorSpec("price", "FP32", (-1, 4))),
+        (TensorSpec("codes", "INT64", (-1,)),),
+        max_batch_size=0,
+    ).write(tmp_path)
+    config = read(tmp_path)
+    assert (config.name, config.backend, config.max_batch_size) == ("ø_step", "python", 0)
+    assert [(t.name, t.data_type, list(t.dims), t.optional) for t in config.input] == [
+        ("item_id", pb.TYPE_STRING, [-1, -1], True),
+        ("price", pb.TYPE_FP32, [-1, 4], False),
+    ]
+    assert [(t.name, t.data_type, list(t.dims)) for t in config.output] == [("codes", pb.TYPE_INT64, [-1])]
+    assert config.version_policy.HasField("all")
+    assert not config.HasField("dynamic_batching")
+    assert config.instance_group[0].kind == pb.ModelInstanceGroup.KIND_CPU
+
+
+def test_a_batched_step_is_batched_dynamically_and_warmed_up_with_one_row_per_batch(tmp_path):
+    tensors = {"x": np.arange(6, dtype=np.float32).reshape(2, 3)}
+    StepConfig("s", (TensorSpec("x", "FP32", (3,)),), (), max_batch_size=8, warm_ups=(WarmUp("w", tensors),)).write(
+        tmp_path
+    )
+    config = read(tmp_path)
+    assert config.HasField("dynamic_batching")
+    (warm_up,) = config.model_warmup
+    assert warm_up.batch_size == 2
+    assert list(warm_up.inputs["x"].dims) == [3]
+    data = (tmp_path / "warmup" / warm_up.inputs["x"].input_data_file).read_bytes()
+    assert data == tensors["x"][0].tobytes()
+
+
+def test_an_unbatched_warm_up_keeps_its_whole_shape_and_strings_have_their_length_before_them(tmp_path):
+    tensors = {"x": np.array([[b"a", "ø".encode()]], dtype=object)}
+    specs = (TensorSpec("x", "BYTES", (-1, -1)),)
+    StepConfig("s", specs, (), max_batch_size=0, warm_ups=(WarmUp("w", tensors),)).write(tmp_path)
+    (warm_up,) = read(tmp_path).model_warmup
+    assert list(warm_up.inputs["x"].dims) == [1, 2]
+    assert (tmp_path / "warmup" / "w-x").read_bytes() == b"\x01\0\0\0a\x02\0\0\0" + "ø".encode()
+
+
+def test_an_ensemble_is_pinned_to_one_version_of_itself_and_of_its_steps(tmp_path):
+    document = {"window": 4, "name": "ø"}
+    write_ensemble(
+        tmp_path,
+        "shop",
+        7,
+        [TensorSpec("item_id", "INT64", (-1, -1), optional=True)],
+        [TensorSpec("scores", "FP32", (-1, -1))],
+        [EnsembleStep("shop_features", {"item_id": "item_id"}, {"codes": "c"}), EnsembleStep("b", {"c": "c"}, {})],
+        {"nextitem.signature": document},
+    )
+    config = read(tmp_path)
+    assert config.platform == "ensemble"
+    assert list(config.version_policy.specific.versions) == [7]
+    steps = config.ensemble_scheduling.step
+    assert [(step.model_name, step.model_version) for step in steps] == [("shop_features", 7), ("b", 7)]
+    assert dict(steps[0].output_map) == {"codes": "c"}
+    assert json.loads(config.parameters["nextitem.signature"].string_value) == document
+
+
+def test_an_unknown_type_cannot_be_written(tmp_path):
+    with pytest.raises(ValueError, match="TYPE_FP128"):
+        StepConfig("s", (TensorSpec("x", "FP128", (1,)),), (), max_batch_size=0).write(tmp_path)
