@@ -33,9 +33,10 @@ RUN if [ "$WITH_NVTABULAR" = 1 ]; then \
             typing_extensions urllib3 zict zipp; \
     fi
 
-# 1: for bundles of `nextitem-export --format torchscript`. The index is PyTorch's, of CPU builds.
+# 1: for bundles of `nextitem-export --format torchscript`. TORCH_INDEX: an index of CPU builds, which PyTorch's own page
+# names; without it pip takes the build for GPUs, several gigabytes.
 ARG WITH_TORCH=0
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_INDEX=
 RUN if [ "$WITH_TORCH" = 1 ]; then \
         python3 -m pip --python /opt/nextitem/bin/python install \
             ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch; \

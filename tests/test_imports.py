@@ -38,7 +38,8 @@ RULES = [
         "nextitem_training.model",
         "nextitem_training.schema",
         "nextitem_training.run_directory",
-        remedy="of nextitem_training, export may import model, schema and run_directory only",
+        "nextitem_training.errors",  # what opening a run directory raises
+        remedy="of nextitem_training, export may import model, schema, run_directory and errors only",
     ),
     _rule(
         "export/tests",
@@ -52,7 +53,13 @@ RULES = [
         remedy="server imports no sibling; what it has to know stands in the bundle (model_repository/README.md)",
     ),
     _rule(
-        "client",
+        "client/tests",
+        "nextitem_client",
+        "nextitem_server",
+        remedy="client's tests may start the server that they ask",
+    ),
+    _rule(
+        "client/nextitem_client",
         "nextitem_client",
         remedy="client imports no sibling; what it has to know stands in nextitem.signature "
         "(model_repository/README.md)",

@@ -214,4 +214,6 @@ def _encoded(plan: Plan, features_folder: Path, sessions: int) -> dict[str, np.n
 
 def _copy_runtime(target: Path) -> None:
     source = Path(runtime.__file__).parent
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    target.mkdir()
+    for module in sorted(source.glob("*.py")):
+        shutil.copy(module, target)
