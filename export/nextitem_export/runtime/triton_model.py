@@ -45,8 +45,8 @@ class TritonPythonModel:
             return _failure(f"step {self._name} failed: {type(error).__name__}: {error}", _utils.TritonError.INTERNAL)
 
     def _answer_together(self, inputs: list[dict[str, Any]]) -> list[Any]:
-        joined = {name: np.concatenate([tensors[name] for tensors in inputs]) for name in inputs[0]}
         try:
+            joined = {name: np.concatenate([tensors[name] for tensors in inputs]) for name in inputs[0]}
             outputs = self._step.run(joined)
         except Exception:  # noqa: BLE001  one of them is at fault: find out which by answering each alone
             return [self._answer(tensors) for tensors in inputs]

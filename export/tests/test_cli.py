@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from nextitem_export import ExportOptions
+
+
+def command(*arguments) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "nextitem_export.cli", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def help_text() -> str:
+    done = command("--help")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(ExportOptions), ids=lambda field: field.name)
+def test_help_lists_every_option_with_its_default(help_text, field):
+    words = " ".join(help_text.split())
+    flag = "--" + field.name.replace("_", "-")
+    assert flag in words
+    if field.type != "bool":
+        after = words[words.rindex(f" {flag} ") :]
+        assert f"(default: {field.default})" in after[: after.index(")") + 1]
+
+
+def test_help_shows_the_two_commands_and_warns_of_foreign_runs(help_text):
+    assert "nextitem-export --run runs/shop --repository model_repository --name shop" in help_text
+    assert "nextitem-serve --model-repository model_repository" in help_text
+    assert "Export only runs that you trust" in help_text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--format", "gguf"], "unknown format 'gguf', known are onnx, torchscript"),
+        (["--top-k", "0"], "top_k is 0, expected 1 or more"),
+        ([], "There is no run directory"),
+    ],
+)
+def test_a_mistake_ends_with_a_sentence_and_code_2(arguments, sentence, tmp_path):
+    done = command("--run", tmp_path / "no", "--repository", tmp_path / "repository", "--name", "shop", *arguments)
+    assert done.returncode == 2
+    assert f"nextitem-export: {sentence}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "repository").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--run", "x"], "the following arguments are required: --repository, --name"),
+        (["--run", "x", "--repository", "y", "--name", "z", "--top-k", "ten"], "--top-k: invalid int value: 'ten'"),
+        (["--run", "x", "--repository", "y", "--name", "z", "--colour"], "unrecognized arguments: --colour"),
+    ],
+)
+def test_a_wrong_flag_is_told(arguments, sentence):
+    done = command(*arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr

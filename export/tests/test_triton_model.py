@@ -1,0 +1,120 @@
+"""The class that Triton loads, with a stand-in for the module that exists inside Triton alone.
+
+serving_tests ask the real one; here are the answers that a running bundle gives only when something is broken.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+from nextitem_export.runtime.request import RequestError
+
+
+class Tensor:
+    def __init__(self, name, values) -> None:
+        self.name, self.values = name, values
+
+    def as_numpy(self):
+        return self.values
+
+
+class TritonError(Exception):
+    INVALID_ARG, INTERNAL = "invalid argument", "internal"
+
+    def __init__(self, message, code) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@pytest.fixture
+def triton(monkeypatch):
+    utils = ModuleType("triton_python_backend_utils")
+    utils.logged = []
+    utils.Tensor = Tensor
+    utils.TritonError = TritonError
+    utils.Logger = SimpleNamespace(log_error=utils.logged.append)
+    utils.InferenceResponse = lambda tensors=(), error=None: SimpleNamespace(
+        outputs={tensor.name: tensor.values for tensor in tensors}, error=error
+    )
+    utils.get_input_tensor_by_name = lambda request, name: Tensor(name, request[name]) if name in request else None
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", utils)
+    name = "nextitem_export.runtime.triton_model"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    yield importlib.import_module(name), utils
+    sys.modules.pop(name, None)
+
+
+class Halves:
+    """Answers even numbers with their halves."""
+
+    inputs, outputs = ("x", "unused"), ("half",)
+
+    def __init__(self, *, batched: bool) -> None:
+        self.batched = batched
+        self.sizes = []
+
+    def run(self, tensors):
+        self.sizes.append(len(tensors["x"]))
+        if (tensors["x"] < 0).any():
+            raise ZeroDivisionError("negative")
+        if (tensors["x"] % 2).any():
+            raise RequestError("input 'x' is odd")
+        return {"half": tensors["x"] // 2}
+
+
+def ask(triton, step, *requests):
+    model = triton[0].TritonPythonModel()
+    model._name, model._step = "shop_step", step
+    return model.execute([{"x": np.array(values)} for values in requests])
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_each_request_gets_its_own_rows(triton, batched):
+    step = Halves(batched=batched)
+    answers = ask(triton, step, [[2], [4]], [[6]], [[8], [10], [12]])
+    assert [answer.outputs["half"].tolist() for answer in answers] == [[[1], [2]], [[3]], [[4], [5], [6]]]
+    assert step.sizes == ([6] if batched else [2, 1, 3])
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_bad_request_fails_alone_with_its_sentence(triton, batched):
+    good, bad, other = ask(triton, Halves(batched=batched), [[2]], [[3]], [[4]])
+    assert (good.outputs["half"].tolist(), other.outputs["half"].tolist()) == ([[1]], [[2]])
+    assert (str(bad.error), bad.error.code) == ("input 'x' is odd", TritonError.INVALID_ARG)
+    assert triton[1].logged == []
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_fault_of_the_step_fails_one_request_without_a_traceback_and_is_logged_with_it(triton, batched):
+    good, bad = ask(triton, Halves(batched=batched), [[2]], [[-2]])
+    assert good.outputs["half"].tolist() == [[1]]
+    assert (str(bad.error), bad.error.code) == (
+        "step shop_step failed: ZeroDivisionError: negative",
+        TritonError.INTERNAL,
+    )
+    assert "Traceback" in triton[1].logged[0]
+
+
+def test_requests_that_cannot_be_joined_are_answered_alone(triton):
+    wide, narrow = ask(triton, Halves(batched=True), [[2, 4]], [[6]])
+    assert wide.outputs["half"].tolist() == [[1, 2]]
+    assert narrow.outputs["half"].tolist() == [[3]]
+
+
+def test_it_opens_the_step_of_its_version_folder(triton, bundle):
+    model = triton[0].TritonPythonModel()
+    folder = bundle.repository / "shop_items"
+    model.initialize({"model_name": "shop_items", "model_repository": str(folder), "model_version": "1"})
+    tensors = {
+        "ranked_codes": np.array([[3]]),
+        "ranked_scores": np.zeros((1, 1), np.float32),
+        "ranked_status": np.zeros((1, 1), np.int32),
+        "top_k_checked": np.array([1]),
+    }
+    (answer,) = model.execute([tensors])
+    assert answer.outputs["status"].tolist() == [["ok"]]
