@@ -9,15 +9,16 @@ TIME = pd.Timestamp("2024-03-20 10:00")
 
 
 def rows_of(items, session="a", **columns):
-    """Raw interactions a minute apart."""
+    """Raw interactions a minute apart, with the side features that the items have in training."""
+    numbers = [int(item[1:]) if item and item[1:].isdigit() else 0 for item in items]
     rows = {
         "session_id": session,
         "item_id": items,
         "timestamp": [TIME + pd.Timedelta(minutes=i) for i in range(len(items))],
-        "brand": "north",
-        "shop": 7,
-        "price": 1.5,
-        "clicks": 3,
+        "brand": [["north", "south", "", None][number % 4] for number in numbers],
+        "shop": pd.array([[7, None, 2**60 + 1][number % 3] for number in numbers], dtype="Int64"),
+        "price": [[1.5, None, 20.0][number % 3] for number in numbers],
+        "clicks": numbers,
     }
     return pd.DataFrame(rows | columns)
 
