@@ -141,7 +141,7 @@ def test_the_runtime_imports_only_what_triton_has():
         ("export/nextitem_export", "from nextitem_training.model_zoo import x"),
         ("export/tests", "import nextitem_server"),
         ("server", "from nextitem_client.signature import Signature"),
-        ("client", "import nextitem_server.ports"),
+        ("client/nextitem_client", "import nextitem_server.ports"),
         ("serving_tests", "from nextitem_export.cli import main"),
         ("benchmarks", "import nextitem_training.fit"),
     ],
