@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from . import runtime
 from ._errors import ExportError
 from .graphs import items
+from .graphs.features import write_features
 from .graphs.formats import write_ranker
 from .graphs.ranker import OUTPUTS, Ranker
 from .options import ExportOptions
@@ -65,7 +65,7 @@ def write_steps(build: Path, layout: EnsembleLayout, plan: Plan, options: Export
         folder.mkdir(parents=True)
         (folder / "model.py").write_text(_MODEL_PY.format(what=what, name=layout.name))
         _copy_runtime(folder / "nextitem_runtime")
-    _write_features(features, plan)
+    write_features(plan, options.features, features)
     module = Ranker(plan.model, plan.features, plan.item_feature, plan.log_popularity, options.max_top_k)
     example = tuple(torch.from_numpy(t) for t in _encoded(plan, features, 2).values())
     write_ranker(options.format, module, plan.features, example, ranker, threads=options.threads)
@@ -183,19 +183,6 @@ def _response(plan: Plan) -> list[TensorSpec]:
         TensorSpec("scores", "FP32", (-1, -1)),
         TensorSpec("status", "BYTES", (-1, 1)),
     ]
-
-
-def _write_features(folder: Path, plan: Plan) -> None:
-    plan.fitted.save(folder / "workflow")
-    settings = {
-        "kind": "features_nvtabular",
-        "signature": plan.signature.to_json(),
-        "features": [dataclasses.asdict(feature) for feature in plan.features],
-        "columns": {name: plan.fitted.raw_columns[name] for name in plan.raw_dtypes},
-        "session_column": plan.fitted.session_column,
-        "tie_breaker_column": plan.tie_breaker_column,
-    }
-    (folder / "step.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
 
 def _encoded(plan: Plan, features_folder: Path, sessions: int) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from ._errors import ExportError
 
 LAYOUTS = ("ensemble",)
 RUNTIMES = ("python",)
-FEATURES = ("nvtabular",)
+FEATURES = ("compiled", "nvtabular")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +16,8 @@ class ExportOptions:
     """How a bundle is made.
 
     layout: `ensemble`, three steps behind one name. format: `onnx` or `torchscript`, how the session model is written.
-    runtime: `python`, Triton's Python backend. features: `nvtabular`, the workflow itself.
+    runtime: `python`, Triton's Python backend. features: `compiled`, the workflow as a graph; `nvtabular`,
+    the workflow itself, slow and pickled.
     top_k, max_top_k: items in an answer by default and at most.
     max_sessions: sessions in one request at most, and the ranker's batch.
     max_interactions: interactions of one session in a request at most; the model reads the newest of them.
@@ -29,7 +30,7 @@ class ExportOptions:
     layout: str = "ensemble"
     format: str = "onnx"
     runtime: str = "python"
-    features: str = "nvtabular"
+    features: str = "compiled"
     top_k: int = 20
     max_top_k: int = 100
     max_sessions: int = 64

@@ -35,8 +35,9 @@ _RANKER_DTYPES = {"i": "int64", "u": "int64", "b": "int64", "f": "float32"}
 class Plan:
     """A model and a workflow that fit each other.
 
-    model: a copy in eval mode on the CPU. features: what the model reads, in order. sessions: the sample, one frame of
-    raw interactions each. log_popularity: log share of training interactions by code, float32 [V].
+    model: a copy in eval mode on the CPU. features: what the model reads, in order. sample: raw interactions with all
+    of the workflow's columns; sessions: the same, one frame of what is sent each. log_popularity: log share of training
+    interactions by code, float32 [V].
     """
 
     model: nn.Module
@@ -48,6 +49,7 @@ class Plan:
     log_popularity: np.ndarray
     signature: Signature
     tie_breaker_column: str | None
+    sample: pd.DataFrame
     sessions: list[pd.DataFrame]
 
     @property
@@ -119,6 +121,9 @@ def make_plan(
         log_popularity=_log_popularity(vocabulary),
         signature=signature,
         tie_breaker_column=tie_breaker_column,
+        sample=sample
+        if tie_breaker_column in (None, *sample)
+        else sample.assign(**{tie_breaker_column: range(len(sample))}),
         sessions=_sessions(sample, fitted, raw, options.max_interactions),
     )
 

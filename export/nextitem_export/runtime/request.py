@@ -29,13 +29,24 @@ class RequestError(ValueError):
 class Request:
     """The valid interactions of B sessions, one after the other.
 
-    lengths: int64 [B]. columns: name to [N], N = lengths.sum(): strings as object array of str, integers, booleans and
-    date-times int64, floats float32 with NaN for null. top_k: items wanted per session.
+    lengths: int64 [B]; valid: bool [B, T], the interactions that are no padding. columns: name to [N], N = lengths.sum():
+    strings as object array of str, integers, booleans and date-times int64, floats float32 with NaN for null. top_k: items
+    wanted per session.
     """
 
     lengths: Array
+    valid: Array
     columns: dict[str, Array]
     top_k: int
+
+    def padded(self, name: str) -> Array:
+        """A column as [B, T], padded on the right with its type's zero."""
+        values = self.columns[name]
+        if len(values) == self.valid.size:
+            return values.reshape(self.valid.shape)
+        padded = np.full(self.valid.shape, "" if values.dtype == np.object_ else 0, dtype=values.dtype)
+        padded[self.valid] = values
+        return padded
 
     @property
     def sessions(self) -> Array:
@@ -58,7 +69,7 @@ def read_request(tensors: Mapping[str, Array], signature: Signature) -> Request:
     columns = {
         feature.name: _values(feature, tensors[feature.name], valid, signature) for feature in signature.features
     }
-    return Request(lengths, columns, top_k)
+    return Request(lengths, valid, columns, top_k)
 
 
 def _shape(tensors: Mapping[str, Array], signature: Signature) -> tuple[int, int]:
@@ -147,7 +158,7 @@ def _values(feature: RawFeature, tensor: Array, valid: Array, signature: Signatu
     if feature.kind == "string":
         return _strings(feature.name, values, valid, signature.max_id_bytes)
     if feature.kind == "float":
-        if np.isposinf(values).any() or np.isneginf(values).any():
+        if np.isinf(values).any():
             where = np.flatnonzero(np.isinf(values))[0]
             raise RequestError(
                 f"input '{feature.name}' is infinite {_place(valid, where)}, expected a finite number; send NaN or "
@@ -159,19 +170,24 @@ def _values(feature: RawFeature, tensor: Array, valid: Array, signature: Signatu
 
 def _strings(name: str, values: Array, valid: Array, max_bytes: int) -> Array:
     decoded = np.empty(len(values), dtype=np.object_)
-    for index, value in enumerate(values):
+    for index, value in enumerate(values.tolist()):
         raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
         if len(raw) > max_bytes:
             raise RequestError(
                 f"input '{name}' has {len(raw)} bytes {_place(valid, index)}, at most {max_bytes} are allowed"
             )
         try:
-            decoded[index] = raw.decode("utf-8")
+            text = raw.decode("utf-8")
         except UnicodeDecodeError as error:
             raise RequestError(
                 f"input '{name}' is not valid UTF-8 {_place(valid, index)}: byte {raw[error.start]:#04x} at position "
                 f"{error.start}"
             ) from None
+        if "\0" in text:
+            raise RequestError(
+                f"input '{name}' has a NUL character {_place(valid, index)}, which no string may hold: leave it out"
+            )
+        decoded[index] = text
     return decoded
 
 

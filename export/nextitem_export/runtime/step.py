@@ -12,6 +12,7 @@ from .request import Array
 
 #: Kind of step (step.json's "kind") to the module of this package that opens it.
 KINDS = {
+    "features_compiled": "features_compiled",
     "features_nvtabular": "features_nvtabular",
     "onnx": "graph_onnx",
     "torchscript": "graph_torchscript",

@@ -1,0 +1,52 @@
+"""The features step's files: the compiled workflow, or the workflow itself where that is asked for by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from ..plan import Plan
+from ..workflow.compile import CompiledWorkflow, compile_workflow
+from ..workflow.schedule import FeatureOutput
+
+
+def write_features(plan: Plan, features: str, folder: Path) -> None:
+    """Write the features step of this kind (`compiled` or `nvtabular`) into a version folder.
+
+    Raises UnsupportedWorkflow where the workflow cannot be compiled.
+    """
+    settings = _compiled(plan, folder) if features == "compiled" else _nvtabular(plan, folder)
+    settings |= {"kind": f"features_{features}", "signature": plan.signature.to_json()}
+    (folder / "step.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
+
+
+def compile_plan(plan: Plan) -> CompiledWorkflow:
+    """The plan's workflow, compiled. Raises UnsupportedWorkflow."""
+    return compile_workflow(
+        plan.fitted.workflow,
+        {name: plan.fitted.raw_columns[name] for name in plan.raw_dtypes},
+        [FeatureOutput(feature.name, feature.tensor, feature.dtype) for feature in plan.features],
+        session_column=plan.fitted.session_column,
+        tie_breaker_column=plan.tie_breaker_column,
+        window=plan.signature.window,
+        sample=plan.sample,
+    )
+
+
+def _compiled(plan: Plan, folder: Path) -> dict[str, Any]:
+    onnx.save(compile_plan(plan).to_onnx(), str(folder / "model.onnx"))
+    return {"threads": 1, "batched": False}
+
+
+def _nvtabular(plan: Plan, folder: Path) -> dict[str, Any]:
+    plan.fitted.save(folder / "workflow")
+    return {
+        "features": [dataclasses.asdict(feature) for feature in plan.features],
+        "columns": {name: plan.fitted.raw_columns[name] for name in plan.raw_dtypes},
+        "session_column": plan.fitted.session_column,
+        "tie_breaker_column": plan.tie_breaker_column,
+    }

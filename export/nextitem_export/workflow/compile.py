@@ -1,0 +1,95 @@
+"""Compiling a fitted workflow: lowered to expressions, scheduled to a program, emitted to ONNX."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import pandas as pd
+
+from .._errors import UnsupportedWorkflow
+from ..runtime.program import Program
+from .columns import Table
+from .emit_onnx import DENSE, emit_onnx
+from .lower import lower_workflow
+from .registry import Context
+from .schedule import FeatureOutput, schedule
+
+#: Rows of the sample that functions are traced on.
+_TRACED_ROWS = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class CompiledWorkflow:
+    """A workflow as a program; `table` has what each output column is made of."""
+
+    table: Table
+    program: Program
+    outputs: tuple[FeatureOutput, ...]
+    window: int
+
+    def to_onnx(self) -> onnx.ModelProto:
+        """The graph that is served."""
+        return emit_onnx(self.program, self.window)
+
+    def explain(self) -> list[Explained]:
+        """One row for each feature of the model."""
+        return [self._explained(output) for output in self.outputs]
+
+    def _explained(self, output: FeatureOutput) -> Explained:
+        column = self.table[output.column]
+        raw, *operators = column.trail
+        found = [arrays["keys"] for arrays in _lookups(column.expr)]
+        lookups = ", ".join(f"{describe_lookup(keys)}, {len(keys):,} keys" for keys in found)
+        return Explained(output.column, raw, tuple(operators), lookups or "none", output.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Explained:
+    """What a feature is computed from and how."""
+
+    column: str
+    raw: str
+    operators: tuple[str, ...]
+    lookups: str
+    dtype: str
+
+
+def compile_workflow(
+    workflow: Any,
+    raw_dtypes: Mapping[str, str],
+    outputs: Sequence[FeatureOutput],
+    *,
+    session_column: str,
+    tie_breaker_column: str | None,
+    window: int,
+    sample: pd.DataFrame,
+) -> CompiledWorkflow:
+    """Compile the outputs of a fitted workflow that a model reads.
+
+    raw_dtypes: the columns of a request with the dtype that pandas had for each at fit: `string`, `datetime`, `bool` or
+    numpy's name. window: the width of every output. sample: raw rows with all of the workflow's columns.
+    Raises UnsupportedWorkflow with the operator, the column and the remedy.
+    """
+    context = Context(session_column, tie_breaker_column)
+    table = lower_workflow(workflow, raw_dtypes, context, sample.head(_TRACED_ROWS).reset_index(drop=True))
+    missing = [output.column for output in outputs if output.column not in table]
+    if missing:
+        raise UnsupportedWorkflow(f"the workflow does not return {', '.join(missing)}; it returns {', '.join(table)}")
+    return CompiledWorkflow(table, schedule(table, outputs, window), tuple(outputs), window)
+
+
+def describe_lookup(keys: np.ndarray) -> str:
+    """The kind of lookup that the graph has for these sorted keys."""
+    if keys.dtype.kind == "S":
+        return "hash table of strings"
+    dense = len(keys) and int(keys[-1]) - int(keys[0]) < DENSE * len(keys)
+    return "dense table" if dense else "hash table of integers"
+
+
+def _lookups(expr: Any) -> list[Mapping[str, np.ndarray]]:
+    own = [expr.arrays] if "keys" in expr.arrays else []
+    return own + [found for arg in expr.args for found in _lookups(arg)]

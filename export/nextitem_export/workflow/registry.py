@@ -1,0 +1,88 @@
+"""Which NVTabular operators are compiled, by whom, and which are refused, why."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from .._errors import UnsupportedWorkflow
+from .columns import Table
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What the workflow's operators may need to know of the whole."""
+
+    session_column: str
+    tie_breaker_column: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What one operator is given: `selector`, merlin's ColumnSelector of the columns it works on, out of `table`.
+
+    shadow: some rows of the table as NVTabular has them, for functions that are traced.
+    """
+
+    selector: Any
+    table: Table
+    context: Context
+    shadow: Callable[[], pd.DataFrame]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the selected columns."""
+        return tuple(self.selector.names)
+
+    @property
+    def selected(self) -> Table:
+        """The selected columns, in order."""
+        return {name: self.table[name] for name in self.names}
+
+
+Lowering = Callable[[Any, Inputs], Table]
+
+LOWERINGS: dict[type, Lowering] = {}
+REFUSALS: dict[type, str] = {}
+
+
+def lowering(*operators: type) -> Callable[[Lowering], Lowering]:
+    """Register how operators of these classes are compiled. Raises ValueError if one is registered already."""
+
+    def register(function: Lowering) -> Lowering:
+        for operator in operators:
+            _claim(operator)
+            LOWERINGS[operator] = function
+        return function
+
+    return register
+
+
+def refuse(operator: type, reason: str) -> None:
+    """Register why operators of this class cannot be compiled and what to do instead."""
+    _claim(operator)
+    REFUSALS[operator] = reason
+
+
+def _claim(operator: type) -> None:
+    if operator in LOWERINGS or operator in REFUSALS:
+        raise ValueError(f"{operator.__name__} is registered already")
+
+
+def lower_operator(operator: Any, inputs: Inputs) -> Table:
+    """Compile one operator. Raises UnsupportedWorkflow with the operator, the columns and the remedy."""
+    for base in type(operator).__mro__:
+        if base in LOWERINGS:
+            return LOWERINGS[base](operator, inputs)
+        if base in REFUSALS:
+            raise refused(operator, inputs.names, REFUSALS[base])
+    raise refused(operator, inputs.names, "the compiler does not know it; serve the workflow with --features nvtabular")
+
+
+def refused(operator: Any, columns: Sequence[str], reason: str) -> UnsupportedWorkflow:
+    """The error for an operator on columns."""
+    listed = ", ".join(f"'{name}'" for name in columns)
+    return UnsupportedWorkflow(f"{type(operator).__name__} on {listed} cannot be compiled: {reason}")
