@@ -15,7 +15,7 @@ from nextitem_training.offline import OfflinePredictor
 from nextitem_training.run_directory import RunDirectory
 
 from asking import DTYPES, FILL, Asker
-from shop import CONFIG, FORMATS, MAX_TOP_K, PROTOCOLS, ROOT, succeed
+from shop import ASKED, BUNDLES, CONFIG, MAX_TOP_K, ROOT, succeed
 
 
 @pytest.fixture(scope="session")
@@ -40,12 +40,11 @@ def run(clicks: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def repository(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model repository with one bundle per format, exported by the command."""
+    """A model repository with one bundle of each kind, exported by the command."""
     folder = tmp_path_factory.mktemp("served") / "model_repository"
-    for format_name, name in FORMATS.items():
+    for name, options in BUNDLES.items():
         succeed(
-            "nextitem-export", "--run", run, "--repository", folder, "--name", name, "--format", format_name,
-            "--max-top-k", MAX_TOP_K,
+            "nextitem-export", "--run", run, "--repository", folder, "--name", name, "--max-top-k", MAX_TOP_K, *options,
         )  # fmt: skip
     return folder
 
@@ -57,11 +56,11 @@ def server(repository: Path) -> Iterator[TritonServer]:
         yield running
 
 
-@pytest.fixture(scope="session", params=[(f, p) for f in FORMATS for p in PROTOCOLS], ids="-".join)
+@pytest.fixture(scope="session", params=ASKED, ids="-".join)
 def asker(request: pytest.FixtureRequest, server: TritonServer) -> Iterator[Asker]:
-    """Each format over each protocol."""
+    """Each kind of bundle, over each protocol."""
     name, protocol = request.param
-    asker = Asker(protocol, getattr(server, f"{protocol}_url"), FORMATS[name])
+    asker = Asker(protocol, getattr(server, f"{protocol}_url"), name)
     yield asker
     asker.close()
 

@@ -9,9 +9,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-#: Format of the ranker to the name of its bundle; the first is the README's.
-FORMATS = {"onnx": "shop", "torchscript": "shop_torchscript"}
+#: The bundles that are served, by name, and the options of their exports; the first is the README's.
+BUNDLES = {
+    "shop": (),
+    "shop_torchscript": ("--format", "torchscript"),
+    "shop_nvtabular": ("--features", "nvtabular"),
+}
 PROTOCOLS = ("http", "grpc")
+#: What the contract is tested on; the slow path over one protocol alone.
+ASKED = [
+    *((name, protocol) for name in ("shop", "shop_torchscript") for protocol in PROTOCOLS),
+    ("shop_nvtabular", "http"),
+]
 WINDOW = 8
 #: Above the demo's 217 items, so that an answer can run out of items.
 MAX_TOP_K = 230

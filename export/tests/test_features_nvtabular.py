@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nvtabular import ops
 
-from nextitem_export.ensemble import _write_features
+from nextitem_export.graphs.features import write_features
 from nextitem_export.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32, NULL, NULL_INT64, UNKNOWN
-from nextitem_export.runtime.features_nvtabular import NvtabularFeatures, serving_form
+from nextitem_export.runtime.features_nvtabular import NvtabularFeatures, _nodes, serving_form
 from nextitem_export.runtime.request import RequestError
 from nextitem_export.runtime.step import open_step
 from nextitem_export.wire import request_tensors
@@ -28,8 +28,15 @@ def session(*rows) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def step(steps):
-    return open_step(steps[0])
+def folder(plan, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("features")
+    write_features(plan, "nvtabular", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def step(folder):
+    return open_step(folder)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +46,7 @@ def step_of(shop, tmp_path_factory):
     def make(workflow, frame, **changes):
         plan = shop.plan_of(workflow, frame, **changes)
         folder = tmp_path_factory.mktemp("features")
-        _write_features(folder, plan)
+        write_features(plan, "nvtabular", folder)
         return open_step(folder), plan
 
     return make
@@ -231,14 +238,15 @@ def test_booleans_are_sent_as_integers(shop, frame, step_of, tmp_path):
 
 
 def test_the_fitted_workflow_is_left_as_it_was(workflow, plan):
-    before = [node.op for node in workflow.output_node.parents_with_dependencies]
-    serving_form(workflow)
-    assert [node.op for node in workflow.output_node.parents_with_dependencies] == before
+    before = [node.op for node in _nodes(workflow.output_node)]
+    served = [node.op for node in _nodes(serving_form(workflow).output_node)]
+    assert [node.op for node in _nodes(workflow.output_node)] == before
+    assert not any(isinstance(op, (ops.Groupby, ops.Categorify)) for op in served)
 
 
-def test_its_settings_are_plain_json(steps):
-    settings = json.loads((steps[0] / "step.json").read_text())
+def test_its_settings_are_plain_json(folder):
+    settings = json.loads((folder / "step.json").read_text())
     assert settings["session_column"] == "session_id"
     assert settings["tie_breaker_column"] == "position"
     assert settings["columns"]["price"] == "float32"
-    assert isinstance(open_step(steps[0]), NvtabularFeatures)
+    assert isinstance(open_step(folder), NvtabularFeatures)

@@ -124,6 +124,35 @@ def test_an_items_graph_with_other_names_of_status_is_caught(shop, plan, tampere
     )
 
 
+def test_a_fault_of_the_answer_names_the_session_within_its_case(shop, plan, tampered):
+    def rename(tensors, _):
+        tensors["names"].CopyFrom(numpy_helper.from_array(np.array(["ok", "cold", "void"], dtype=object), "names"))
+
+    change_graph(tampered[2], rename)
+    empty = plan.sessions[0].iloc[:0]
+    sessions = [*plan.sessions[:3], empty]
+    assert "the answer's status of session 3" in fault(shop, plan, tampered, [Case("one empty", sessions, 2)])
+
+
+def test_a_features_step_that_reads_the_padding_is_caught(shop, plan, steps):
+    class Reading:
+        """Takes every interaction with an item for a valid one."""
+
+        def __init__(self, step) -> None:
+            self.step = step
+
+        def run(self, tensors):
+            lengths = (tensors["item_id"] != b"").sum(axis=1, keepdims=True).astype(np.int32)
+            return self.step.run(tensors | {"session_length": lengths})
+
+    gate = shop.gate_of(plan, steps)
+    gate._features_step = Reading(gate._features_step)
+    short = [session.iloc[:2] for session in plan.sessions[:3]]
+    gate.check([Case("padded", short, 64)])
+    with pytest.raises(ParityError, match=r"in case 'garbage': at interaction [12] NVTabular gives 0"):
+        gate.check([Case("garbage", short, 64, garbage=True)])
+
+
 @pytest.mark.parametrize("format_name", FORMATS)
 def test_the_ranker_of_another_model_is_caught(shop, plan, tampered, cases, format_name):
     other = shop.model_for(plan.fitted.workflow)

@@ -44,12 +44,16 @@ def test_popularity_is_the_log_of_the_share_of_interactions(plan, frame):
 
 
 def test_an_item_that_training_never_saw_is_behind_all_others(shop, frame, tmp_path):
-    vocabulary = pd.Series(["never bought", *sorted(set(frame["item_id"]))])
-    codes = ["item_id"] >> ops.Categorify(out_path=str(tmp_path), vocabs={"item_id": vocabulary})
+    ids = ["never bought", *sorted(set(frame["item_id"]))]
+    vocabulary = pd.DataFrame({"item_id": ids, "item_id_size": [0] + [5] * (len(ids) - 1)})
+    vocabulary.to_parquet(tmp_path / "by hand.parquet")
+    vocabs = {"item_id": str(tmp_path / "by hand.parquet")}
+    codes = ["item_id"] >> ops.Categorify(out_path=str(tmp_path), vocabs=vocabs)
     workflow = _sessions_of(codes, frame)
     plan = shop.plan_of(workflow, frame, nn.Identity(), tie_breaker_column=None)
     assert plan.vocabulary.values[0] == "never bought"
     assert np.isfinite(plan.log_popularity).all()
+    assert plan.log_popularity[FIRST_ITEM] < plan.log_popularity[FIRST_ITEM + 1 :].min()
 
 
 def test_the_model_is_copied_to_evaluation_mode(shop, workflow, sample):

@@ -84,6 +84,19 @@ def test_ties_go_to_the_lower_code_and_special_codes_never_come(engines, batch):
         assert answer["status__2"].tolist() == [[OK]] * len(batch)
 
 
+def test_ties_are_broken_by_code_in_wide_catalogues_too():
+    """Sorts are stable by chance for a few values."""
+    torch.manual_seed(0)
+    scores = torch.randint(0, 3, (2, 4000)).float()
+    popularity = np.zeros(4000, np.float32)
+    module = Ranker(Given(), (ITEMS, SCORES), "item", popularity, 500)
+    codes, best, _ = module(torch.tensor([[3], [3]]), scores)
+    for row in range(2):
+        due = sorted(range(FIRST_ITEM, 4000), key=lambda code: (-scores[row, code], code))[:500]
+        assert codes[row].tolist() == due
+        assert best[row].tolist() == scores[row][due].tolist()
+
+
 @pytest.mark.parametrize("wrong", [-np.inf, np.nan])
 def test_a_score_that_json_cannot_carry_is_no_recommendation(engines, wrong):
     scores = np.full(V, wrong, dtype=np.float32)
@@ -140,8 +153,19 @@ def test_scores_are_the_query_times_the_item_table(change, computed):
         torch.testing.assert_close(best[row], true[row][codes[row]])
 
 
-def test_a_half_precision_model_scores_in_float32():
-    codes, best, _ = ranker(2, Table().to(torch.bfloat16))(torch.tensor([[3, 4]]), torch.zeros(1, V))
+class Direct(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = nn.Embedding(V, V)
+
+    def forward(self, features):
+        return self.rows(features["item"]).mean(1)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("kind", [Table, Direct])
+def test_a_model_of_another_precision_scores_in_float32(dtype, kind):
+    codes, best, _ = ranker(2, kind().to(dtype))(torch.tensor([[3, 4]]), torch.zeros(1, V))
     assert best.dtype == torch.float32
     assert (codes >= FIRST_ITEM).all()
 

@@ -123,6 +123,10 @@ def test_utf8_is_decoded_and_measured_in_bytes():
             request(1, 2, item_id=np.array([[b"a", b"b\xff"]], dtype=object)),
             ["'item_id' is not valid UTF-8 in session 0, interaction 1", "byte 0xff at position 1"],
         ),
+        (
+            request(1, 1, item_id=np.array([["a\ud800"]], dtype=object)),
+            ["'item_id' is not valid UTF-8 in session 0, interaction 0", "byte 0xed at position 1"],
+        ),
     ],
 )
 def test_a_bad_request_is_told_what_came_and_what_is_expected(tensors, parts):

@@ -34,6 +34,7 @@ def compile_plan(plan: Plan) -> CompiledWorkflow:
         tie_breaker_column=plan.tie_breaker_column,
         window=plan.signature.window,
         sample=plan.sample,
+        datatypes={feature.name: feature.datatype for feature in plan.raw_features},
     )
 
 

@@ -69,9 +69,7 @@ class Ranker(nn.Module):
         best, codes = _top_k(scores, self.k)
         valid = best > self.lowest
         codes = torch.where(valid, codes, PADDING)
-        best = torch.where(
-            valid, best, self.lowest
-        )  # JSON has neither the infinities nor the NaN that a model may give
+        best = torch.where(valid, best, self.lowest)  # a model may give -inf or NaN, which JSON has not
         status = torch.where(filled, torch.where(known, OK, COLD), EMPTY)
         return codes, best, status.to(torch.int32)
 

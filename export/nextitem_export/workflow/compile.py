@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import pandas as pd
 
-from .._errors import UnsupportedWorkflow
 from ..runtime.program import Program
 from .columns import Table
 from .emit_onnx import DENSE, emit_onnx
@@ -24,9 +23,9 @@ _TRACED_ROWS = 200
 
 @dataclasses.dataclass(frozen=True)
 class CompiledWorkflow:
-    """A workflow as a program; `table` has what each output column is made of."""
+    """A workflow as a program; `columns` has what each output is made of."""
 
-    table: Table
+    columns: Table
     program: Program
     outputs: tuple[FeatureOutput, ...]
     window: int
@@ -40,7 +39,7 @@ class CompiledWorkflow:
         return [self._explained(output) for output in self.outputs]
 
     def _explained(self, output: FeatureOutput) -> Explained:
-        column = self.table[output.column]
+        column = self.columns[output.column]
         raw, *operators = column.trail
         found = [arrays["keys"] for arrays in _lookups(column.expr)]
         lookups = ", ".join(f"{describe_lookup(keys)}, {len(keys):,} keys" for keys in found)
@@ -67,19 +66,20 @@ def compile_workflow(
     tie_breaker_column: str | None,
     window: int,
     sample: pd.DataFrame,
+    datatypes: Mapping[str, str] | None = None,
 ) -> CompiledWorkflow:
     """Compile the outputs of a fitted workflow that a model reads.
 
     raw_dtypes: the columns of a request with the dtype that pandas had for each at fit: `string`, `datetime`, `bool` or
-    numpy's name. window: the width of every output. sample: raw rows with all of the workflow's columns.
+    numpy's name. window: the width of every output. sample: raw rows with all of the workflow's columns. datatypes: the
+    types on the wire, where the dtypes do not say them.
     Raises UnsupportedWorkflow with the operator, the column and the remedy.
     """
     context = Context(session_column, tie_breaker_column)
-    table = lower_workflow(workflow, raw_dtypes, context, sample.head(_TRACED_ROWS).reset_index(drop=True))
-    missing = [output.column for output in outputs if output.column not in table]
-    if missing:
-        raise UnsupportedWorkflow(f"the workflow does not return {', '.join(missing)}; it returns {', '.join(table)}")
-    return CompiledWorkflow(table, schedule(table, outputs, window), tuple(outputs), window)
+    traced = sample.head(_TRACED_ROWS).reset_index(drop=True)
+    lowered = lower_workflow(workflow, raw_dtypes, context, traced, datatypes)
+    columns = {output.column: lowered.column(output.column) for output in outputs}
+    return CompiledWorkflow(columns, schedule(columns, outputs, window), tuple(outputs), window)
 
 
 def describe_lookup(keys: np.ndarray) -> str:

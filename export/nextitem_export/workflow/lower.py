@@ -7,57 +7,121 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+from merlin.dag import ColumnSelector
 from merlin.dag.executors import LocalExecutor
 
+from .._errors import UnsupportedWorkflow
 from . import ops as _operators  # noqa: F401  registers them
 from .columns import INTERACTION, Column, Table
 from .expressions import cast, raw
 from .registry import Context, Inputs, lower_operator
 
 _WIRE = {"string": "string", "datetime": "int64", "bool": "int64"}
+_DATATYPES = {"BYTES": "string", "INT64": "int64", "FP32": "float32"}
 
 
-def lower_workflow(workflow: Any, raw_dtypes: Mapping[str, str], context: Context, sample: pd.DataFrame) -> Table:
+@dataclasses.dataclass(frozen=True)
+class Lowered:
+    """The columns of a workflow's output, and those that cannot be compiled with the reason."""
+
+    table: Table
+    refused: Mapping[str, UnsupportedWorkflow]
+
+    def column(self, name: str) -> Column:
+        """An output column. Raises UnsupportedWorkflow with the operator, the column and the remedy."""
+        if name in self.refused:
+            raise self.refused[name]
+        if name not in self.table:
+            known = ", ".join(self.table)
+            raise UnsupportedWorkflow(f"the workflow does not return '{name}'; it returns {known}")
+        return self.table[name]
+
+
+def lower_workflow(
+    workflow: Any,
+    raw_dtypes: Mapping[str, str],
+    context: Context,
+    sample: pd.DataFrame,
+    datatypes: Mapping[str, str] | None = None,
+) -> Lowered:
     """The columns of a fitted workflow's output.
 
+    What cannot be compiled is refused column by column: an output that no model reads stops nothing.
+
     raw_dtypes: the raw columns that a request has, with the dtype that pandas had for each when the workflow was fitted:
-    `string`, `datetime`, `bool` or numpy's name. sample: some raw rows, on which functions are traced.
-    Raises UnsupportedWorkflow with the operator, the columns and what to do, where something cannot be compiled.
+    `string`, `datetime`, `bool` or numpy's name. sample: some raw rows, on which functions are traced. datatypes: the
+    type on the wire where the dtype does not say it (integers with null are float64 in pandas).
     """
-    return _Lowering(raw_dtypes, context, sample).table(workflow.output_node)
+    raw_columns = {name: _raw_column(name, dtype, (datatypes or {}).get(name)) for name, dtype in raw_dtypes.items()}
+    return _Lowering(raw_columns, context, sample).lowered(workflow.output_node)
 
 
 class _Lowering:
-    def __init__(self, raw_dtypes: Mapping[str, str], context: Context, sample: pd.DataFrame) -> None:
+    def __init__(self, raw_columns: Table, context: Context, sample: pd.DataFrame) -> None:
         self._sample = sample
         self._context = context
-        self._tables: dict[int, Table] = {}
-        self._raw = {name: _raw_column(name, dtype) for name, dtype in raw_dtypes.items()}
+        self._nodes: dict[int, Lowered] = {}
+        self._raw = dict(raw_columns)
         for name in (context.session_column, context.tie_breaker_column):
             if name is not None:  # only the Groupby reads them, and a request has neither
-                self._raw[name] = _raw_column(name, "int64")
+                self._raw[name] = _raw_column(name, "int64", None)
 
-    def table(self, node: Any) -> Table:
+    def lowered(self, node: Any) -> Lowered:
         """The output columns of a node; each node once."""
-        if id(node) not in self._tables:
-            self._tables[id(node)] = self._lower(node)
-        return self._tables[id(node)]
+        if id(node) not in self._nodes:
+            self._nodes[id(node)] = self._lower(node)
+        return self._nodes[id(node)]
 
-    def _lower(self, node: Any) -> Table:
+    def _lower(self, node: Any) -> Lowered:
         upstream: Table = {}
+        refused: dict[str, UnsupportedWorkflow] = {}
         for parent in node.parents_with_dependencies:
-            upstream.update(self.table(parent))
-        for name in {*node.input_schema.column_names, *node.dependency_columns.names} - set(upstream):
+            found = self.lowered(parent)
+            upstream.update(found.table)
+            refused.update(found.refused)
+        for name in {*node.input_schema.column_names, *node.dependency_columns.names} - {*upstream, *refused}:
             upstream[name] = self._raw[name]
         if node.op is None:
-            return upstream
+            return Lowered(upstream, refused)
         selector = node.input_columns.resolve(node.input_schema)
-        lowered = lower_operator(node.op, Inputs(selector, upstream, self._context, lambda: self._shadow(node)))
+        return self._lower_groups(node, selector, upstream, refused)
+
+    def _lower_groups(self, node: Any, selector: Any, upstream: Table, refused: Mapping[str, Any]) -> Lowered:
+        """All selected columns at once; where the operator refuses, each by itself, to find out which."""
         sources = node.op.column_mapping(selector)
-        return {
-            name: dataclasses.replace(column, trail=_trail(node.op, upstream, sources.get(name, [name])))
-            for name, column in lowered.items()
-        }
+        needed = [name for name in node.dependency_columns.names if name in refused]
+        groups = [group for group in selector.grouped_names if not needed and not _refused_in(group, refused)]
+        errors: dict[str, UnsupportedWorkflow] = {}
+        try:
+            table = self._lower_selection(node, groups, upstream) if groups else {}
+        except UnsupportedWorkflow as error:
+            table, errors = self._one_by_one(node, groups, upstream, error)
+        first_refused = next((refused[name] for name in needed), None)
+        for name, behind in sources.items():
+            if name not in table:
+                cause = first_refused or next((refused[n] for n in _flat(behind) if n in refused), None)
+                cause = cause or next((errors[n] for n in _flat(behind) if n in errors), None)
+                if cause is not None:
+                    errors[name] = cause
+        trails = {name: _trail(node.op, upstream, sources.get(name, [name])) for name in table}
+        table = {name: dataclasses.replace(column, trail=trails[name]) for name, column in table.items()}
+        return Lowered(table, {name: error for name, error in errors.items() if name in sources})
+
+    def _one_by_one(
+        self, node: Any, groups: list[Any], upstream: Table, whole: UnsupportedWorkflow
+    ) -> tuple[Table, dict[str, UnsupportedWorkflow]]:
+        table: Table = {}
+        errors: dict[str, UnsupportedWorkflow] = {}
+        for group in groups:
+            try:
+                table.update(self._lower_selection(node, [group], upstream))
+            except UnsupportedWorkflow as error:
+                errors.update(dict.fromkeys(_flat(group), whole if len(groups) == 1 else error))
+        return table, errors
+
+    def _lower_selection(self, node: Any, groups: list[Any], upstream: Table) -> Table:
+        inputs = Inputs(ColumnSelector(groups), upstream, self._context, lambda: self._shadow(node))
+        return lower_operator(node.op, inputs)
 
     def _shadow(self, node: Any) -> pd.DataFrame:
         """What enters a node for the sample, by NVTabular's own executor."""
@@ -66,19 +130,27 @@ class _Lowering:
         return entering.loc[:, ~entering.columns.duplicated()]
 
 
-def _raw_column(name: str, dtype: str) -> Column:
-    if dtype in _WIRE:
-        return Column(raw(name, _WIRE[dtype]), INTERACTION, dtype, trail=(name,))
-    if dtype.startswith("float"):
-        return Column(cast(raw(name, "float32"), dtype), INTERACTION, dtype, trail=(name,))
-    return Column(raw(name, "int64"), INTERACTION, dtype, trail=(name,))
+def _raw_column(name: str, dtype: str, datatype: str | None) -> Column:
+    wire = (
+        _DATATYPES[datatype] if datatype else _WIRE.get(dtype) or ("float32" if dtype.startswith("float") else "int64")
+    )
+    expr = raw(name, wire)
+    return Column(cast(expr, dtype) if dtype.startswith("float") else expr, INTERACTION, dtype, trail=(name,))
+
+
+def _flat(group: Any) -> list[str]:
+    return [group] if isinstance(group, str) else [name for part in group for name in _flat(part)]
+
+
+def _refused_in(group: Any, refused: Mapping[str, Any]) -> bool:
+    return any(name in refused for name in _flat(group))
 
 
 _SILENT = {"ConcatColumns", "SelectionOp", "SubsetColumns", "SubtractionOp", "Rename"}
 
 
 def _trail(operator: Any, table: Table, sources: Any) -> tuple[str, ...]:
-    names = [sources] if isinstance(sources, str) else list(sources)
-    before = table[names[0]].trail if names and names[0] in table else tuple(map(str, names))
+    names = _flat(sources)
+    before = table[names[0]].trail if names and names[0] in table else tuple(names)
     label = type(operator).__name__
     return before if label in _SILENT else (*before, label)
