@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from harness import Harness, fit, interactions, lists
 from nvtabular import ops
+
+from harness import Harness, fit, interactions, lists
 
 
 @pytest.fixture(scope="module")
