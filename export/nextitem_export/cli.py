@@ -31,8 +31,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--run", required=True, metavar="DIR", help="the run directory that nextitem-train wrote")
-    add("--repository", required=True, metavar="DIR", help="the model repository to put the bundle in")
-    add("--name", required=True, help="the model that clients will call")
+    add("--repository", metavar="DIR", help="the model repository to put the bundle in")
+    add("--name", help="the model that clients will call")
+    add("--explain", action="store_true", help="only show how each feature is compiled, or why it is not")
     add("--layout", default=defaults["layout"], help=f"{', '.join(choices.LAYOUTS)} (default: %(default)s)")
     add("--format", default=defaults["format"], help="onnx or torchscript (default: %(default)s)")
     add("--runtime", default=defaults["runtime"], help=f"{', '.join(choices.RUNTIMES)} (default: %(default)s)")
@@ -58,32 +59,34 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns 0, or 2 after a sentence on standard error."""
-    arguments = vars(_parser().parse_args(argv))
-    run, repository, name = (arguments.pop(key) for key in ("run", "repository", "name"))
+    parser = _parser()
+    arguments = vars(parser.parse_args(argv))
+    run, repository, name, explain = (arguments.pop(key) for key in ("run", "repository", "name", "explain"))
+    if not explain and (repository is None or name is None):
+        parser.error("--repository and --name are required, unless with --explain")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     warnings.filterwarnings("ignore")  # of NVTabular's import, about GPU libraries that are not needed
     logging.basicConfig(level=logging.WARNING)
 
     # Imported here so that --help and a wrong flag answer at once: NVTabular alone takes seconds.
-    from rich.console import Console
-
     from ._errors import ExportError
-    from .report import parity_table
-    from .run import export_run
 
-    console = Console(stderr=True)
     try:
-        with console.status("opening the run") as status:
-            bundle = export_run(
-                run,
-                repository=repository,
-                name=name,
-                options=choices.ExportOptions(**arguments),
-                progress=status.update,
-            )
+        options = choices.ExportOptions(**arguments)
+        return _explain(run, options) if explain else _export(run, repository, name, options)
     except ExportError as error:
         print(f"nextitem-export: {error}", file=sys.stderr)
         return 2
+
+
+def _export(run: str, repository: str, name: str, options: choices.ExportOptions) -> int:
+    from rich.console import Console
+
+    from .report import parity_table
+    from .run import export_run
+
+    with Console(stderr=True).status("opening the run") as status:
+        bundle = export_run(run, repository=repository, name=name, options=options, progress=status.update)
     output = Console()
     output.print(parity_table(bundle.parity))
     output.print(
@@ -93,6 +96,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         highlight=False,
     )
     return 0
+
+
+def _explain(run: str, options: choices.ExportOptions) -> int:
+    from rich.console import Console
+
+    from ._errors import UnsupportedWorkflow
+    from .report import explained_table
+    from .run import explain_run
+
+    rows = explain_run(run, options)
+    Console().print(explained_table(rows))
+    refused = [row for row in rows if isinstance(row, UnsupportedWorkflow)]
+    for reason in refused:
+        print(f"refused: {reason}")
+    return 2 if refused else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The parity gate's result as a table for a person."""
+"""What the exporter found, as tables for a person."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from ._errors import UnsupportedWorkflow
 from .parity.compare import SCORE_ABSOLUTE
 from .parity.gate import CaseReport
+from .workflow.compile import Explained
 
 
 def parity_table(reports: Sequence[CaseReport]) -> Table:
@@ -26,4 +28,15 @@ def parity_table(reports: Sequence[CaseReport]) -> Table:
             f"{report.feature_difference:.1e}",
             f"{report.score_difference:.1e}",
         )
+    return table
+
+
+def explained_table(rows: Sequence[Explained | UnsupportedWorkflow]) -> Table:
+    """One row a feature of the model that is compiled."""
+    table = Table(title="the compiled workflow")
+    for heading in ("feature", "from", "operators", "lookup"):
+        table.add_column(heading)
+    for row in rows:
+        if isinstance(row, Explained):
+            table.add_row(row.column, row.raw, " → ".join(row.operators), row.lookups)
     return table

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from ._errors import ExportError
+from ._errors import ExportError, UnsupportedWorkflow
 from .bundle import Bundle, export_bundle
+from .graphs.features import explain_plan
 from .options import ExportOptions
+from .plan import make_plan
+from .workflow.compile import Explained
 
 
 def export_run(
@@ -23,30 +27,42 @@ def export_run(
     Raises ExportError also if the folder is no run directory. Unpickles the run's workflow: export only runs that you
     trust.
     """
-    # Imported here: who exports a model of his own has no need of the training package.
-    from nextitem_training.errors import NextItemTrainingError
-    from nextitem_training.run_directory import RunDirectory
-
     progress("opening the run")
-    try:
-        opened = RunDirectory.open(Path(run))
-        schema = opened.schema
-        model, workflow, sample = opened.load_model(), opened.load_workflow(), opened.sample()
-    except NextItemTrainingError as error:
-        raise ExportError(str(error)) from error
     return export_bundle(
-        model,
-        workflow,
-        sample,
+        **_opened(run),
         repository=repository,
         name=name,
-        item_column=schema.item_column,
-        item_feature=schema.item_feature,
-        features=[feature.name for feature in schema.features],
-        window=schema.window,
-        tie_breaker_column=schema.tie_breaker_column,
-        raw_dtypes={feature.name: feature.dtype for feature in schema.raw_features},
         options=options,
         made_from={"run": Path(run).name},
         progress=progress,
     )
+
+
+def explain_run(run: str | Path, options: ExportOptions | None = None) -> list[Explained | UnsupportedWorkflow]:
+    """How each feature of a run's model is compiled, or why it is not. Raises ExportError as `export_run` does."""
+    return explain_plan(make_plan(**_opened(run), options=options or ExportOptions()))
+
+
+def _opened(run: str | Path) -> dict[str, Any]:
+    """The run as arguments of `export_bundle`."""
+    # Imported here: who exports a model of his own has no need of the training package.
+    from nextitem_training.errors import NextItemTrainingError
+    from nextitem_training.run_directory import RunDirectory
+
+    try:
+        opened = RunDirectory.open(Path(run))
+        model, workflow, sample = opened.load_model(), opened.load_workflow(), opened.sample()
+    except NextItemTrainingError as error:
+        raise ExportError(str(error)) from error
+    schema = opened.schema
+    return {
+        "model": model,
+        "workflow": workflow,
+        "sample": sample,
+        "item_column": schema.item_column,
+        "item_feature": schema.item_feature,
+        "features": [feature.name for feature in schema.features],
+        "window": schema.window,
+        "tie_breaker_column": schema.tie_breaker_column,
+        "raw_dtypes": {feature.name: feature.dtype for feature in schema.raw_features},
+    }

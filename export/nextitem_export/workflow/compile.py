@@ -34,16 +34,13 @@ class CompiledWorkflow:
         """The graph that is served."""
         return emit_onnx(self.program, self.window)
 
-    def explain(self) -> list[Explained]:
-        """One row for each feature of the model."""
-        return [self._explained(output) for output in self.outputs]
-
-    def _explained(self, output: FeatureOutput) -> Explained:
-        column = self.columns[output.column]
-        raw, *operators = column.trail
-        found = [arrays["keys"] for arrays in _lookups(column.expr)]
-        lookups = ", ".join(f"{describe_lookup(keys)}, {len(keys):,} keys" for keys in found)
-        return Explained(output.column, raw, tuple(operators), lookups or "none", output.dtype)
+    def explain(self, column: str) -> Explained:
+        """What the output of this name is computed from and how."""
+        found = self.columns[column]
+        raw, *operators = found.trail
+        keys = [arrays["keys"] for arrays in _lookups(found.expr)]
+        lookups = "; ".join(f"{describe_lookup(table)} of {len(table):,} keys" for table in keys)
+        return Explained(column, raw, tuple(operators), lookups or "none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +51,6 @@ class Explained:
     raw: str
     operators: tuple[str, ...]
     lookups: str
-    dtype: str
 
 
 def compile_workflow(
@@ -85,9 +81,9 @@ def compile_workflow(
 def describe_lookup(keys: np.ndarray) -> str:
     """The kind of lookup that the graph has for these sorted keys."""
     if keys.dtype.kind == "S":
-        return "hash table of strings"
+        return "hash table, strings,"
     dense = len(keys) and int(keys[-1]) - int(keys[0]) < DENSE * len(keys)
-    return "dense table" if dense else "hash table of integers"
+    return "dense table" if dense else "hash table, integers,"
 
 
 def _lookups(expr: Any) -> list[Mapping[str, np.ndarray]]:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from merlin.dag import ColumnSelector
 from merlin.dag.executors import LocalExecutor
+from merlin.dag.ops.udf import UDF
 
 from .._errors import UnsupportedWorkflow
 from . import ops as _operators  # noqa: F401  registers them
@@ -152,5 +153,5 @@ _SILENT = {"ConcatColumns", "SelectionOp", "SubsetColumns", "SubtractionOp", "Re
 def _trail(operator: Any, table: Table, sources: Any) -> tuple[str, ...]:
     names = _flat(sources)
     before = table[names[0]].trail if names and names[0] in table else tuple(names)
-    label = type(operator).__name__
+    label = "LambdaOp" if type(operator) is UDF else type(operator).__name__  # NVTabular's LambdaOp is merlin's UDF
     return before if label in _SILENT else (*before, label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from nvtabular import ops
@@ -21,7 +22,7 @@ def lower(operator: ops.Groupby, inputs: Inputs) -> Table:
     grouped: Table = {}
     for name, column in inputs.selected.items():
         if name in operator.groupby_cols:
-            grouped[name] = column
+            grouped[name] = dataclasses.replace(column, level=SESSION)
             continue
         for kind in _aggregations(operator, name):
             grouped[f"{name}{operator.name_sep}{kind}"] = _aggregate(operator, name, column, kind, sort)
