@@ -203,14 +203,31 @@ def steps(plan, tmp_path_factory) -> tuple[Path, Path, Path]:
 
 
 @pytest.fixture(scope="session")
-def bundle(workflow, model, sample, tmp_path_factory) -> Bundle:
-    """An export with the defaults. To be read only: copy its repository to change it."""
-    return export_bundle(
-        model,
-        workflow,
-        sample,
-        repository=tmp_path_factory.mktemp("exported") / "repository",
-        name="shop",
-        tie_breaker_column="position",
-        made_from={"run": "a run"},
-    )
+def export_shop(workflow, model, sample, tmp_path_factory):
+    """Exports the shop to a repository of its own. To be read only: copy the repository to change it."""
+
+    def export(rows: pd.DataFrame = sample, **options) -> Bundle:
+        return export_bundle(
+            model,
+            workflow,
+            rows,
+            repository=tmp_path_factory.mktemp("exported") / "repository",
+            name="shop",
+            tie_breaker_column="position",
+            options=ExportOptions(**options),
+            made_from={"run": "a run"},
+        )
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def bundle(export_shop) -> Bundle:
+    """The shop with the defaults."""
+    return export_shop()
+
+
+@pytest.fixture(scope="session")
+def nvtabular_bundle(export_shop, sample) -> Bundle:
+    """The shop with NVTabular itself as its features step."""
+    return export_shop(sample[sample.session_id < 3], features="nvtabular")

@@ -99,9 +99,8 @@ def test_every_case_was_proved(bundle, plan):
 
 
 def test_its_files_hold_no_path_of_this_machine(bundle):
-    """But for the workflow, which is pickled by NVTabular."""
     for path in bundle.repository.rglob("*"):
-        if path.is_file() and "workflow" not in path.parts:
+        if path.is_file():
             assert str(bundle.repository.parent).encode() not in path.read_bytes(), path
 
 
@@ -338,32 +337,22 @@ _NVTABULAR = ["nvtabular", "pandas", "merlin", "dask", "pyarrow"]
 
 
 @pytest.fixture(scope="module")
-def torchscript_bundle(workflow, model, sample, tmp_path_factory):
-    return export_bundle(
-        model,
-        workflow,
-        sample[sample["session_id"] < 3],
-        repository=tmp_path_factory.mktemp("torchscript") / "repository",
-        name="shop",
-        tie_breaker_column="position",
-        options=ExportOptions(format="torchscript"),
-    )
+def torchscript_bundle(export_shop, sample):
+    return export_shop(sample[sample["session_id"] < 3], format="torchscript")
 
 
 @pytest.mark.parametrize(
-    ("format_name", "blocked"),
+    ("exported", "blocked"),
     [
-        (
-            "onnx",
-            {"features": _NEVER, "ranker": [*_NEVER, *_NVTABULAR, "torch"], "items": [*_NEVER, *_NVTABULAR, "torch"]},
-        ),
-        ("torchscript", {"ranker": [*_NEVER, *_NVTABULAR]}),
+        ("bundle", {step: [*_NEVER, *_NVTABULAR, "torch"] for step in ("features", "ranker", "items")}),
+        ("nvtabular_bundle", {"features": _NEVER}),
+        ("torchscript_bundle", {"ranker": [*_NEVER, *_NVTABULAR]}),
     ],
 )
 def test_steps_answer_with_the_runtime_in_the_bundle_and_nothing_of_the_exporter(
-    bundle, plan, format_name, blocked, tmp_path, request, shop
+    plan, exported, blocked, tmp_path, request, shop
 ):
-    bundle = bundle if format_name == "onnx" else request.getfixturevalue("torchscript_bundle")
+    bundle = request.getfixturevalue(exported)
     before = shop.snapshot(bundle.repository)
     sent = request_tensors(plan.sessions, plan.raw_features)
     features, ranker, items = (open_step(folder) for folder in folders(bundle))

@@ -56,14 +56,15 @@ def test_a_mistake_ends_with_a_sentence_and_code_2(arguments, sentence, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "parts"),
     [
-        (["--run", "x"], "the following arguments are required: --repository, --name"),
-        (["--run", "x", "--repository", "y", "--name", "z", "--top-k", "ten"], "--top-k: invalid int value: 'ten'"),
-        (["--run", "x", "--repository", "y", "--name", "z", "--colour"], "unrecognized arguments: --colour"),
+        (["--run", "x"], ["required", "--repository", "--name"]),
+        (["--run", "x", "--repository", "y", "--name", "z", "--top-k", "ten"], ["--top-k: invalid int value: 'ten'"]),
+        (["--run", "x", "--repository", "y", "--name", "z", "--colour"], ["unrecognized arguments: --colour"]),
     ],
 )
-def test_a_wrong_flag_is_told(arguments, sentence):
+def test_a_wrong_flag_is_told(arguments, parts):
     done = command(*arguments)
     assert done.returncode == 2
-    assert sentence in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert all(part in last for part in parts)

@@ -12,6 +12,7 @@ from onnx import numpy_helper
 from torch import nn
 
 from nextitem_export import ParityError
+from nextitem_export.graphs.features import write_features
 from nextitem_export.graphs.formats import FORMATS, write_ranker
 from nextitem_export.graphs.ranker import Ranker
 from nextitem_export.parity.cases import Case, make_cases
@@ -149,7 +150,7 @@ def test_a_features_step_that_reads_the_padding_is_caught(shop, plan, steps):
     gate._features_step = Reading(gate._features_step)
     short = [session.iloc[:2] for session in plan.sessions[:3]]
     gate.check([Case("padded", short, 64)])
-    with pytest.raises(ParityError, match=r"in case 'garbage': at interaction [12] NVTabular gives 0"):
+    with pytest.raises(ParityError, match=r"feature '.*' of session . in case 'garbage': at interaction"):
         gate.check([Case("garbage", short, 64, garbage=True)])
 
 
@@ -208,11 +209,10 @@ def test_a_features_step_of_another_workflow_is_caught(shop, plan, frame, steps,
     assert "the bundle" in message
 
 
-def test_a_features_step_with_the_wrong_window_is_caught(shop, plan, tampered, cases):
-    settings = json.loads((tampered[0] / "step.json").read_text())
-    settings["signature"]["window"] = 3
-    (tampered[0] / "step.json").write_text(json.dumps(settings))
-    message = fault(shop, plan, tampered, cases)
+def test_a_features_step_with_the_wrong_window_is_caught(shop, plan, steps, cases, tmp_path):
+    narrow = dataclasses.replace(plan, signature=dataclasses.replace(plan.signature, window=3))
+    write_features(narrow, "compiled", tmp_path)
+    message = fault(shop, plan, (tmp_path, *steps[1:]), cases)
     assert message.startswith("feature 'item_id-list' of session 0 in case 'the sample': ")
     assert "shape [5, 3] came, expected [5, 4]" in message
 

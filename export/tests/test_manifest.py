@@ -10,6 +10,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from nextitem_export.manifest import FORMAT_VERSION, MANIFEST
+from nextitem_export.options import FEATURES
 from nextitem_export.runtime.signature import Signature
 
 
@@ -38,10 +39,14 @@ def test_it_says_what_the_bundle_was_made_from_and_with(document, plan):
     assert [f["name"] for f in document["model_features"]] == [f.name for f in plan.features]
 
 
-def test_it_owns_up_to_the_pickled_workflow(document, bundle):
-    assert document["features"] == "nvtabular"
-    assert document["holds_pickle"] is True
-    assert [path for path in document["sha256"] if path.endswith(".pkl")] == ["shop_features/1/workflow/workflow.pkl"]
+@pytest.mark.parametrize("features", FEATURES)
+def test_it_owns_up_to_the_pickled_workflow(document, nvtabular_bundle, features):
+    if features == "nvtabular":
+        document = json.loads(nvtabular_bundle.manifest.read_text(encoding="utf-8"))
+    pickles = [path for path in document["sha256"] if path.endswith((".pkl", ".pickle"))]
+    assert document["features"] == features
+    assert document["holds_pickle"] == (features == "nvtabular")
+    assert pickles == (["shop_features/1/workflow/workflow.pkl"] if features == "nvtabular" else [])
 
 
 def test_it_holds_the_parity_report(document, bundle):

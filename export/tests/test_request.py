@@ -124,6 +124,10 @@ def test_utf8_is_decoded_and_measured_in_bytes():
             ["'item_id' is not valid UTF-8 in session 0, interaction 1", "byte 0xff at position 1"],
         ),
         (
+            request(1, 2, item_id=np.array([[b"a", b"b\0"]], dtype=object)),
+            ["'item_id' has a NUL character in session 0, interaction 1", "leave it out"],
+        ),
+        (
             request(1, 1, item_id=np.array([["a\ud800"]], dtype=object)),
             ["'item_id' is not valid UTF-8 in session 0, interaction 0", "byte 0xed at position 1"],
         ),

@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 import torch
 
+from nextitem_export.graphs.features import write_features
 from nextitem_export.graphs.items import write_items
+from nextitem_export.runtime.features_compiled import CompiledFeatures
 from nextitem_export.runtime.features_nvtabular import NvtabularFeatures
 from nextitem_export.runtime.graph_onnx import OnnxStep
 from nextitem_export.runtime.graph_torchscript import TorchScriptStep
 from nextitem_export.runtime.step import KINDS, open_step
 
-CLASSES = {"features_nvtabular": NvtabularFeatures, "onnx": OnnxStep, "torchscript": TorchScriptStep}
+CLASSES = {
+    "features_compiled": CompiledFeatures,
+    "features_nvtabular": NvtabularFeatures,
+    "onnx": OnnxStep,
+    "torchscript": TorchScriptStep,
+}
 
 
 class Double(torch.nn.Module):
@@ -21,13 +28,13 @@ class Double(torch.nn.Module):
 
 
 @pytest.fixture
-def folder_of(steps, tmp_path):
+def folder_of(plan, tmp_path):
     """A version folder of each kind of step."""
 
     def make(kind: str):
-        if kind == "features_nvtabular":
-            return steps[0]
-        if kind == "onnx":
+        if kind.startswith("features_"):
+            write_features(plan, kind.removeprefix("features_"), tmp_path)
+        elif kind == "onnx":
             write_items(np.array([7, 8]), tmp_path)
         else:
             torch.jit.save(torch.jit.script(Double()), str(tmp_path / "model.pt"))
@@ -49,7 +56,7 @@ def test_every_kind_is_opened_by_what_step_json_says(kind, folder_of):
 
 def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path):
     (tmp_path / "step.json").write_text('{"kind": "magic"}')
-    with pytest.raises(ValueError, match="kind 'magic', this runtime knows features_nvtabular, onnx, torchscript"):
+    with pytest.raises(ValueError, match=f"kind 'magic', this runtime knows {', '.join(KINDS)}"):
         open_step(tmp_path)
 
 
