@@ -32,8 +32,7 @@ class CompiledFeatures:
         the right with 0, and `top_k_checked` INT64 [1]. Raises RequestError.
         """
         request = read_request(tensors, self._signature)
-        raw = {feature.name: request.padded(feature.name) for feature in self._signature.features}
-        encoded: dict[str, Array] = self._encode({**raw, "session_length": request.lengths[:, None]})
+        encoded: dict[str, Array] = self._encode({**request.tensors, "session_length": request.lengths[:, None]})
         return {**encoded, "top_k_checked": np.array([request.top_k], dtype=np.int64)}
 
 

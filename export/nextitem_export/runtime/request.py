@@ -1,4 +1,4 @@
-"""From the tensors of a request to checked, flat columns of valid interactions."""
+"""From the tensors of a request to checked features, without what stands in their padding."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ _NUMPY_DTYPES: dict[str, type[np.generic]] = {
     "FP32": np.float32,
 }
 
+_LOWEST, _NAN = np.float32(LOWEST_FLOAT32), np.float32(np.nan)
+
 
 class RequestError(ValueError):
     """The request cannot be answered; the message names the tensor, what came and what is expected."""
@@ -27,26 +29,22 @@ class RequestError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """The valid interactions of B sessions, one after the other.
+    """B sessions of at most T interactions, padded on the right.
 
-    lengths: int64 [B]; valid: bool [B, T], the interactions that are no padding. columns: name to [N], N = lengths.sum():
-    strings as object array of str, integers, booleans and date-times int64, floats float32 with NaN for null. top_k: items
-    wanted per session.
+    lengths: int64 [B]; valid: bool [B, T], the interactions that are no padding. tensors: name to [B, T]: strings as object
+    array of str, integers, booleans and date-times int64, floats float32 with NaN for null; padding is the type's zero.
+    top_k: items wanted per session.
     """
 
     lengths: Array
     valid: Array
-    columns: dict[str, Array]
+    tensors: dict[str, Array]
     top_k: int
 
-    def padded(self, name: str) -> Array:
-        """A column as [B, T], padded on the right with its type's zero."""
-        values = self.columns[name]
-        if len(values) == self.valid.size:
-            return values.reshape(self.valid.shape)
-        padded = np.full(self.valid.shape, "" if values.dtype == np.object_ else 0, dtype=values.dtype)
-        padded[self.valid] = values
-        return padded
+    @property
+    def columns(self) -> dict[str, Array]:
+        """The valid interactions of all sessions one after the other: name to [N], N = lengths.sum()."""
+        return {name: values[self.valid] for name, values in self.tensors.items()}
 
     @property
     def sessions(self) -> Array:
@@ -66,10 +64,12 @@ def read_request(tensors: Mapping[str, Array], signature: Signature) -> Request:
     lengths = _session_length(tensors.get("session_length"), rows, width)
     top_k = _top_k(tensors.get("top_k"), rows, signature)
     valid = np.arange(width) < lengths[:, None]
-    columns = {
-        feature.name: _values(feature, tensors[feature.name], valid, signature) for feature in signature.features
+    full = bool(lengths.min() == width)
+    values = {
+        feature.name: _values(feature, tensors[feature.name], valid, full, signature.max_id_bytes)
+        for feature in signature.features
     }
-    return Request(lengths, valid, columns, top_k)
+    return Request(lengths, valid, values, top_k)
 
 
 def _shape(tensors: Mapping[str, Array], signature: Signature) -> tuple[int, int]:
@@ -153,24 +153,55 @@ def _top_k(values: Array | None, rows: int, signature: Signature) -> int:
     return int(wanted[0])
 
 
-def _values(feature: RawFeature, tensor: Array, valid: Array, signature: Signature) -> Array:
-    values = tensor[valid]
+def _values(feature: RawFeature, tensor: Array, valid: Array, full: bool, max_id_bytes: int) -> Array:
+    """A checked feature [B, T]. full: there is no padding, which may hold anything."""
     if feature.kind == "string":
-        return _strings(feature.name, values, valid, signature.max_id_bytes)
+        strings = _strings(feature.name, tensor.ravel() if full else tensor[valid], valid, max_id_bytes)
+        return strings.reshape(valid.shape) if full else _padded(strings, valid)
+    values = tensor if full else np.where(valid, tensor, tensor.dtype.type(0))
     if feature.kind == "float":
-        if np.isinf(values).any():
-            where = np.flatnonzero(np.isinf(values))[0]
+        infinite = np.isinf(values)
+        if infinite.any():
             raise RequestError(
-                f"input '{feature.name}' is infinite {_place(valid, where)}, expected a finite number; send NaN or "
-                f"{LOWEST_FLOAT32:.8g} where there is none"
+                f"input '{feature.name}' is infinite {_place(valid, np.flatnonzero(infinite[valid])[0])}, expected a "
+                f"finite number; send NaN or {LOWEST_FLOAT32:.8g} where there is none"
             )
-        return np.where(values == np.float32(LOWEST_FLOAT32), np.float32(np.nan), values)
+        return np.where(values == _LOWEST, _NAN, values)
     return values
 
 
+def _padded(strings: Array, valid: Array) -> Array:
+    padded = np.full(valid.shape, "", dtype=np.object_)
+    padded[valid] = strings
+    return padded
+
+
 def _strings(name: str, values: Array, valid: Array, max_bytes: int) -> Array:
-    decoded = np.empty(len(values), dtype=np.object_)
-    for index, value in enumerate(values.tolist()):
+    """Valid interactions [N] as they came, bytes or str, as str."""
+    raw = values.tolist()
+    decoded = _decoded_together(raw, max_bytes)
+    return _decoded_singly(name, raw, valid, max_bytes) if decoded is None else np.array(decoded, dtype=np.object_)
+
+
+def _decoded_together(raw: list[Any], max_bytes: int) -> list[str] | None:
+    """All strings at once, several times faster than one by one; None where one of them is at fault or no bytes.
+
+    No character of UTF-8 spans a NUL, so the joined text is valid exactly where each part is.
+    """
+    try:
+        joined = b"\0".join(raw)
+        if len(joined) > max_bytes and max(map(len, raw)) > max_bytes:
+            return None
+        decoded = joined.decode("utf-8").split("\0")
+    except (TypeError, UnicodeDecodeError):
+        return None
+    return decoded if len(decoded) == len(raw) else None  # one with a NUL gives more
+
+
+def _decoded_singly(name: str, raw_values: list[Any], valid: Array, max_bytes: int) -> Array:
+    """The same with the fault's place in the error."""
+    decoded = np.empty(len(raw_values), dtype=np.object_)
+    for index, value in enumerate(raw_values):
         raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
         if len(raw) > max_bytes:
             raise RequestError(
