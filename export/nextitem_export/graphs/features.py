@@ -13,6 +13,7 @@ import onnx
 from .._errors import UnsupportedWorkflow
 from ..plan import Plan
 from ..workflow.compile import CompiledWorkflow, Explained, compile_workflow
+from ..workflow.forms import NUMPY, ServedForm
 from ..workflow.schedule import FeatureOutput
 from .ranker import RankerFeature
 
@@ -25,6 +26,20 @@ def write_features(plan: Plan, features: str, folder: Path) -> None:
     settings = _compiled(plan, folder) if features == "compiled" else _nvtabular(plan, folder)
     settings |= {"kind": f"features_{features}", "signature": plan.signature.to_json()}
     (folder / "step.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
+
+
+def write_compiled(compiled: CompiledWorkflow, folder: Path, form: ServedForm | None = None) -> dict[str, Any]:
+    """Write `model.onnx`, or `program/` where the numpy form is served; returns what step.json says of it.
+
+    form: another one than the compiler chooses, to compare them.
+    """
+    form = form or compiled.form
+    settings = {"form": form.name, "form_reason": form.reason, "threads": 1, "batched": False}
+    if form.name == NUMPY:
+        compiled.program.save(folder / "program")
+    else:
+        onnx.save(compiled.to_onnx(), str(folder / "model.onnx"))
+    return settings
 
 
 def compile_plan(plan: Plan, features: Sequence[RankerFeature] | None = None) -> CompiledWorkflow:
@@ -53,8 +68,7 @@ def explain_plan(plan: Plan) -> list[Explained | UnsupportedWorkflow]:
 
 
 def _compiled(plan: Plan, folder: Path) -> dict[str, Any]:
-    onnx.save(compile_plan(plan).to_onnx(), str(folder / "model.onnx"))
-    return {"threads": 1, "batched": False}
+    return write_compiled(compile_plan(plan), folder)
 
 
 def _nvtabular(plan: Plan, folder: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,15 @@ from .program import Program
 from .request import Array, read_request
 from .signature import Signature
 
+Encode = Callable[[Mapping[str, Array]], dict[str, Array]]
+
 
 class CompiledFeatures:
     """Encodes raw sessions. `encode` maps raw features [B, T] and `session_length` int64 [B, 1] to the model's features."""
 
     batched = False
 
-    def __init__(self, encode: Any, signature: Signature, outputs: tuple[str, ...]) -> None:
+    def __init__(self, encode: Encode, signature: Signature, outputs: tuple[str, ...]) -> None:
         self._encode = encode
         self._signature = signature
         self.inputs = (*(feature.name for feature in signature.features), *signature.options)
@@ -32,15 +34,30 @@ class CompiledFeatures:
         the right with 0, and `top_k_checked` INT64 [1]. Raises RequestError.
         """
         request = read_request(tensors, self._signature)
-        encoded: dict[str, Array] = self._encode({**request.tensors, "session_length": request.lengths[:, None]})
+        encoded = self._encode({**request.tensors, "session_length": request.lengths[:, None]})
         return {**encoded, "top_k_checked": np.array([request.top_k], dtype=np.int64)}
 
 
 def open_step(folder: Path, settings: Mapping[str, Any]) -> CompiledFeatures:
-    """Open the step of this folder: `model.onnx` where there is one, else the program in `program/`."""
+    """Open the step of this folder: `model.onnx`, or `program/` where step.json's form is `numpy`.
+
+    Raises ValueError for another form.
+    """
     signature = Signature.from_json(settings["signature"])
-    if (folder / "model.onnx").exists():
-        graph = OnnxStep(folder, settings)
-        return CompiledFeatures(graph.run, signature, graph.outputs)
+    if settings["form"] not in _FORMS:
+        raise ValueError(f"step.json has form '{settings['form']}', this runtime knows {', '.join(_FORMS)}")
+    encode, outputs = _FORMS[settings["form"]](folder, settings)
+    return CompiledFeatures(encode, signature, outputs)
+
+
+def _onnx(folder: Path, settings: Mapping[str, Any]) -> tuple[Encode, tuple[str, ...]]:
+    graph = OnnxStep(folder, settings)
+    return graph.run, graph.outputs
+
+
+def _numpy(folder: Path, _: Mapping[str, Any]) -> tuple[Encode, tuple[str, ...]]:
     program = Program.load(folder / "program")
-    return CompiledFeatures(program.run, signature, tuple(program.outputs))
+    return program.run, tuple(program.outputs)
+
+
+_FORMS = {"onnx": _onnx, "numpy": _numpy}

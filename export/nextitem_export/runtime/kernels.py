@@ -136,14 +136,16 @@ def _window(instruction: Instruction, _: Mapping[str, Array], lengths: Array) ->
     settings: start, stop as a Python slice of the session, and width W, the most it can hold.
     """
     first, _count = _slice(instruction.settings, lengths)
-    return first + np.arange(instruction.settings["width"])
+    ranks: Array = first + np.arange(instruction.settings["width"])
+    return ranks
 
 
 @kernel("valid")
 def _valid(instruction: Instruction, _: Mapping[str, Array], lengths: Array) -> Array:
     """bool [B, W]: whether the kept interaction exists. settings as of `window`."""
     _first, count = _slice(instruction.settings, lengths)
-    return np.arange(instruction.settings["width"]) < count
+    valid: Array = np.arange(instruction.settings["width"]) < count
+    return valid
 
 
 def _slice(settings: Mapping[str, Any], lengths: Array) -> tuple[Array, Array]:
@@ -208,8 +210,9 @@ def _lookup(instruction: Instruction, _: Mapping[str, Array], values: Array) -> 
     default = np.array(instruction.settings["default"], dtype=results.dtype)
     if not len(keys):
         return np.full(values.shape, default)
-    wanted = _as_bytes(values) if values.dtype == np.object_ else values.astype(keys.dtype, copy=False)
-    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    wanted = _as_bytes(values) if values.dtype == np.object_ else values
+    # In the keys' dtype, or the search would copy all keys into a wider one; a string that is cut by it equals no key.
+    place = np.minimum(np.searchsorted(keys, wanted.astype(keys.dtype, copy=False)), len(keys) - 1)
     return np.where(keys[place] == wanted, results[place], default)
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from ..runtime.program import Program
 from .columns import Table
 from .emit_onnx import DENSE, emit_onnx
+from .forms import NUMPY, ServedForm, served_form
 from .lower import lower_workflow
 from .registry import Context
 from .schedule import FeatureOutput, schedule
@@ -34,13 +35,19 @@ class CompiledWorkflow:
         """The graph that is served."""
         return emit_onnx(self.program, self.window)
 
+    @property
+    def form(self) -> ServedForm:
+        """The form that is served."""
+        return served_form(self.program)
+
     def explain(self, column: str) -> Explained:
         """What the output of this name is computed from and how."""
         found = self.columns[column]
         raw, *operators = found.trail
         keys = [arrays["keys"] for arrays in _lookups(found.expr)]
-        lookups = "; ".join(f"{describe_lookup(table)} of {len(table):,} keys" for table in keys)
-        return Explained(column, raw, tuple(operators), lookups or "none")
+        kind = describe_mapped if self.form.name == NUMPY else describe_lookup
+        lookups = "; ".join(f"{kind(table)} of {len(table):,} keys" for table in keys)
+        return Explained(column, raw, tuple(operators), lookups or "none", self.form)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +58,7 @@ class Explained:
     raw: str
     operators: tuple[str, ...]
     lookups: str
+    form: ServedForm
 
 
 def compile_workflow(
@@ -84,6 +92,11 @@ def describe_lookup(keys: np.ndarray) -> str:
         return "hash table, strings,"
     dense = len(keys) and int(keys[-1]) - int(keys[0]) < DENSE * len(keys)
     return "dense table" if dense else "hash table, integers,"
+
+
+def describe_mapped(keys: np.ndarray) -> str:
+    """The same for the numpy program."""
+    return f"table on disk, {'strings' if keys.dtype.kind == 'S' else 'integers'},"
 
 
 def _lookups(expr: Any) -> list[Mapping[str, np.ndarray]]:

@@ -95,7 +95,10 @@ def encode(expr: Expr, keys: np.ndarray, values: np.ndarray, default: int, null:
 def sorted_keys(keys: np.ndarray, values: np.ndarray) -> dict[str, np.ndarray]:
     """The constant arrays of a lookup: keys in rising order, strings as UTF-8 bytes, and the value beside each."""
     if keys.dtype == object:
-        keys = np.array([key.encode() for key in keys.tolist()], dtype=np.bytes_)
+        # No request may hold a NUL, and numpy takes one at the end of a string for padding.
+        sent = np.array(["\0" not in key for key in keys.tolist()], dtype=bool)
+        values = values[sent]
+        keys = np.array([key.encode() for key in keys[sent].tolist()], dtype=np.bytes_)
     order = np.argsort(keys, kind="stable")
     return {"keys": keys[order], "values": values[order]}
 
