@@ -136,7 +136,7 @@ def _window(instruction: Instruction, _: Mapping[str, Array], lengths: Array) ->
     settings: start, stop as a Python slice of the session, and width W, the most it can hold.
     """
     first, _count = _slice(instruction.settings, lengths)
-    ranks: Array = first + np.arange(instruction.settings["width"])
+    ranks: Array = first + np.arange(int(instruction.settings["width"]))
     return ranks
 
 
@@ -144,7 +144,7 @@ def _window(instruction: Instruction, _: Mapping[str, Array], lengths: Array) ->
 def _valid(instruction: Instruction, _: Mapping[str, Array], lengths: Array) -> Array:
     """bool [B, W]: whether the kept interaction exists. settings as of `window`."""
     _first, count = _slice(instruction.settings, lengths)
-    valid: Array = np.arange(instruction.settings["width"]) < count
+    valid: Array = np.arange(int(instruction.settings["width"])) < count
     return valid
 
 
