@@ -41,7 +41,8 @@ def kernel(name: str) -> Callable[[Kernel], Kernel]:
 def _elementwise(name: str, function: Callable[..., Any]) -> None:
     def run(instruction: Instruction, _: Mapping[str, Array], *values: Array) -> Array:
         with np.errstate(all="ignore"):
-            return np.asarray(function(*values)).astype(instruction.dtype, copy=False)
+            result = np.asarray(function(*values))
+        return result if instruction.dtype == "string" else result.astype(instruction.dtype, copy=False)
 
     kernel(name)(run)
 
@@ -194,6 +195,8 @@ def _reduce(instruction: Instruction, _: Mapping[str, Array], values: Array, cou
 def _edge(dtype: Any, *, lowest: bool) -> Any:
     if dtype.kind == "f":
         return -np.inf if lowest else np.inf
+    if dtype.kind == "b":
+        return not lowest
     return np.iinfo(dtype).min if lowest else np.iinfo(dtype).max
 
 

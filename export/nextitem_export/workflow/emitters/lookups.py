@@ -1,0 +1,77 @@
+"""From values to what stands beside them in a constant table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto
+
+from ...runtime.program import Instruction
+from ..graph_builder import ML_DOMAIN, GraphBuilder, emitter
+
+#: A dense table instead of a hash table where the ids span at most this many times their number.
+DENSE = 8
+_LIMITS = np.iinfo(np.int64)
+#: No request can hold it: strings there end at a NUL.
+_NO_STRING = "\0"
+
+
+def is_dense(keys: np.ndarray) -> bool:
+    """Whether these sorted integer keys are looked up in a dense table."""
+    if not len(keys):
+        return False
+    low, high = int(keys[0]), int(keys[-1])
+    # Beyond either end there must be a number that is no key.
+    return high - low < DENSE * len(keys) and low > _LIMITS.min and high < _LIMITS.max
+
+
+@emitter("lookup", "encode")
+def _lookup(builder: GraphBuilder, instruction: Instruction, inputs: list[str]) -> str:
+    """A dense table for compact integer keys, else a hash table."""
+    keys, values = instruction.arrays["keys"], instruction.arrays["values"]
+    default = instruction.settings["default"]
+    dtype = builder.dtype(instruction.inputs[0])
+    if dtype == "string":
+        known = [key.decode() for key in keys.tolist()]
+        return _encoder(builder, inputs[0], "keys_strings", known or [_NO_STRING], values, default)
+    name = inputs[0] if dtype == "int64" else builder.add("Cast", inputs[0], to=TensorProto.INT64)
+    if is_dense(keys):
+        return _dense(builder, name, keys, values, default)
+    return _encoder(builder, name, "keys_int64s", keys.tolist() or [0], values, default)
+
+
+def _encoder(
+    builder: GraphBuilder, name: str, attribute: str, keys: list[Any], values: np.ndarray, default: Any
+) -> str:
+    if not len(values):  # LabelEncoder needs a key
+        values = np.array([default], dtype=values.dtype)
+    if values.dtype == np.int64:
+        targets: dict[str, Any] = {"values_int64s": values.tolist(), "default_int64": default}
+        return builder.add("LabelEncoder", name, domain=ML_DOMAIN, **{attribute: keys}, **targets)
+    places = {"values_int64s": list(range(1, len(values) + 1)), "default_int64": 0}
+    place = builder.add("LabelEncoder", name, domain=ML_DOMAIN, **{attribute: keys}, **places)
+    return builder.add("Gather", builder.constant(np.concatenate([[default], values]).astype(values.dtype)), place)
+
+
+def _dense(builder: GraphBuilder, name: str, keys: np.ndarray, values: np.ndarray, default: Any) -> str:
+    """The last entry is for all that is beyond the keys: index -1 as well as one past them."""
+    low, high = int(keys[0]), int(keys[-1])
+    if 0 <= low < DENSE * len(keys):
+        low = 0  # saves a subtraction
+    table = np.full(high - low + 2, default, dtype=values.dtype)
+    table[keys.astype(np.int64) - low] = values
+    # Bounded before the subtraction, which could overflow.
+    place = builder.add("Clip", name, builder.scalar(low - 1, "int64"), builder.scalar(high + 1, "int64"))
+    if low:
+        place = builder.add("Sub", place, builder.scalar(low, "int64"))
+    return builder.add("Gather", builder.constant(table), place)
+
+
+@emitter("bucketize")
+def _bucketize(builder: GraphBuilder, instruction: Instruction, inputs: list[str]) -> str:
+    boundaries = instruction.arrays["boundaries"]
+    column = builder.add("Unsqueeze", inputs[0], builder.constant([-1]))
+    reached = builder.add("Not", builder.add("Less", column, builder.constant(boundaries)))  # NaN is less than none
+    counts = builder.add("Cast", reached, to=TensorProto.INT64)
+    return builder.add("ReduceSum", counts, builder.constant([-1]), keepdims=0)
