@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from . import hashing as _hashing  # noqa: F401  # pyright: ignore[reportUnusedImport]  registers its kernel
 from .kernels import KERNELS
 from .request import Array
 

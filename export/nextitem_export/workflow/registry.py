@@ -47,6 +47,8 @@ Lowering = Callable[[Any, Inputs], Table]
 
 LOWERINGS: dict[type, Lowering] = {}
 REFUSALS: dict[type, str] = {}
+#: The same for classes of packages that the exporter does not import, by `module.Class`.
+NAMED: dict[str, Lowering] = {}
 
 
 def lowering(*operators: type) -> Callable[[Lowering], Lowering]:
@@ -56,6 +58,18 @@ def lowering(*operators: type) -> Callable[[Lowering], Lowering]:
         for operator in operators:
             _claim(operator)
             LOWERINGS[operator] = function
+        return function
+
+    return register
+
+
+def lowering_by_name(qualified_name: str) -> Callable[[Lowering], Lowering]:
+    """Register how operators of the class `module.Class` are compiled. Raises ValueError if it is registered already."""
+
+    def register(function: Lowering) -> Lowering:
+        if qualified_name in NAMED:
+            raise ValueError(f"{qualified_name} is registered already")
+        NAMED[qualified_name] = function
         return function
 
     return register
@@ -77,6 +91,9 @@ def lower_operator(operator: Any, inputs: Inputs) -> Table:
     for base in type(operator).__mro__:
         if base in LOWERINGS:
             return LOWERINGS[base](operator, inputs)
+        named = NAMED.get(f"{base.__module__}.{base.__qualname__}")
+        if named is not None:
+            return named(operator, inputs)
         if base in REFUSALS:
             raise refused(operator, inputs.names, REFUSALS[base])
     raise refused(operator, inputs.names, "the compiler does not know it; serve the workflow with --features nvtabular")

@@ -13,6 +13,7 @@ from . import (
     normalize,
     plumbing,
     rename,
+    replacements,
     unsupported,
 )
 
@@ -29,5 +30,6 @@ __all__ = [
     "normalize",
     "plumbing",
     "rename",
+    "replacements",
     "unsupported",
 ]

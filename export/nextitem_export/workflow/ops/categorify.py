@@ -34,7 +34,7 @@ def _encoded(operator: ops.Categorify, name: str, column: Column) -> Column:
     table = pd.read_parquet(operator.categories[storage])
     if len(table) and table.index[0] < FIRST_ITEM:
         table.index += FIRST_ITEM
-    keys, expr = _keys(operator, name, table[storage], column)
+    keys, expr = vocabulary_keys(operator, name, table[storage], column)
     # NVTabular gives a null inside a list the code of the unknown.
     null = UNKNOWN if column.level == "list" else NULL
     codes = encode(expr, keys, table.index.to_numpy(np.int64), default=UNKNOWN, null=null)
@@ -54,7 +54,7 @@ def _refuse_options(operator: ops.Categorify, name: str) -> None:
         raise refused(operator, [name], "single_table shifts all codes: fit it without single_table")
 
 
-def _keys(operator: Any, name: str, values: pd.Series, column: Column) -> tuple[np.ndarray, Expr]:
+def vocabulary_keys(operator: Any, name: str, values: pd.Series, column: Column) -> tuple[np.ndarray, Expr]:
     """The vocabulary in the dtype of the expression that is looked up, and that expression."""
     expr = column.expr
     if expr.dtype == "string":
@@ -64,7 +64,7 @@ def _keys(operator: Any, name: str, values: pd.Series, column: Column) -> tuple[
     if values.dtype.kind == "f" and not expr.dtype.startswith("float"):
         values = values.astype(np.int64)  # integers that had null in training
     if expr.dtype.startswith("float"):
-        expr = _whole_behind(expr) or expr
+        expr = whole_behind(expr) or expr
     if not expr.dtype.startswith("float"):
         return values.to_numpy().astype(np.int64), expr
     raise refused(
@@ -73,7 +73,7 @@ def _keys(operator: Any, name: str, values: pd.Series, column: Column) -> tuple[
     )  # fmt: skip
 
 
-def _whole_behind(expr: Expr) -> Expr | None:
+def whole_behind(expr: Expr) -> Expr | None:
     """The integers that a float expression only casts: pandas' form of an integer column with null."""
     if expr.op == "where" and expr.args[1].op == "constant" and expr.args[1].settings["value"] is None:
         expr = expr.args[2]
