@@ -15,7 +15,7 @@ from onnx import helper
 from nextitem_export import UnsupportedWorkflow
 from nextitem_export.runtime.kernels import KERNELS
 from nextitem_export.runtime.program import Instruction, Program
-from nextitem_export.workflow import emit_onnx as _registered  # noqa: F401
+from nextitem_export.workflow import emit_onnx as _registered
 from nextitem_export.workflow.expressions import sorted_keys
 from nextitem_export.workflow.graph_builder import EMITTERS, TYPES, GraphBuilder, emitter
 
