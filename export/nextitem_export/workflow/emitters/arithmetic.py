@@ -41,8 +41,9 @@ def _floordiv(builder: GraphBuilder, instruction: Instruction, inputs: list[str]
     if known > 0 and _is_remainder(builder, instruction.inputs[0]):
         return builder.add("Div", value, divisor)
     # 1 nearer to zero where the quotient is negative, and 1 off it afterwards; this way nothing overflows.
-    low, high = (-1, 0) if known > 0 else (0, 1)
-    step = builder.add("Clip", value, *(builder.scalar(bound, instruction.dtype) for bound in (low, high)))
+    negative = builder.add("Less" if known > 0 else "Greater", value, builder.scalar(0, instruction.dtype))
+    step = builder.add("Cast", negative, to=TYPES[instruction.dtype])
+    step = builder.add("Neg", step) if known > 0 else step
     nearer = builder.add("Div", builder.add("Sub", value, step), divisor)
     return builder.add("Add" if known > 0 else "Sub", nearer, step)
 
@@ -50,8 +51,8 @@ def _floordiv(builder: GraphBuilder, instruction: Instruction, inputs: list[str]
 def _quotient_of_columns(builder: GraphBuilder, dtype: str, value: str, divisor: str) -> str:
     special, safe, minus_one = _guarded(builder, dtype, divisor)
     zero = builder.scalar(0, dtype)
-    rest = builder.add("Mod", value, safe, fmod=1)  # with the sign of the value
-    negative = builder.add("Xor", builder.add("Less", rest, zero), builder.add("Less", safe, zero))
+    rest = builder.add("Mod", value, safe)  # not fmod, which goes through doubles
+    negative = builder.add("Xor", builder.add("Less", value, zero), builder.add("Less", safe, zero))
     lower = builder.add("And", negative, builder.add("Not", builder.add("Equal", rest, zero)))
     quotient = builder.add("Sub", builder.add("Div", value, safe), builder.add("Cast", lower, to=TYPES[dtype]))
     # The divisor is 0 or -1 there: 0 as numpy has it, or the negative, which the processor cannot divide to.

@@ -1,4 +1,8 @@
-"""Instructions that ONNX has an operator for, and what differs between it and numpy."""
+"""Instructions that ONNX has an operator for, and what differs between it and numpy.
+
+ONNX Runtime's Min, Max, Clip, Sign, ReduceMin and ReduceMax are wrong for some int64 beyond 2**31 on x86 (seen with 1.31,
+microsoft/onnxruntime#32475): no emitter uses them on int64 that a request can set. Its comparisons are right.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +49,8 @@ _NUMERIC = {
 @emitter(*_NUMERIC)
 def _numeric(builder: GraphBuilder, instruction: Instruction, inputs: list[str]) -> str:
     number, truth = _NUMERIC[instruction.op]
+    if instruction.dtype == "int64" and number in ("Min", "Max"):
+        return builder.add("Where", builder.add("Less" if number == "Min" else "Greater", *inputs), *inputs)
     return builder.add(truth if instruction.dtype == "bool" else number, *inputs)
 
 
@@ -52,6 +58,10 @@ def _numeric(builder: GraphBuilder, instruction: Instruction, inputs: list[str])
 def _unsigned(builder: GraphBuilder, instruction: Instruction, inputs: list[str]) -> str:
     if instruction.dtype == "bool":
         return inputs[0]
+    if instruction.op == "sign" and instruction.dtype == "int64":
+        zero = builder.scalar(0, "int64")
+        above, below = (builder.add(op, inputs[0], zero) for op in ("Greater", "Less"))
+        return builder.add("Sub", *(builder.add("Cast", side, to=TensorProto.INT64) for side in (above, below)))
     return builder.add("Abs" if instruction.op == "abs" else "Sign", inputs[0])
 
 

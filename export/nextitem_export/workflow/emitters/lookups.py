@@ -55,14 +55,16 @@ def _encoder(
 
 
 def _dense(builder: GraphBuilder, name: str, keys: np.ndarray, values: np.ndarray, default: Any) -> str:
-    """The last entry is for all that is beyond the keys: index -1 as well as one past them."""
+    """The last entry is for all that is beyond the keys."""
     low, high = int(keys[0]), int(keys[-1])
     if 0 <= low < DENSE * len(keys):
         low = 0  # saves a subtraction
     table = np.full(high - low + 2, default, dtype=values.dtype)
     table[keys.astype(np.int64) - low] = values
-    # Bounded before the subtraction, which could overflow.
-    place = builder.add("Clip", name, builder.scalar(low - 1, "int64"), builder.scalar(high + 1, "int64"))
+    # Bounded before the subtraction, which could overflow; not by Clip, which is wrong for int64.
+    reached = builder.add("GreaterOrEqual", name, builder.scalar(low, "int64"))
+    inside = builder.add("And", reached, builder.add("LessOrEqual", name, builder.scalar(high, "int64")))
+    place = builder.add("Where", inside, name, builder.scalar(high + 1, "int64"))
     if low:
         place = builder.add("Sub", place, builder.scalar(low, "int64"))
     return builder.add("Gather", builder.constant(table), place)

@@ -104,5 +104,11 @@ def _reduce(builder: GraphBuilder, instruction: Instruction, inputs: list[str]) 
     kept = builder.add("Where", counted, values, builder.scalar(edge, dtype))
     if kind == "sum":
         return builder.add("ReduceSum", kept, builder.constant([1]), keepdims=1)
-    reduced = builder.add("ReduceMax" if kind == "max" else "ReduceMin", kept, axes=(1,), keepdims=1)
+    if dtype == "int64":  # ReduceMax and ReduceMin are wrong for some
+        reduced = f"extreme_{len(builder.nodes)}"
+        builder.add_named(
+            "TopK", [kept, builder.constant([1])], [reduced, f"{reduced}_at"], largest=int(kind == "max"), axis=1
+        )
+    else:
+        reduced = builder.add("ReduceMax" if kind == "max" else "ReduceMin", kept, axes=(1,), keepdims=1)
     return builder.add("Cast", reduced, to=TensorProto.BOOL) if instruction.dtype == "bool" else reduced
