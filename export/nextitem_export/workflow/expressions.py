@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from ..runtime.codes import NULL_INT64
+
 INTERACTION = "interaction"
 SESSION = "session"
 
 #: What ends a raw integer's null: the operations below never give the smallest int64 for it.
-_NEVER_NULL = {"encode", "bucketize", "is_null", "constant", "reduce"}
+_NEVER_NULL = {"encode", "bucketize", "is_null", "constant", "reduce", "eq", "ne", "lt", "le", "gt", "ge"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,6 +44,11 @@ class Expr:
             return INTERACTION
         return SESSION
 
+    @functools.cached_property
+    def null(self) -> Expr | None:
+        """See `null_of`; worked out once, since expressions share their parts."""
+        return _null_of(self)
+
 
 def raw(name: str, dtype: str) -> Expr:
     """A raw column as it comes on the wire: `string`, int64 (also booleans and date-times) or float32."""
@@ -50,9 +57,13 @@ def raw(name: str, dtype: str) -> Expr:
 
 def constant(value: Any, dtype: str) -> Expr:
     """A scalar; None or NaN is null."""
-    if dtype != "string":
-        value = None if value is None or np.isnan(value) else np.dtype(dtype).type(value).item()
-    return Expr("constant", (), dtype, {"value": value})
+    if dtype == "string":
+        return Expr("constant", (), dtype, {"value": value})
+    if value is not None and not np.isnan(value):
+        return Expr("constant", (), dtype, {"value": np.dtype(dtype).type(value).item()})
+    if _is_integer(dtype):  # the number alone is no null: date-times that were made numbers have it
+        return Expr("constant", (), dtype, {"value": NULL_INT64, "null": True})
+    return Expr("constant", (), dtype, {"value": None})
 
 
 def apply(op: str, dtype: str, *args: Expr, **settings: Any) -> Expr:
@@ -105,10 +116,18 @@ def sorted_keys(keys: np.ndarray, values: np.ndarray) -> dict[str, np.ndarray]:
 
 def null_of(expr: Expr) -> Expr | None:
     """A boolean expression that is true where `expr` is null; None where it never is."""
+    return expr.null
+
+
+def _null_of(expr: Expr) -> Expr | None:
     if expr.dtype == "string" or expr.dtype.startswith("float"):
         return apply("is_null", "bool", expr)
     if expr.op == "raw":
         return apply("is_null", "bool", expr)
+    if expr.op == "lookup" and expr.settings["default"] == NULL_INT64:
+        return apply("is_null", "bool", expr)
+    if expr.op == "constant" and expr.settings.get("null"):
+        return constant(True, "bool")
     if expr.op in _NEVER_NULL:
         return None
     if expr.op == "where":  # a condition is never null
