@@ -14,6 +14,7 @@ from .._errors import UnsupportedWorkflow
 from ..plan import Plan
 from ..workflow.compile import CompiledWorkflow, Explained, compile_workflow
 from ..workflow.forms import NUMPY, ServedForm
+from ..workflow.newest import newest_only
 from ..workflow.schedule import FeatureOutput
 from .ranker import RankerFeature
 
@@ -34,7 +35,8 @@ def write_compiled(compiled: CompiledWorkflow, folder: Path, form: ServedForm | 
     form: another one than the compiler chooses, to compare them.
     """
     form = form or compiled.form
-    settings = {"form": form.name, "form_reason": form.reason, "threads": 1, "batched": False}
+    settings = {"form": form.name, "form_reason": form.reason, "newest": newest_only(compiled.program)}
+    settings |= {"threads": 1, "batched": False}
     if form.name == NUMPY:
         compiled.program.save(folder / "program")
     else:

@@ -10,18 +10,27 @@ import numpy as np
 
 from .graph_onnx import OnnxStep
 from .program import Program
-from .request import Array, read_request
+from .request import Array, Request, read_request
 from .signature import Signature
 
 Encode = Callable[[Mapping[str, Array]], dict[str, Array]]
 
 
 class CompiledFeatures:
-    """Encodes raw sessions. `encode` maps raw features [B, T] and `session_length` int64 [B, 1] to the model's features."""
+    """Encodes raw sessions.
+
+    encode: maps raw features [B, T] and `session_length` int64 [B, 1] to the model's features. newest: `window` and
+    `sorted_by`, where the features read no more than that many last interactions in the order of an integer column (null: as
+    sent); None where they read whole sessions.
+    """
 
     batched = False
 
-    def __init__(self, encode: Encode, signature: Signature, outputs: tuple[str, ...]) -> None:
+    def __init__(
+        self, encode: Encode, signature: Signature, outputs: tuple[str, ...], newest: Mapping[str, Any] | None
+    ) -> None:
+        self._window: int | None = newest["window"] if newest else None
+        self._sorted_by: str | None = newest["sorted_by"] if newest else None
         self._encode = encode
         self._signature = signature
         self.inputs = (*(feature.name for feature in signature.features), *signature.options)
@@ -34,8 +43,15 @@ class CompiledFeatures:
         the right with 0, and `top_k_checked` INT64 [1]. Raises RequestError.
         """
         request = read_request(tensors, self._signature)
-        encoded = self._encode({**request.tensors, "session_length": request.lengths[:, None]})
+        encoded = self._encode(request.tensors(self._newest(request)))
         return {**encoded, "top_k_checked": np.array([request.top_k], dtype=np.int64)}
+
+    def _newest(self, request: Request) -> int | None:
+        """The window, where nothing older has to be looked at; strings cost most on their way into the graph."""
+        if self._window is None or request.valid.shape[1] <= self._window:
+            return None
+        in_order = self._sorted_by is None or request.rising(self._sorted_by)
+        return self._window if in_order else None
 
 
 def open_step(folder: Path, settings: Mapping[str, Any]) -> CompiledFeatures:
@@ -47,7 +63,7 @@ def open_step(folder: Path, settings: Mapping[str, Any]) -> CompiledFeatures:
     if settings["form"] not in _FORMS:
         raise ValueError(f"step.json has form '{settings['form']}', this runtime knows {', '.join(_FORMS)}")
     encode, outputs = _FORMS[settings["form"]](folder, settings)
-    return CompiledFeatures(encode, signature, outputs)
+    return CompiledFeatures(encode, signature, outputs, settings["newest"])
 
 
 def _onnx(folder: Path, settings: Mapping[str, Any]) -> tuple[Encode, tuple[str, ...]]:

@@ -40,4 +40,5 @@ def _reason(instruction: Instruction) -> str | None:
     if keys is None:
         return None
     kind, limit = ("strings", STRING_KEYS_LIMIT) if keys.dtype.kind == "S" else ("integers", INTEGER_KEYS_LIMIT)
-    return f"a vocabulary of {len(keys):,} {kind}, above {limit:,}" if len(keys) > limit else None
+    size = len(keys) - int(kind == "strings" and b"" in keys[:1])  # null is a key of its own
+    return f"a vocabulary of {size:,} {kind}, above {limit:,}" if size > limit else None
