@@ -53,11 +53,19 @@ class Request:
         """
         lengths, valid, columns = self.lengths, self.valid, self.columns
         if newest is not None and newest < valid.shape[1]:
-            recent = (np.arange(valid.shape[1]) >= (lengths - newest)[:, None])[valid]
-            columns = {name: values[recent] for name, values in columns.items()}
+            recent = np.flatnonzero((np.arange(valid.shape[1]) >= (lengths - newest)[:, None])[valid])
+            columns = {name: values.take(recent) for name, values in columns.items()}
             lengths = np.minimum(lengths, newest)
             valid = np.arange(newest) < lengths[:, None]
-        return {"session_length": lengths[:, None]} | {name: _padded(column, valid) for name, column in columns.items()}
+        tensors = {"session_length": lengths[:, None]}
+        if valid.all():
+            return tensors | {name: values.reshape(valid.shape) for name, values in columns.items()}
+        blank = np.full(valid.shape, "", dtype=np.object_)  # copied, which is faster than filled
+        for name, values in columns.items():
+            padded = blank.copy() if values.dtype == np.object_ else np.zeros(valid.shape, dtype=values.dtype)
+            padded[valid] = values
+            tensors[name] = padded
+        return tensors
 
     def rising(self, name: str) -> bool:
         """Whether an integer column never falls within a session and holds no null."""
@@ -66,14 +74,6 @@ class Request:
         ends = np.cumsum(self.lengths)[:-1]
         follows[ends[(ends > 0) & (ends < len(values))] - 1] = True
         return bool(follows.all() and (values != NULL_INT64).all())
-
-
-def _padded(values: Array, valid: Array) -> Array:
-    if len(values) == valid.size:
-        return values.reshape(valid.shape)
-    padded = np.full(valid.shape, "" if values.dtype == np.object_ else 0, dtype=values.dtype)
-    padded[valid] = values
-    return padded
 
 
 def read_request(tensors: Mapping[str, Array], signature: Signature) -> Request:
@@ -88,9 +88,9 @@ def read_request(tensors: Mapping[str, Array], signature: Signature) -> Request:
     lengths = _session_length(tensors.get("session_length"), rows, width)
     top_k = _top_k(tensors.get("top_k"), rows, signature)
     valid = np.arange(width) < lengths[:, None]
-    full = bool(lengths.min() == width)
+    places = None if lengths.min() == width else np.flatnonzero(valid)
     columns = {
-        feature.name: _values(feature, tensors[feature.name], valid, full, signature.max_id_bytes)
+        feature.name: _values(feature, tensors[feature.name], valid, places, signature.max_id_bytes)
         for feature in signature.features
     }
     return Request(lengths, valid, columns, top_k)
@@ -177,9 +177,9 @@ def _top_k(values: Array | None, rows: int, signature: Signature) -> int:
     return int(wanted[0])
 
 
-def _values(feature: RawFeature, tensor: Array, valid: Array, full: bool, max_id_bytes: int) -> Array:
-    """The checked column [N] of a feature [B, T]. full: there is no padding, which may hold anything."""
-    values = tensor.ravel() if full else tensor[valid]
+def _values(feature: RawFeature, tensor: Array, valid: Array, places: Array | None, max_id_bytes: int) -> Array:
+    """The checked column [N] of a feature [B, T]. places: of the N in the flat tensor; None where there is no padding."""
+    values = tensor.ravel() if places is None else tensor.take(places)
     if feature.kind == "string":
         return _strings(feature.name, values, valid, max_id_bytes)
     if feature.kind == "float":
@@ -207,12 +207,19 @@ def _decoded_together(raw: list[Any], max_bytes: int) -> list[str] | None:
     """
     try:
         joined = b"\0".join(raw)
-        if len(joined) > max_bytes and max(map(len, raw)) > max_bytes:
+        if _may_exceed(joined, max_bytes) and max(map(len, raw)) > max_bytes:
             return None
         decoded = joined.decode("utf-8").split("\0")
     except (TypeError, UnicodeDecodeError):
         return None
     return decoded if len(decoded) == len(raw) else None  # one with a NUL gives more
+
+
+def _may_exceed(joined: bytes, max_bytes: int) -> bool:
+    """Whether one of the strings that a NUL parts can be longer: it would fill a block of half that size, without a NUL."""
+    half = max(1, max_bytes // 2)
+    blocks = range(0, len(joined) - half + 1, half)
+    return any(joined.find(b"\0", start, start + half) < 0 for start in blocks)
 
 
 def _decoded_singly(name: str, raw_values: list[Any], valid: Array, max_bytes: int) -> Array:
