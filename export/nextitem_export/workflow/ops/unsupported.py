@@ -8,7 +8,8 @@ from ..registry import refuse
 
 _HASH = (
     "NVTabular hashes the value together with its row, so that equal values get different buckets and the trained feature is "
-    "noise: encode with Categorify (freq_threshold or max_size bound its size)"
+    "noise: use the operator of that name in nextitem_training.operators, which hashes the value alone, or Categorify "
+    "(freq_threshold or max_size bound its size)"
 )
 
 refuse(ops.HashBucket, _HASH)
