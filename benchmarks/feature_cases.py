@@ -60,8 +60,7 @@ class Case:
         for number in range(requests):
             chosen = [self.sessions[(number * batch + row) % len(self.sessions)] for row in range(batch)]
             tensors = request_tensors(chosen, self.raw)
-            read = read_request(tensors, signature)
-            checked = {**read.tensors, "session_length": read.lengths[:, None]}
+            checked = read_request(tensors, signature).tensors(settings["newest"]["window"])
             frame = pd.concat(chosen).reset_index(drop=True)
             if number == 0:
                 self._must_agree(frame, [steps[form].run(tensors) for form in steps])
