@@ -1,18 +1,32 @@
 """A real Triton with hand-made models that answer with what they received.
 
 The model `echo` (served under several names) puts into each row's status a JSON text of that row's
-tensors, bit for bit, and recommends the session's own items, newest first.
+tensors, bit for bit, and recommends the session's own items, newest first, and then `MORE`, as the
+filters allow.
 """
 
+from __future__ import annotations
+
 import json
-from collections.abc import Iterator
+import os
+import struct
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from nextitem_server import TritonServer
+# Tests are imported by path (importlib mode): what they share has to be found.
+sys.path.insert(0, str(Path(__file__).parent))
 
-OPTIONS = ("session_length", "top_k")
+# The matrix runs these tests in environments that hold the client alone, against servers that it
+# started: a JSON object from fixture to URLs.
+SERVERS: dict[str, dict[str, str]] = json.loads(os.environ.get("NEXTITEM_CLIENT_TEST_SERVERS", "{}"))
+EVENT = {"item_id": "a", "timestamp": 5, "category": 7, "is_new": True, "price": 1.5}
+
+OPTIONS = ("session_length", "top_k", "exclude_item_ids", "allow_item_ids", "exclude_seen")
 FEATURES = [
     {"name": "item_id", "datatype": "BYTES", "kind": "string"},
     {"name": "timestamp", "datatype": "INT64", "kind": "datetime"},
@@ -27,6 +41,7 @@ SIGNATURE = {
     "max_sessions_per_request": 4,
     "max_interactions_per_session": 50,
     "max_id_bytes": 32,
+    "max_filter_ids": 8,
     "top_k": {"default": 3, "limit": 10},
     "item_column": "item_id",
     "features": FEATURES,
@@ -36,7 +51,7 @@ SIGNATURE = {
 INTEGER_ITEMS = {
     **SIGNATURE,
     "features": [{"name": "item_id", "datatype": "INT64", "kind": "integer"}],
-    "options": ["session_length"],
+    "options": ["session_length", "exclude_item_ids"],
 }
 MODEL = """
 import json
@@ -46,6 +61,7 @@ import numpy as np
 import triton_python_backend_utils as pb
 
 BEHAVIOUR = {behaviour!r}
+MORE = {more!r}
 LOWEST = np.finfo(np.float32).min
 
 
@@ -77,7 +93,7 @@ class TritonPythonModel:
         status = np.empty((rows, 1), dtype=object)
         for row in range(rows):
             length = int(tensors["session_length"][row, 0])
-            own = items[row, :length][::-1][:k]
+            own = self.allowed(tensors, row, length)[:k]
             ids[row, : len(own)] = own
             scores[row, : len(own)] = -np.arange(len(own), dtype=np.float32) / 3
             status[row, 0] = self.echo(tensors, row).encode()
@@ -86,6 +102,17 @@ class TritonPythonModel:
         return pb.InferenceResponse([
             pb.Tensor("item_ids", ids), pb.Tensor("scores", scores), pb.Tensor("status", status)
         ])
+
+    def allowed(self, tensors, row, length):
+        seen = tensors["item_id"][row, :length][::-1].tolist()
+        found = seen + [item.encode() for item in MORE]
+        if "exclude_seen" in tensors and tensors["exclude_seen"][row, 0]:
+            found = [item for item in found if item not in seen]
+        if "exclude_item_ids" in tensors:
+            found = [item for item in found if item not in tensors["exclude_item_ids"][row]]
+        if "allow_item_ids" in tensors and any(tensors["allow_item_ids"][row]):
+            found = [item for item in found if item in tensors["allow_item_ids"][row]]
+        return found
 
     def echo(self, tensors, row):
         return json.dumps({{
@@ -96,20 +123,28 @@ class TritonPythonModel:
 """
 
 
-def write_model(repository: Path, name: str, signature: "dict | str | None", behaviour: str = "echo") -> None:
+def write_model(
+    repository: Path,
+    name: str,
+    signature: "dict | str | None",
+    behaviour: str = "echo",
+    more: "tuple[str, ...]" = (),
+) -> None:
     folder = repository / name
     (folder / "7").mkdir(parents=True)
-    (folder / "7" / "model.py").write_text(MODEL.format(behaviour=behaviour))
+    (folder / "7" / "model.py").write_text(MODEL.format(behaviour=behaviour, more=more))
     described = signature if isinstance(signature, dict) else SIGNATURE
     inputs = [(f["name"], f["datatype"], "-1, -1") for f in described["features"]]
-    inputs += [(option, "INT32", "-1, 1") for option in OPTIONS]
+    items = described["features"][0]["datatype"]
+    inputs += [(option, "INT32", "-1, 1") for option in ("session_length", "top_k")]
+    inputs += [(option, items, "-1, -1") for option in ("exclude_item_ids", "allow_item_ids")]
+    inputs.append(("exclude_seen", "BOOL", "-1, 1"))
     types = {"BYTES": "STRING"}
     lines = [f'name: "{name}"', 'backend: "python"', "max_batch_size: 0"]
     lines += [
         f'input [ {{ name: "{i}" data_type: TYPE_{types.get(t, t)} dims: [{d}] optional: true }} ]'
         for i, t, d in inputs
     ]
-    items = described["features"][0]["datatype"]
     outputs = [("item_ids", items, "-1, -1"), ("scores", "FP32", "-1, -1")]
     outputs.append(("status", "BYTES", "-1, 1"))
     lines += [f'output [ {{ name: "{o}" data_type: TYPE_{types.get(t, t)} dims: [{d}] }} ]' for o, t, d in outputs]
@@ -121,33 +156,53 @@ def write_model(repository: Path, name: str, signature: "dict | str | None", beh
     (folder / "config.pbtxt").write_text("\n".join(lines), encoding="utf-8")
 
 
-@pytest.fixture(scope="session")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    """A server with several models."""
-    repository = tmp_path_factory.mktemp("many")
+def write_many(repository: Path) -> None:
+    """Several models."""
     write_model(repository, "shop", SIGNATURE)
     write_model(repository, "numbers", INTEGER_ITEMS)
     write_model(repository, "shop_ranker", None)
-    write_model(repository, "readme", {**SIGNATURE, "features": FEATURES[:2]})
+    write_model(repository, "readme", {**SIGNATURE, "features": FEATURES[:2]}, more=("C3", "D4", "E5", "F6"))
     write_model(repository, "future", {**SIGNATURE, "format_version": 99})
     write_model(repository, "damaged", '{"format_version": 1')
     write_model(repository, "slow", SIGNATURE, "slow")
     write_model(repository, "ragged", SIGNATURE, "ragged")
-    yield from _run(repository)
+
+
+def write_alone(repository: Path) -> None:
+    """One nextitem model and a step of it."""
+    write_model(repository, "shop", SIGNATURE)
+    write_model(repository, "shop_ranker", None)
+
+
+EXPLICIT = ("--model-control-mode=explicit", "--load-model=*")
 
 
 @pytest.fixture(scope="session")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A server with several models."""
+    yield from _given_or_started("many", tmp_path_factory, write_many)
+
+
+@pytest.fixture(scope="session")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A server with one nextitem model and a step of it, which tests may unload."""
-    repository = tmp_path_factory.mktemp("alone")
-    write_model(repository, "shop", SIGNATURE)
-    write_model(repository, "shop_ranker", None)
-    options = ["--model-control-mode=explicit", "--load-model=*"]
-    yield from _run(repository, *options)
+    yield from _given_or_started("alone", tmp_path_factory, write_alone, *EXPLICIT)
 
 
-def _run(repository: Path, *options: str) -> Iterator[TritonServer]:
-    server = TritonServer(repository, options=["--disable-auto-complete-config", *options]).start()
+def _given_or_started(
+    name: str, folders: pytest.TempPathFactory, write: Callable[[Path], None], *options: str
+) -> Iterator[Any]:
+    if name in SERVERS:
+        yield SimpleNamespace(**SERVERS[name])
+        return
+    repository = folders.mktemp(name)
+    write(repository)
+    yield from serve(repository, *options)
+
+
+def serve(repository: Path, *options: str) -> Iterator[Any]:
+    server_package = pytest.importorskip("nextitem_server", reason="this environment holds the client alone")
+    server = server_package.TritonServer(repository, options=["--disable-auto-complete-config", *options]).start()
     try:
         yield server
     finally:
@@ -157,3 +212,27 @@ def _run(repository: Path, *options: str) -> Iterator[TritonServer]:
 @pytest.fixture(params=["http", "grpc"])
 def protocol(request: pytest.FixtureRequest) -> str:
     return request.param
+
+
+@pytest.fixture(scope="session")
+def url() -> Callable[[Any, str], str]:
+    return lambda server, protocol: getattr(server, f"{protocol}_url")
+
+
+@pytest.fixture(scope="session")
+def received() -> Callable[[Any], dict[str, list[Any]]]:
+    """From a recommendation to the row that the model received: bytes per string, numbers by their dtype."""
+    return _received
+
+
+def _received(recommendation: Any) -> dict[str, list[Any]]:
+    codes = {"int64": "q", "int32": "i", "float32": "f", "bool": "?"}
+    values: dict[str, list[Any]] = {}
+    for name, content in json.loads(recommendation.status).items():
+        if content[:1] and content[0] in codes:
+            raw = bytes.fromhex(content[1])
+            code = codes[content[0]]
+            values[name] = list(struct.unpack(f"<{len(raw) // struct.calcsize(code)}{code}", raw))
+        else:
+            values[name] = [bytes.fromhex(text) for text in content]
+    return values
