@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 from merlin.dag import ColumnSelector
 from merlin.dag.executors import LocalExecutor
-from merlin.dag.ops.udf import UDF
+from merlin.dag.ops.concat_columns import ConcatColumns
 
 from .._errors import UnsupportedWorkflow
 from . import ops as _operators  # noqa: F401  registers them
 from .columns import INTERACTION, Column, Table
 from .expressions import cast, raw
-from .registry import Context, Inputs, lower_operator
+from .registry import Context, Inputs, lower_operator, name_of
 
 _WIRE = {"string": "string", "datetime": "int64", "bool": "int64"}
 _DATATYPES = {"BYTES": "string", "INT64": "int64", "FP32": "float32"}
@@ -90,7 +90,9 @@ class _Lowering:
     def _lower_groups(self, node: Any, selector: Any, upstream: Table, refused: Mapping[str, Any]) -> Lowered:
         """All selected columns at once; where the operator refuses, each by itself, to find out which."""
         sources = node.op.column_mapping(selector)
-        needed = [name for name in node.dependency_columns.names if name in refused]
+        # What stands on the right of a `+` is a dependency, too, but nothing on its left needs it.
+        needed = [] if isinstance(node.op, ConcatColumns) else list(node.dependency_columns.names)
+        needed = [name for name in needed if name in refused]
         groups = [group for group in selector.grouped_names if not needed and not _refused_in(group, refused)]
         errors: dict[str, UnsupportedWorkflow] = {}
         try:
@@ -102,6 +104,7 @@ class _Lowering:
             if name not in table:
                 cause = first_refused or next((refused[n] for n in _flat(behind) if n in refused), None)
                 cause = cause or next((errors[n] for n in _flat(behind) if n in errors), None)
+                cause = cause or next(iter(errors.values()), None)  # a joined column comes from no selected one
                 if cause is not None:
                     errors[name] = cause
         trails = {name: _trail(node.op, upstream, sources.get(name, [name])) for name in table}
@@ -153,5 +156,5 @@ _SILENT = {"ConcatColumns", "SelectionOp", "SubsetColumns", "SubtractionOp", "Re
 def _trail(operator: Any, table: Table, sources: Any) -> tuple[str, ...]:
     names = _flat(sources)
     before = table[names[0]].trail if names and names[0] in table else tuple(names)
-    label = "LambdaOp" if type(operator) is UDF else type(operator).__name__  # NVTabular's LambdaOp is merlin's UDF
+    label = name_of(operator)
     return before if label in _SILENT else (*before, label)

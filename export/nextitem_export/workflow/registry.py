@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
+from merlin.dag.ops.udf import UDF
 
 from .._errors import UnsupportedWorkflow
 from .columns import Table
@@ -102,4 +103,9 @@ def lower_operator(operator: Any, inputs: Inputs) -> Table:
 def refused(operator: Any, columns: Sequence[str], reason: str) -> UnsupportedWorkflow:
     """The error for an operator on columns."""
     listed = ", ".join(f"'{name}'" for name in columns)
-    return UnsupportedWorkflow(f"{type(operator).__name__} on {listed} cannot be compiled: {reason}")
+    return UnsupportedWorkflow(f"{name_of(operator)} on {listed} cannot be compiled: {reason}")
+
+
+def name_of(operator: Any) -> str:
+    """What NVTabular calls an operator of this class."""
+    return "LambdaOp" if type(operator) is UDF else type(operator).__name__
