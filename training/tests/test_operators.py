@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import nvtabular as nvt
 import pandas as pd
@@ -213,3 +216,28 @@ def test_groupby_without_a_sort_keeps_the_order_of_rows():
     frame = pd.DataFrame({"session": [1, 1, 2], "item": [3, 2, 1]})
     grouped = fitted(["item", "session"] >> Groupby(groupby_cols="session", aggs={"item": ["list"]}), frame)
     assert grouped.transform(frame)["item_list"].map(list).tolist() == [[3, 2], [1]]
+
+
+def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # Categorify writes ./categories
+    page = (Path(__file__).parents[2] / "docs" / "workflows.md").read_text(encoding="utf-8")
+    shape, replacements = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict = {}
+    exec(shape + replacements, names)
+    frame = pd.DataFrame(
+        {
+            "session_id": [1, 1, 2],
+            "item_id": ["a", "b", "a"],
+            "category": ["x", "x", "y"],
+            "shop": [7, 8, 7],
+            "page": [1, 2, 1],
+            "price": [1.0, 2.0, 3.0],
+            "clicked": [0, 1, 1],
+            "timestamp": pd.to_datetime([1, 2, 3], unit="s"),
+            "row_position": [0, 1, 2],
+        }
+    )
+    made = names["workflow"].fit(nvt.Dataset(frame, cpu=True)).transform(frame)
+    assert made["item_id_list"].map(list).tolist() == [[3, 4], [3]]
+    replaced = fitted(names["shop"] + names["pair"] + names["clicked"], frame).transform(frame)
+    assert set(replaced.columns) == {"shop", "shop_X_page", "TE_category_clicked"}
