@@ -18,12 +18,16 @@ import numpy as np
 import nvtabular as nvt
 import onnxruntime
 import pandas as pd
+from hypothesis import strategies as st
 from nvtabular import ops
 
 from nextitem_export.runtime.features_nvtabular import serving_form
 from nextitem_export.wire import raw_feature, request_tensors
+from nextitem_export.workflow.columns import Column, Table
 from nextitem_export.workflow.compile import compile_workflow
+from nextitem_export.workflow.expressions import raw
 from nextitem_export.workflow.fitted import FittedWorkflow
+from nextitem_export.workflow.registry import Context, Inputs, lower_operator
 from nextitem_export.workflow.schedule import FeatureOutput
 
 WINDOW = 4
@@ -47,6 +51,23 @@ def interactions(lengths: Sequence[int], **columns: Any) -> pd.DataFrame:
     return frame.assign(**columns)
 
 
+@st.composite
+def drawn(draw: st.DrawFn, **columns: st.SearchStrategy[Any]) -> pd.DataFrame:
+    """Raw interactions of a few sessions of up to three windows, ties in time, some columns null throughout a session."""
+    lengths = draw(st.lists(st.integers(0, 3 * WINDOW), min_size=1, max_size=5))
+    rows = max(1, sum(lengths))
+    frame = interactions(lengths if sum(lengths) else [1])
+    minutes = draw(st.lists(st.integers(0, 5), min_size=rows, max_size=rows))
+    frame["timestamp"] = pd.to_datetime(1_600_000_000 + 60 * np.array(minutes), unit="s")
+    for name, values in columns.items():
+        column = pd.Series(draw(st.lists(values, min_size=rows, max_size=rows)), dtype=object)
+        emptied = draw(st.none() | st.sampled_from(sorted(frame.session_id.unique())))
+        if emptied is not None and len(column.dropna()) < len(column):  # the strategy has null
+            column[frame.session_id.to_numpy() == emptied] = None
+        frame[name] = column
+    return frame
+
+
 def lists(columns: Any, names: Sequence[str], *, window: int | None = WINDOW, aggs: Sequence[str] = ("list",)) -> Any:
     """Nodes of interaction-level columns → their lists by session (named `<name>_list`), the newest `window` of them."""
     grouped = columns + KEPT >> ops.Groupby(
@@ -61,6 +82,14 @@ def fit(node: Any, frame: pd.DataFrame) -> nvt.Workflow:
     workflow = nvt.Workflow(node)
     workflow.fit(nvt.Dataset(frame.reset_index(drop=True), npartitions=1, cpu=True))
     return workflow
+
+
+def lower(operator: Any, names: Sequence[str], *, level: str = "list", dtype: str = "int64") -> Table:
+    """What an operator makes of raw columns of this level and dtype, for what NVTabular itself would not fit."""
+    table = {name: Column(raw(name, dtype), level, dtype) for name in names}
+    return lower_operator(
+        operator, Inputs(nvt.ColumnSelector([*names]), table, Context("session_id", "position"), dict)
+    )
 
 
 class Harness:
@@ -137,10 +166,11 @@ class Harness:
         return answers
 
     def one(self, **columns: Sequence[Any]) -> dict[str, list[Any]]:
-        """The outputs of one session of these values, padding cut off."""
+        """The outputs of one session of these values, null in all other columns, padding cut off."""
         length = len(next(iter(columns.values())))
         frame = interactions([length])
-        for name, values in columns.items():
+        unread = {feature.name: [None] * length for feature in self.raw_features if feature.name not in frame}
+        for name, values in {**unread, **columns}.items():
             frame[name] = pd.Series(list(values), dtype=object)
         kept = min(length, self.window)
         return {name: values[0, :kept].tolist() for name, values in self.answers([frame]).items()}

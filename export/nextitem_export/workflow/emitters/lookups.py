@@ -31,27 +31,29 @@ def _lookup(builder: GraphBuilder, instruction: Instruction, inputs: list[str]) 
     """A dense table for compact integer keys, else a hash table."""
     keys, values = instruction.arrays["keys"], instruction.arrays["values"]
     default = instruction.settings["default"]
+    if instruction.dtype == "string":
+        values = np.array([*(value.decode() for value in values.tolist()), None], dtype=object)[:-1]
+    default = np.nan if default is None else default
     dtype = builder.dtype(instruction.inputs[0])
     if dtype == "string":
-        known = [key.decode() for key in keys.tolist()]
-        return _encoder(builder, inputs[0], "keys_strings", known or [_NO_STRING], values, default)
+        known = {"keys_strings": [key.decode() for key in keys.tolist()] or [_NO_STRING]}
+        return _encoder(builder, inputs[0], known, values, default)
     name = inputs[0] if dtype == "int64" else builder.add("Cast", inputs[0], to=TensorProto.INT64)
     if is_dense(keys):
         return _dense(builder, name, keys, values, default)
-    return _encoder(builder, name, "keys_int64s", keys.tolist() or [0], values, default)
+    return _encoder(builder, name, {"keys_int64s": keys.tolist() or [0]}, values, default)
 
 
-def _encoder(
-    builder: GraphBuilder, name: str, attribute: str, keys: list[Any], values: np.ndarray, default: Any
-) -> str:
+def _encoder(builder: GraphBuilder, name: str, keys: dict[str, Any], values: np.ndarray, default: Any) -> str:
     if not len(values):  # LabelEncoder needs a key
         values = np.array([default], dtype=values.dtype)
     if values.dtype == np.int64:
-        targets: dict[str, Any] = {"values_int64s": values.tolist(), "default_int64": default}
-        return builder.add("LabelEncoder", name, domain=ML_DOMAIN, **{attribute: keys}, **targets)
+        targets = {"values_int64s": values.tolist(), "default_int64": default}
+        return builder.add("LabelEncoder", name, domain=ML_DOMAIN, **keys, **targets)
     places = {"values_int64s": list(range(1, len(values) + 1)), "default_int64": 0}
-    place = builder.add("LabelEncoder", name, domain=ML_DOMAIN, **{attribute: keys}, **places)
-    return builder.add("Gather", builder.constant(np.concatenate([[default], values]).astype(values.dtype)), place)
+    place = builder.add("LabelEncoder", name, domain=ML_DOMAIN, **keys, **places)
+    table = np.concatenate([np.array([default], dtype=values.dtype), values])
+    return builder.add("Gather", builder.constant(table), place)
 
 
 def _dense(builder: GraphBuilder, name: str, keys: np.ndarray, values: np.ndarray, default: Any) -> str:

@@ -7,6 +7,8 @@ from . import (
     fill,
     filter,
     groupby,
+    join_external,
+    join_groupby,
     lambdaop,
     list_slice,
     logop,
@@ -14,6 +16,7 @@ from . import (
     plumbing,
     rename,
     replacements,
+    target_encoding,
     unsupported,
 )
 
@@ -24,6 +27,8 @@ __all__ = [
     "fill",
     "filter",
     "groupby",
+    "join_external",
+    "join_groupby",
     "lambdaop",
     "list_slice",
     "logop",
@@ -31,5 +36,6 @@ __all__ = [
     "plumbing",
     "rename",
     "replacements",
+    "target_encoding",
     "unsupported",
 ]

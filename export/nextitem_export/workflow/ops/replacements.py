@@ -13,9 +13,9 @@ import numpy as np
 from ...runtime.codes import NULL
 from ...runtime.hashing import PRIME
 from ..columns import LIST, Column, Table
-from ..expressions import Expr, apply, cast, constant, lookup, null_of, where
+from ..expressions import Expr, apply, cast, constant, null_of, where
+from ..matching import Rows, whole_behind
 from ..registry import Inputs, lowering_by_name, refused
-from .categorify import vocabulary_keys, whole_behind
 
 # The hash is defined in nextitem_training/operators/hashing.py; export's tests compare the two.
 _LOW, _HIGH, _SHIFT, _COMBINE = 1_103_515_245, 1_664_525_011, 1_013_904_223, 1_220_703_125
@@ -59,18 +59,14 @@ def target_encoding(operator: Any, inputs: Inputs) -> Table:
     """The mean beside each value; the mean of all for null and for what fitting never saw."""
     encoded: Table = {}
     mapping: dict[str, list[str]] = operator.column_mapping(inputs.selector)
-    for name, columns in mapping.items():
-        if len(columns) != 1:
-            raise refused(operator, columns, "columns encoded in combination are not compiled yet: join them into one "
-                          "column before the workflow, or serve with --features nvtabular")  # fmt: skip
-        column, dtype = inputs.table[columns[0]], np.dtype(operator.out_dtype).name
-        _refuse_lists(operator, columns[0], column)
+    for name, sources in mapping.items():
+        columns, dtype = [inputs.table[source] for source in sources], np.dtype(operator.out_dtype).name
+        for source, column in zip(sources, columns, strict=True):
+            _refuse_lists(operator, source, column)
         table = operator.means[name]
-        keys, expr = vocabulary_keys(operator, columns[0], table[columns[0]], column)
         mean = np.dtype(dtype).type(operator.mean).item()
-        found = lookup(expr, keys, table["mean"].to_numpy(dtype), mean)
-        null = null_of(column.expr)
-        encoded[name] = column.becomes(found if null is None else where(null, constant(mean, dtype), found), dtype)
+        rows = Rows(operator, sources, columns, table[sources])
+        encoded[name] = columns[0].becomes(rows.value(table["mean"].to_numpy(dtype), mean, mean), dtype)
     return encoded
 
 

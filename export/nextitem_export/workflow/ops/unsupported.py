@@ -15,24 +15,9 @@ _HASH = (
 refuse(ops.HashBucket, _HASH)
 refuse(ops.HashedCross, _HASH)
 refuse(
-    ops.TargetEncoding,
-    "with kfold above 1 its folds are drawn by row position, so that equal values get different numbers, and with kfold=1 it "
-    "is not compiled yet: join the target's mean per value to the data before fitting",
-)
-refuse(
     ops.DifferenceLag,
     "it looks at the row before in the order of the data, which a request does not have: compute the difference before "
     "fitting and send it as a column",
-)
-refuse(
-    ops.JoinGroupby,
-    "it is not compiled yet: join the statistics to the data before fitting and send them as columns, or serve with "
-    "--features nvtabular",
-)
-refuse(
-    ops.JoinExternal,
-    "it is not compiled yet: join the table to the data before fitting and send its columns, or serve with --features "
-    "nvtabular",
 )
 refuse(ops.ColumnSimilarity, "it is not compiled: compute the similarity before fitting and send it as a column")
 refuse(
