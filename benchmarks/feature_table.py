@@ -45,8 +45,8 @@ def markdown(
             ),
             _table(["load, memory beyond the imports (peak)", "ONNX", "numpy"], memory),
             _table(["target", "", "found", "met"], judged),
-            f"{machine['processor']}, {machine['cores']} cores, load {machine['load_1m']} at the start; commit "
-            f"{report['commit']}; {report['rounds']} rounds.",
+            f"{machine['processor']}, {machine['cores']} cores, load {machine['load_1m']} at the start and "
+            f"{machine['load_1m_at_the_end']} at the end; commit {report['commit']}; {report['rounds']} rounds.",
         ]
     )
 

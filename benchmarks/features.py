@@ -61,6 +61,7 @@ def main() -> int:
             for batch in BATCHES:
                 _times(case, batch, rounds, 0.05 if arguments.quick else 0.25, report)
                 progress.update(task, advance=1)
+    report["machine"]["load_1m_at_the_end"] = machine([])["load_1m"]
     _print(report)
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
