@@ -12,7 +12,8 @@ import pandas as pd
 
 from ..runtime.program import Program
 from .columns import Table
-from .emit_onnx import DENSE, emit_onnx
+from .emit_onnx import emit_onnx
+from .emitters.lookups import is_dense
 from .forms import NUMPY, ServedForm, served_form
 from .lower import lower_workflow
 from .registry import Context
@@ -90,8 +91,7 @@ def describe_lookup(keys: np.ndarray) -> str:
     """The kind of lookup that the graph has for these sorted keys."""
     if keys.dtype.kind == "S":
         return "hash table, strings,"
-    dense = len(keys) and int(keys[-1]) - int(keys[0]) < DENSE * len(keys)
-    return "dense table" if dense else "hash table, integers,"
+    return "dense table" if is_dense(keys) else "hash table, integers,"
 
 
 def describe_mapped(keys: np.ndarray) -> str:

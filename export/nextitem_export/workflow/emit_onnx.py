@@ -10,10 +10,9 @@ from onnx import helper
 
 from ..runtime.program import Instruction, Program
 from . import emitters as _emitters  # noqa: F401  registers them
-from .emitters.lookups import DENSE
 from .graph_builder import EMITTERS, TYPES, GraphBuilder, emitter
 
-__all__ = ["DENSE", "EMITTERS", "emit_onnx"]
+__all__ = ["EMITTERS", "emit_onnx"]
 
 #: From so many outputs of one dtype on, padding them together takes fewer nodes than each by itself.
 _TOGETHER = 4

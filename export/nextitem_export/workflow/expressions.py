@@ -93,16 +93,6 @@ def lookup(expr: Expr, keys: np.ndarray, values: np.ndarray, default: Any) -> Ex
     return Expr("lookup", (expr,), values.dtype.name, {"default": default}, sorted_keys(keys, values))
 
 
-def encode(expr: Expr, keys: np.ndarray, values: np.ndarray, default: int, null: int) -> Expr:
-    """The code beside each key, `default` for what is no key and `null` for null; int64, never null itself."""
-    if expr.dtype == "string":  # the empty string is a key like others, and no vocabulary holds it
-        keys, values = np.append(keys, ""), np.append(values, null)
-        return Expr("encode", (expr,), "int64", {"default": default}, sorted_keys(keys, values))
-    found = Expr("encode", (expr,), "int64", {"default": default}, sorted_keys(keys, values))
-    empty = null_of(expr)
-    return found if empty is None else where(empty, constant(null, "int64"), found)
-
-
 def sorted_keys(keys: np.ndarray, values: np.ndarray) -> dict[str, np.ndarray]:
     """The constant arrays of a lookup: keys in rising order, strings as UTF-8 bytes, and the value beside each."""
     if keys.dtype == object:

@@ -105,7 +105,6 @@ class _Lowering:
                 cause = first_refused or next((refused[n] for n in _flat(behind) if n in refused), None)
                 cause = cause or next((errors[n] for n in _flat(behind) if n in errors), None)
                 cause = cause or next(iter(errors.values()), None)  # a joined column comes from no selected one
-                cause = cause or next(iter(errors.values()), None)  # a joined column comes from no selected one
                 if cause is not None:
                     errors[name] = cause
         trails = {name: _trail(node.op, upstream, sources.get(name, [name])) for name in table}

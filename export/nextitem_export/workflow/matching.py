@@ -66,6 +66,9 @@ def found_value(
     nullable = dtype == "int64" and missing == NULL_INT64
     if expr.dtype == "string":
         null_key = NULL_STRING
+    elif expr.op == "raw" and len(keys) and null_key is None:  # one more key is cheaper than a comparison
+        null_key = NULL_INT64
+        keys, values = keys[keys != null_key], values[keys != null_key]
     elif null_key is None and nullable and null == NULL_INT64:
         expr = with_null(expr)  # which is no key
     if null_key is not None:
