@@ -190,7 +190,8 @@ def test_sessions_stay_apart_where_the_workflow_encodes_their_column(shop, frame
 
     names = ["session_id", "item_id", "category"]
     codes = names >> ops.Categorify(dtype="int64", out_path=str(tmp_path))
-    grouped = (codes + ["price", "timestamp", "position"]) >> ops.Groupby(
+    plain = ["price", "timestamp", "position"]
+    grouped = (codes + plain) >> ops.Groupby(
         groupby_cols=["session_id"],
         sort_cols=["timestamp", "position"],
         aggs={name: ["list"] for name in ("item_id", "category", "price")},

@@ -174,7 +174,7 @@ def tutorial(folder, *, day_index=False):
     average = average >> ops.Rename(name="avg_category_id_price")
     relative = average >> ops.LambdaOp(relative_price, dependency=["price"])
     relative = relative >> ops.Rename(name="relative_price_to_avg_categ_id")
-    features = ["timestamp", "session_id"] + codes + time_features() + recency() + price + relative
+    features = ColumnSelector(["timestamp", "session_id"]) + codes + time_features() + recency() + price + relative
     grouped = features >> ops.Groupby(
         groupby_cols=["session_id"],
         sort_cols=["timestamp"],
