@@ -21,7 +21,7 @@ import pandas as pd
 from hypothesis import strategies as st
 from nvtabular import ops
 
-from nextitem_export.runtime.features_nvtabular import serving_form
+from nextitem_export.runtime.features_nvtabular import serving_form, with_plain_sessions
 from nextitem_export.wire import raw_feature, request_tensors
 from nextitem_export.workflow.columns import Column, Table
 from nextitem_export.workflow.compile import compile_workflow
@@ -200,7 +200,7 @@ class Harness:
             typed[feature.name] = _as_fitted(typed[feature.name], feature.kind, self.raw_dtypes[feature.name])
         rows = [row for row, session in enumerate(sessions) if len(session)]
         padded: Answers = {}
-        table = _transformed(self.fitted.workflow, typed) if rows else None
+        table = _transformed(with_plain_sessions(self.fitted.workflow), typed) if rows else None
         for output in self.outputs:
             padded[output.column] = np.zeros((len(sessions), self.window), dtype=output.dtype)
             if table is None:
