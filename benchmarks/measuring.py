@@ -34,7 +34,7 @@ class Timed:
     def times_faster_than(self, other: Timed) -> float:
         """How many times longer the other's fastest round took than this one's.
 
-        Not the medians: on a busy machine calls of many milliseconds are interrupted, those of microseconds hardly ever are, and
+        Not the medians: on a busy machine calls of many milliseconds are interrupted, those of microseconds hardly ever, and
         the ratio would grow with the load.
         """
         return min(other.rounds) / min(self.rounds)
