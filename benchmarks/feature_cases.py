@@ -147,9 +147,7 @@ def _case(
     sessions: list[pd.DataFrame],
     folder: Path,
 ) -> Case:
-    compiled = compile_workflow(
-        fitted, dtypes, outputs, session_column=SESSION, tie_breaker_column=TIE, window=WINDOW, sample=sessions[0]
-    )
+    compiled = compile_workflow(fitted, dtypes, outputs, session_column=SESSION, tie_breaker_column=TIE, window=WINDOW)
     raw = tuple(raw_feature(name, dtype) for name, dtype in dtypes.items())
     steps = {form: _write(compiled, form, raw, _made(folder / form)) for form in (ONNX, NUMPY)}
     return Case(suffix, title, fitted, steps, compiled.form.name, tuple(outputs), raw, tuple(sessions))

@@ -53,7 +53,6 @@ def compile_plan(plan: Plan, features: Sequence[RankerFeature] | None = None) ->
         session_column=plan.fitted.session_column,
         tie_breaker_column=plan.tie_breaker_column,
         window=plan.signature.window,
-        sample=plan.sample,
         datatypes={feature.name: feature.datatype for feature in plan.raw_features},
     )
 

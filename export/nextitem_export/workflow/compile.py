@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import pandas as pd
 
 from ..runtime.program import Program
 from .columns import Table
@@ -18,9 +17,6 @@ from .forms import NUMPY, ServedForm, served_form
 from .lower import lower_workflow
 from .registry import Context
 from .schedule import FeatureOutput, schedule
-
-#: Rows of the sample that functions are traced on.
-_TRACED_ROWS = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,19 +66,17 @@ def compile_workflow(
     session_column: str,
     tie_breaker_column: str | None,
     window: int,
-    sample: pd.DataFrame,
     datatypes: Mapping[str, str] | None = None,
 ) -> CompiledWorkflow:
     """Compile the outputs of a fitted workflow that a model reads.
 
     raw_dtypes: the columns of a request with the dtype that pandas had for each at fit: `string`, `datetime`, `bool` or
-    numpy's name. window: the width of every output. sample: raw rows with all of the workflow's columns. datatypes: the
+    numpy's name. window: the width of every output. datatypes: the
     types on the wire, where the dtypes do not say them.
     Raises UnsupportedWorkflow with the operator, the column and the remedy.
     """
     context = Context(session_column, tie_breaker_column)
-    traced = sample.head(_TRACED_ROWS).reset_index(drop=True)
-    lowered = lower_workflow(workflow, raw_dtypes, context, traced, datatypes)
+    lowered = lower_workflow(workflow, raw_dtypes, context, datatypes)
     columns = {output.column: lowered.column(output.column) for output in outputs}
     return CompiledWorkflow(columns, schedule(columns, outputs, window), tuple(outputs), window)
 

@@ -6,9 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
 from merlin.dag import ColumnSelector
-from merlin.dag.executors import LocalExecutor
 from merlin.dag.ops.concat_columns import ConcatColumns
 
 from .._errors import UnsupportedWorkflow
@@ -42,7 +40,6 @@ def lower_workflow(
     workflow: Any,
     raw_dtypes: Mapping[str, str],
     context: Context,
-    sample: pd.DataFrame,
     datatypes: Mapping[str, str] | None = None,
 ) -> Lowered:
     """The columns of a fitted workflow's output.
@@ -50,16 +47,15 @@ def lower_workflow(
     What cannot be compiled is refused column by column: an output that no model reads stops nothing.
 
     raw_dtypes: the raw columns that a request has, with the dtype that pandas had for each when the workflow was fitted:
-    `string`, `datetime`, `bool` or numpy's name. sample: some raw rows, on which functions are traced. datatypes: the
+    `string`, `datetime`, `bool` or numpy's name. datatypes: the
     type on the wire where the dtype does not say it (integers with null are float64 in pandas).
     """
     raw_columns = {name: _raw_column(name, dtype, (datatypes or {}).get(name)) for name, dtype in raw_dtypes.items()}
-    return _Lowering(raw_columns, context, sample).lowered(workflow.output_node)
+    return _Lowering(raw_columns, context).lowered(workflow.output_node)
 
 
 class _Lowering:
-    def __init__(self, raw_columns: Table, context: Context, sample: pd.DataFrame) -> None:
-        self._sample = sample
+    def __init__(self, raw_columns: Table, context: Context) -> None:
         self._context = context
         self._nodes: dict[int, Lowered] = {}
         self._raw = dict(raw_columns)
@@ -124,14 +120,7 @@ class _Lowering:
         return table, errors
 
     def _lower_selection(self, node: Any, groups: list[Any], upstream: Table) -> Table:
-        inputs = Inputs(ColumnSelector(groups), upstream, self._context, lambda: self._shadow(node))
-        return lower_operator(node.op, inputs)
-
-    def _shadow(self, node: Any) -> pd.DataFrame:
-        """What enters a node for the sample, by NVTabular's own executor."""
-        parts = [LocalExecutor().transform(self._sample.copy(), [parent]) for parent in node.parents_with_dependencies]
-        entering = pd.concat([*parts, self._sample], axis=1)
-        return entering.loc[:, ~entering.columns.duplicated()]
+        return lower_operator(node.op, Inputs(ColumnSelector(groups), upstream, self._context))
 
 
 def _raw_column(name: str, dtype: str, datatype: str | None) -> Column:

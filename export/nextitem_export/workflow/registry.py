@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import pandas as pd
 from merlin.dag.ops.udf import UDF
 
 from .._errors import UnsupportedWorkflow
@@ -23,15 +22,11 @@ class Context:
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """What one operator is given: `selector`, merlin's ColumnSelector of the columns it works on, out of `table`.
-
-    shadow: some rows of the table as NVTabular has them, for functions that are traced.
-    """
+    """What one operator is given: `selector`, merlin's ColumnSelector of the columns it works on, out of `table`."""
 
     selector: Any
     table: Table
     context: Context
-    shadow: Callable[[], pd.DataFrame]
 
     @property
     def names(self) -> tuple[str, ...]:

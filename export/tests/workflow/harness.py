@@ -1,6 +1,6 @@
 """Holds a compiled workflow, in numpy and as ONNX, to what NVTabular's own `workflow.transform` gives.
 
-    harness = Harness(fit(lists(["item"] >> ops.Categorify(out_path=…), ["item"]), frame), frame)
+    harness = Harness(fit(lists(["item"] >> ops.Categorify(out_path=…), ["item"]), frame))
     harness.check(frame)  # or any other raw interactions with these columns
 
 A frame of raw interactions has session_id, timestamp and position, which breaks ties in time as training does; `interactions`
@@ -87,22 +87,19 @@ def fit(node: Any, frame: pd.DataFrame) -> nvt.Workflow:
 def lower(operator: Any, names: Sequence[str], *, level: str = "list", dtype: str = "int64") -> Table:
     """What an operator makes of raw columns of this level and dtype, for what NVTabular itself would not fit."""
     table = {name: Column(raw(name, dtype), level, dtype) for name in names}
-    return lower_operator(
-        operator, Inputs(nvt.ColumnSelector([*names]), table, Context("session_id", "position"), dict)
-    )
+    return lower_operator(operator, Inputs(nvt.ColumnSelector([*names]), table, Context("session_id", "position")))
 
 
 class Harness:
     """A fitted workflow, compiled.
 
-    sample: raw interactions, on which functions are traced. raw_dtypes: pinned dtypes of raw columns. outputs: the list
+    raw_dtypes: pinned dtypes of raw columns. outputs: the list
     outputs that are features, all of them where not given.
     """
 
     def __init__(
         self,
         workflow: nvt.Workflow,
-        sample: pd.DataFrame,
         *,
         window: int = WINDOW,
         raw_dtypes: Mapping[str, str] | None = None,
@@ -128,7 +125,6 @@ class Harness:
             session_column="session_id",
             tie_breaker_column="position",
             window=window,
-            sample=sample,
         )
         self.graph = self.compiled.to_onnx()
         options = onnxruntime.SessionOptions()

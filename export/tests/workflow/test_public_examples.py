@@ -210,7 +210,7 @@ def fitted(tmp_path_factory):
 @pytest.fixture(scope="module", params=EXAMPLES)
 def example(request, fitted):
     workflows, frame = fitted
-    return Harness(workflows[request.param], frame, window=WINDOW), frame
+    return Harness(workflows[request.param], window=WINDOW), frame
 
 
 def test_it_compiles_and_equals_nvtabular(example):
@@ -295,7 +295,7 @@ def test_every_example_becomes_a_bundle(fitted, tmp_path, name):
 def test_the_day_index_stops_nothing_where_no_model_reads_it(tmp_path):
     frame = shop(20, seed=3)
     workflow = fit(tutorial(str(tmp_path), day_index=True), frame)
-    Harness(workflow, frame, window=WINDOW, outputs=["item_id-list_seq"]).check(frame, batches=(64,))
+    Harness(workflow, window=WINDOW, outputs=["item_id-list_seq"]).check(frame, batches=(64,))
 
 
 def test_list_slice_that_keeps_the_oldest_is_refused(tmp_path):
@@ -313,8 +313,7 @@ def test_list_slice_that_keeps_the_oldest_is_refused(tmp_path):
 @pytest.mark.timeout(1_800)
 def test_a_hundred_thousand_sessions_through_the_tutorials_workflow(fitted):
     """Without one mismatch, in the numpy form and as ONNX. Takes about four minutes on two cores."""
-    workflows, frame = fitted
-    harness = Harness(workflows["tutorial"], frame, window=WINDOW)
+    harness = Harness(fitted[0]["tutorial"], window=WINDOW)
     done = 0
     for seed in range(100, 200):
         sessions = split(shop(1_000, seed=seed, unknown=seed % 4))

@@ -85,7 +85,7 @@ def test_the_fold_outlives_operators_between():
     weekday = ["moment"] >> ops.LambdaOp(lambda c: c.dt.weekday) >> ops.Rename(name="day")
     shifted = weekday >> ops.LambdaOp(lambda c: c + 1) >> ops.Rename(postfix="_one")
     sine = shifted >> ops.LambdaOp(lambda c: cycle(c, 7)) >> ops.Rename(name="sine")
-    harness = Harness(fit(lists(weekday + sine, ["day", "sine"]), frame), frame)
+    harness = Harness(fit(lists(weekday + sine, ["day", "sine"]), frame))
     harness.check(frame)
     computed = [instruction.op for instruction in harness.compiled.program.instructions]
     assert computed.count("lookup") == 1

@@ -22,7 +22,7 @@ NAMES = ["price", "cost", "number"]
 
 
 def compiled(operator, names=NAMES, **options) -> Harness:
-    return Harness(fit(lists(names >> operator, names), FRAME), FRAME, **options)
+    return Harness(fit(lists(names >> operator, names), FRAME), **options)
 
 
 BOUNDARIES = {"price": [0.0, 0.5, 8.0], "cost": [-1.0, 0.25], "number": [0, 3, 5]}

@@ -29,7 +29,7 @@ def encoding(path: Any, names: Any = ("item", "number"), frame: pd.DataFrame = F
     """A Categorify of columns, by the harness; the outputs' names are those of its outputs."""
     selector = names if isinstance(names, ColumnSelector) else ColumnSelector([*names])
     operator = ops.Categorify(out_path=str(path), **options)
-    return Harness(fit(lists(selector >> operator, list(operator.column_mapping(selector))), frame), frame)
+    return Harness(fit(lists(selector >> operator, list(operator.column_mapping(selector))), frame))
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_combinations_beyond_what_an_integer_can_count_are_refused(tmp_path):
 
 def test_lists_after_the_groupby_give_null_the_code_of_the_unknown(tmp_path):
     grouped = lists(ColumnSelector(["item", "number"]), ["item", "number"])
-    harness = Harness(fit(grouped >> ops.Categorify(out_path=str(tmp_path)), FRAME), FRAME)
+    harness = Harness(fit(grouped >> ops.Categorify(out_path=str(tmp_path)), FRAME))
     harness.check(FRAME.assign(item=["a", "zz", None, "b", "c", "a", "é", "é", None]))
     assert harness.one(item=[None, "a", "x"], number=[None, 5, 4])["item_list"] == [2, 3, 2]
 
@@ -156,7 +156,7 @@ def test_integers_with_null_at_fit_are_floats_in_the_vocabulary(tmp_path):
     frame = interactions([4], number=[5, None, 2.0**53, 5])
     operator = ops.Categorify(out_path=str(tmp_path))
     workflow = fit(lists(["number"] >> operator, ["number"]), frame)
-    harness = Harness(workflow, frame, raw_dtypes={"number": "int64"})
+    harness = Harness(workflow, raw_dtypes={"number": "int64"})
     assert harness.one(number=[5, None, 2**53, 6]) == {"number_list": [3, 1, 4, 2]}
     assert harness.one(number=[2**53 + 1, LIMITS.max, LIMITS.min + 1]) == {"number_list": [2, 2, 2]}
 
@@ -183,7 +183,7 @@ def test_truth_values(tmp_path):
 def test_truth_values_with_null_at_fit(tmp_path):
     frame = interactions([4], number=pd.Series([True, False, None, True], dtype=object))
     workflow = fit(lists(["number"] >> ops.Categorify(out_path=str(tmp_path)), ["number"]), frame)
-    harness = Harness(workflow, frame, raw_dtypes={"number": "bool"})
+    harness = Harness(workflow, raw_dtypes={"number": "bool"})
     assert harness.one(number=[True, False, None]) == {"number_list": [3, 4, 1]}
 
 
@@ -234,7 +234,7 @@ def _compile_item(path: Any, options: dict[str, Any]) -> Harness:
     workflow = fit(lists(["item"] >> operator, ["item"]), FRAME)
     if "vocabs" in options:  # NVTabular fails to fit with these
         operator.categories = operator.process_vocabs(options["vocabs"])
-    return Harness(workflow, FRAME)
+    return Harness(workflow)
 
 
 def test_strings_where_the_column_has_integers_are_refused(tmp_path):
@@ -244,4 +244,4 @@ def test_strings_where_the_column_has_integers_are_refused(tmp_path):
     with pytest.raises(
         UnsupportedWorkflow, match=r"Categorify on 'number'.*holds strings but the column is int64: fit"
     ):
-        Harness(workflow, FRAME)
+        Harness(workflow)

@@ -22,7 +22,7 @@ NAMES = ["price", "cost", "number"]
 
 
 def compiled(operator, names=NAMES, **options) -> Harness:
-    return Harness(fit(lists(names >> operator, names), FRAME), FRAME, **options)
+    return Harness(fit(lists(names >> operator, names), FRAME), **options)
 
 
 @pytest.fixture(scope="module", params=[(0, 10), (None, 3), (-2, None)], ids=str)

@@ -22,7 +22,7 @@ NAMES = ["price", "cost", "number"]
 
 
 def compiled(operator, names=NAMES, **options) -> Harness:
-    return Harness(fit(lists(names >> operator, names), FRAME), FRAME, **options)
+    return Harness(fit(lists(names >> operator, names), FRAME), **options)
 
 
 @pytest.fixture(
@@ -51,7 +51,7 @@ def test_integers_with_null(make):
 def test_strings(tmp_path):
     frame = FRAME.assign(word=["a", None, "b", None, "a", "a", None, "c", None])
     encoded = ["word"] >> ops.FillMissing("none") >> ops.Categorify(out_path=str(tmp_path))
-    harness = Harness(fit(lists(encoded, ["word"]), frame), frame)
+    harness = Harness(fit(lists(encoded, ["word"]), frame))
     harness.check(frame)
     assert harness.one(word=[None, "a"])["word_list"] == [3, 4]
 
@@ -60,12 +60,12 @@ def test_columns_that_say_what_was_filled():
     operator = ops.FillMissing(0, add_binary_cols=True)
     names = ["price", "price_filled"]
     frame = FRAME.assign(price=np.array([1, np.nan, 2, np.nan, 1, 1, 1, 1, 1], dtype=np.float32))
-    Harness(fit(lists(["price"] >> operator, names), frame), frame).check(frame)
+    Harness(fit(lists(["price"] >> operator, names), frame)).check(frame)
 
 
 def test_columns_that_say_what_was_filled_of_integers():
     names = ["number", "number_filled"]
-    harness = Harness(fit(lists(["number"] >> ops.FillMissing(0, add_binary_cols=True), names), FRAME), FRAME)
+    harness = Harness(fit(lists(["number"] >> ops.FillMissing(0, add_binary_cols=True), names), FRAME))
     assert harness.one(number=[None, 5]) == {"number_list": [0, 5], "number_filled_list": [1, 0]}
 
 

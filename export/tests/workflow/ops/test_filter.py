@@ -14,7 +14,7 @@ def test_a_filter_on_sessions_drops_none():
     grouped = lists(ColumnSelector(["number"]), ["number"], aggs=["list", "count"], window=None)
     workflow = fit(grouped >> ops.Filter(lambda frame: frame["number_count"] >= 2), FRAME)
     assert len(workflow.transform(FRAME.copy())) == 2
-    answers = Harness(workflow, FRAME).answers(split(FRAME))
+    answers = Harness(workflow).answers(split(FRAME))
     assert answers["number_list"].tolist() == [[2, 3, 4, 5], [6, 0, 0, 0], [7, 8, 9, 0]]
 
 
@@ -27,4 +27,4 @@ def test_a_filter_on_interactions_is_refused():
     )
     workflow = fit(grouped[["number_list"]], FRAME)
     with pytest.raises(UnsupportedWorkflow, match=r"Filter on '.*drops interactions.*filter the data before fitting"):
-        Harness(workflow, FRAME)
+        Harness(workflow)

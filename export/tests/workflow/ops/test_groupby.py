@@ -38,7 +38,7 @@ def grouping(names: list[str], aggs: Any, **options: Any) -> Any:
 @pytest.fixture(scope="module")
 def by_time() -> Harness:
     grouped = grouping(["price", "number"], {"price": "list", "number": list}, sort_cols=["timestamp", "position"])
-    return Harness(fit(grouped[["price_list", "number_list"]], FRAME), FRAME)
+    return Harness(fit(grouped[["price_list", "number_list"]], FRAME))
 
 
 @given(frame=drawn(price=PRICES, number=st.integers(-(2**62), 2**62)))
@@ -56,18 +56,18 @@ def test_several_sort_columns_of_several_types(by_number, frame):
 @pytest.fixture(scope="module")
 def by_number() -> Harness:
     grouped = grouping(["price", "number"], {"price": "list"}, sort_cols=["number", "at", "position"])
-    return Harness(fit(grouped[["price_list"]], FRAME), FRAME)
+    return Harness(fit(grouped[["price_list"]], FRAME))
 
 
 def test_null_sorts_last():
     grouped = grouping(["number"], {"number": "list"}, sort_cols=["at", "position"])
-    harness = Harness(fit(grouped[["number_list"]], FRAME), FRAME)
+    harness = Harness(fit(grouped[["number_list"]], FRAME))
     harness.check(FRAME.assign(at=[np.nan, 1, 2, 0, 1, np.nan, 1, np.nan, np.nan]))
 
 
 def test_without_sorting_lists_are_as_they_were_sent():
     grouped = grouping(["number"], {"number": ["list"]}, name_sep="-")
-    harness = Harness(fit(grouped[["number-list"]], FRAME), FRAME)
+    harness = Harness(fit(grouped[["number-list"]], FRAME))
     harness.check(FRAME.iloc[::-1].reset_index(drop=True))
 
 
@@ -75,7 +75,7 @@ def test_session_level_outputs_stand_beside_lists_but_are_no_features():
     aggs = {"price": ["list", *SCALARS], "number": ["list", "count"], "timestamp": ["first", "last"]}
     grouped = grouping(["price", "number"], aggs, sort_cols=["timestamp", "position"], name_sep="/")
     workflow = fit(grouped, FRAME)
-    harness = Harness(workflow, FRAME)
+    harness = Harness(workflow)
     assert [output.column for output in harness.outputs] == ["price/list", "number/list"]
     harness.check(FRAME)
     with pytest.raises(
@@ -85,7 +85,7 @@ def test_session_level_outputs_stand_beside_lists_but_are_no_features():
 
 
 def _compile_scalar(harness: Harness, workflow: Any, name: str) -> None:
-    lowered = lower_workflow(workflow, harness.raw_dtypes, Context("session_id", "position"), FRAME)
+    lowered = lower_workflow(workflow, harness.raw_dtypes, Context("session_id", "position"))
     schedule(lowered.table, [FeatureOutput(name, "feature", "float32")], 4)
 
 
@@ -97,7 +97,7 @@ def test_session_level_numbers(kind, name):
         grouped[["session_id", f"{name}_{kind}"]] + grouping([name], {name: ["list"]})[[f"{name}_list"]], FRAME
     )
     dtypes = {"timestamp": "datetime", name: str(FRAME[name].dtype), "at": "float64"}
-    column = lower_workflow(workflow, dtypes, Context("session_id", "position"), FRAME).table[f"{name}_{kind}"]
+    column = lower_workflow(workflow, dtypes, Context("session_id", "position")).table[f"{name}_{kind}"]
     expected = workflow.transform(FRAME.copy())[f"{name}_{kind}"]
     # Spread over the interactions, which is how a session's number reaches a feature.
     null = null_of(raw("timestamp", "int64"))

@@ -31,7 +31,7 @@ def test_columns_of_the_table_can_be_features_and_be_encoded(tmp_path):
     weekday = joined[["since"]] >> ops.LambdaOp(lambda column: column.dt.weekday, dtype="float64")
     filled = joined[["weight"]] >> ops.FillMissing(-1)
     names = ["brand", "stock", "weight", "since"]
-    harness = Harness(fit(lists(codes + weekday + filled, names), FRAME), FRAME)
+    harness = Harness(fit(lists(codes + weekday + filled, names), FRAME))
     harness.check(FRAME)
     known = harness.one(item=["a", "b", "c", None])
     unseen = harness.one(item=["x"])
@@ -50,7 +50,7 @@ def test_rows_are_found_by_their_key_null_too(weights, keys):
 @pytest.fixture(scope="module")
 def weights() -> Harness:
     joined = ["item", "shop"] >> ops.JoinExternal(ITEMS[["item", "weight"]], on="item")
-    return Harness(fit(lists(joined, ["weight", "shop"]), FRAME), FRAME)
+    return Harness(fit(lists(joined, ["weight", "shop"]), FRAME))
 
 
 @pytest.mark.parametrize("items", [["a", "x", "b", None, "c", "y", "a", "b", "c"], ["x"] * 9])
@@ -61,7 +61,7 @@ def test_unknown_keys_are_null(weights, items):
 def test_several_keys_under_other_names():
     table = pd.DataFrame({"k1": ["a", "b", "a"], "k2": [1, 1, 2], "more": [0.5, 1.5, 2.5], "left": [1, 2, 3]})
     operator = ops.JoinExternal(table, on=["item", "shop"], on_ext=["k1", "k2"], columns_ext=["k1", "k2", "more"])
-    harness = Harness(fit(lists(["item", "shop"] >> operator, ["more"]), FRAME), FRAME)
+    harness = Harness(fit(lists(["item", "shop"] >> operator, ["more"]), FRAME))
     harness.check(FRAME)
     harness.check(FRAME.assign(item=["a", "b", "x", None, "a", "b", "a", "a", "a"], shop=[2, 2, 1, 1, 1, 1, 7, 2, 1]))
 
@@ -69,7 +69,7 @@ def test_several_keys_under_other_names():
 def test_duplicates_that_are_dropped():
     table = pd.DataFrame({"item": ["a", "b", "a"], "weight": [1.0, 2.0, 1.0]})
     operator = ops.JoinExternal(table, on="item", drop_duplicates_ext=True)
-    Harness(fit(lists(["item"] >> operator, ["weight"]), FRAME), FRAME).check(FRAME)
+    Harness(fit(lists(["item"] >> operator, ["weight"]), FRAME)).check(FRAME)
 
 
 @pytest.mark.parametrize(
@@ -111,4 +111,4 @@ def test_a_refused_join_names_its_operator(tmp_path):
     table = pd.DataFrame({"item": ["a", "b", "c"], "weight": [1.0, 2.0, 3.0]})
     workflow = fit(lists(["item"] >> ops.JoinExternal(table, on="item", how="inner"), ["weight"]), FRAME)
     with pytest.raises(UnsupportedWorkflow, match=r"JoinExternal on 'item'.*how='inner' drops interactions"):
-        Harness(workflow, FRAME)
+        Harness(workflow)

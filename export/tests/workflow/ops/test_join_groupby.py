@@ -28,7 +28,7 @@ def joining(path: Any, groups: list[Any], stats: list[str], columns: list[str], 
     names = ["_".join([group] if isinstance(group, str) else group) for group in groups]
     outputs = [f"{name}_count" for name in names if "count" in stats]
     outputs += [f"{name}_{column}_{s}" for name in names for column in columns for s in stats if s != "count"]
-    return Harness(fit(lists(selector >> operator, outputs), FRAME), FRAME)
+    return Harness(fit(lists(selector >> operator, outputs), FRAME))
 
 
 @pytest.fixture(scope="module", params=["item", ("item", "shop")], ids=str)
@@ -62,7 +62,7 @@ def test_statistics_of_integers_are_null_for_unseen_keys(tmp_path):
     operator = ops.JoinGroupby(cont_cols=["number"], stats=["sum", "max"], out_path=str(tmp_path))
     names = ["item_number_sum", "item_number_max"]
     scaled = ["item"] >> operator >> ops.Normalize(out_dtype=np.float32) >> ops.FillMissing(-9)
-    harness = Harness(fit(lists(scaled, names), FRAME), FRAME)
+    harness = Harness(fit(lists(scaled, names), FRAME))
     harness.check(FRAME.assign(item=["a", "x", "b", None, "y", "c", None, "é", "A"]))
     assert harness.one(item=["x", "A"]) == {"item_number_sum_list": [-9, -9], "item_number_max_list": [-9, -9]}
 

@@ -21,7 +21,7 @@ NAMES = ["number", "price"]
 )
 def harness(request) -> Harness:
     sliced = lists(ColumnSelector(NAMES), NAMES, window=None) >> ops.ListSlice(*request.param)
-    return Harness(fit(sliced, FRAME), FRAME)
+    return Harness(fit(sliced, FRAME))
 
 
 @given(frame=drawn(number=st.integers(0, 99), price=st.sampled_from([0.5, 1.0, -2.0])))
@@ -32,18 +32,18 @@ def test_slices_equal_pythons(harness, frame):
 
 def test_padding_is_that_of_the_tensors():
     sliced = lists(ColumnSelector(NAMES), NAMES, window=None) >> ops.ListSlice(-4, pad=True, pad_value=0)
-    Harness(fit(sliced, FRAME), FRAME).check(FRAME)
+    Harness(fit(sliced, FRAME)).check(FRAME)
 
 
 def test_a_slice_shorter_than_the_window_leaves_the_rest_empty():
-    harness = Harness(fit(lists(ColumnSelector(["number"]), ["number"], window=2), FRAME), FRAME, window=4)
+    harness = Harness(fit(lists(ColumnSelector(["number"]), ["number"], window=2), FRAME), window=4)
     assert harness.answers([FRAME.iloc[:6]])["number_list"].tolist() == [[-1, 0, 0, 0]]
 
 
 def test_slicing_twice_is_refused():
     workflow = fit(lists(ColumnSelector(["number"]), ["number"]) >> ops.ListSlice(-2), FRAME)
     with pytest.raises(UnsupportedWorkflow, match=r"ListSlice on 'number_list'.*sliced already: slice once"):
-        Harness(workflow, FRAME)
+        Harness(workflow)
 
 
 def test_columns_that_are_no_lists_are_refused():

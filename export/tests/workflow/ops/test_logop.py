@@ -20,7 +20,7 @@ NAMES = ["price", "cost", "number"]
 
 
 def compiled(operator, names=NAMES, **options) -> Harness:
-    return Harness(fit(lists(names >> operator, names), FRAME), FRAME, **options)
+    return Harness(fit(lists(names >> operator, names), FRAME), **options)
 
 
 @pytest.fixture(scope="module")
@@ -42,4 +42,4 @@ def test_edges(harness):
 
 def test_lists_after_the_groupby():
     workflow = fit(lists(["price", "number"] >> ops.Clip(0), ["price", "number"]) >> ops.LogOp(), FRAME)
-    Harness(workflow, FRAME).check(FRAME)
+    Harness(workflow).check(FRAME)

@@ -17,13 +17,13 @@ FRAME = interactions([6, 1, 3], number=range(10), other=range(10, 20))
     ids=["function", "postfix"],
 )
 def test_columns_under_other_names(operator, names):
-    harness = Harness(fit(lists(["number", "other"] >> operator, names), FRAME), FRAME)
+    harness = Harness(fit(lists(["number", "other"] >> operator, names), FRAME))
     assert [output.column for output in harness.outputs] == [f"{name}_list" for name in names]
     harness.check(FRAME)
 
 
 def test_one_column_and_lists():
     renamed = lists(["number"] >> ops.Rename(name="n"), ["n"]) >> ops.Rename(f=lambda name: name[:-5])
-    harness = Harness(fit(renamed, FRAME), FRAME)
+    harness = Harness(fit(renamed, FRAME))
     assert [output.column for output in harness.outputs] == ["n"]
     harness.check(FRAME)

@@ -24,7 +24,7 @@ OUTPUTS = ["TE_item_bought", "TE_item_price", "TE_item_shop_bought", "TE_item_sh
 def harness(tmp_path_factory) -> Harness:
     folder = str(tmp_path_factory.mktemp("stats"))
     operator = ops.TargetEncoding(["bought", "price"], kfold=1, p_smooth=2, out_path=folder)
-    return Harness(fit(lists(ColumnSelector(["item", ("item", "shop")]) >> operator, OUTPUTS), FRAME), FRAME)
+    return Harness(fit(lists(ColumnSelector(["item", ("item", "shop")]) >> operator, OUTPUTS), FRAME))
 
 
 @given(
@@ -38,7 +38,7 @@ def test_values_equal_nvtabulars(harness, item, shop):
 
 def test_float64(tmp_path):
     operator = ops.TargetEncoding("bought", kfold=1, out_dtype="float64", out_path=str(tmp_path))
-    harness = Harness(fit(lists(["shop"] >> operator, ["TE_shop_bought"]), FRAME), FRAME)
+    harness = Harness(fit(lists(["shop"] >> operator, ["TE_shop_bought"]), FRAME))
     harness.check(FRAME.assign(shop=[1, 2, 3, 4, 1, 2, 1, 1, 1]))
 
 
@@ -48,7 +48,7 @@ def test_folds_are_refused(tmp_path):
     with pytest.raises(
         UnsupportedWorkflow, match=r"TargetEncoding on 'shop'.*kfold=3.*row position.*fit it with kfold=1"
     ):
-        Harness(workflow, FRAME)
+        Harness(workflow)
 
 
 def test_lists_are_refused(tmp_path):
