@@ -10,6 +10,7 @@ import pytest
 
 from nextitem_export.graphs.features import compile_plan, explain_plan, write_features
 from nextitem_export.report import explained_table
+from nextitem_export.runtime.codes import NULL_INT64
 from nextitem_export.runtime.features_compiled import CompiledFeatures
 from nextitem_export.runtime.program import Instruction, Program
 from nextitem_export.runtime.signature import RawFeature, Signature
@@ -81,7 +82,7 @@ def test_an_unknown_form_is_refused(numpy_step):
     ("keys", "reason"),
     [
         (np.arange(6), "6 integers, above 5"),
-        (np.arange(5), None),
+        (np.array([NULL_INT64, 0, 1, 2, 3, 4]), None),
         (np.array([b"a", b"b", b"c", b"d"]), "4 strings, above 3"),
         (np.array([b"", b"a", b"b", b"c"]), None),
     ],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from ..runtime.codes import NULL_INT64, NULL_STRING
 from ..runtime.program import Instruction, Program
 from .emit_onnx import EMITTERS
 
@@ -40,5 +41,6 @@ def _reason(instruction: Instruction) -> str | None:
     if keys is None:
         return None
     kind, limit = ("strings", STRING_KEYS_LIMIT) if keys.dtype.kind == "S" else ("integers", INTEGER_KEYS_LIMIT)
-    size = len(keys) - int(kind == "strings" and b"" in keys[:1])  # null is a key of its own
+    null = NULL_STRING.encode() if kind == "strings" else NULL_INT64
+    size = len(keys) - int(len(keys) > 0 and keys[0] == null)  # a key of its own, and before all others
     return f"a vocabulary of {size:,} {kind}, above {limit:,}" if size > limit else None
