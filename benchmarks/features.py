@@ -4,7 +4,7 @@
 
 A compiled step is timed whole, as Triton's Python backend calls it: reading the request's tensors, strings as bytes, the
 checks, padding and the graph; `graph` is the graph alone. NVTabular is given a finished DataFrame and timed in its
-transform alone. Everything runs on one thread, in rounds that take turns.
+transform alone. Everything runs on one thread, in rounds that take turns; a speedup is the ratio of processor times.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -101,6 +102,7 @@ def _times(case: Case, batch: int, rounds: int, round_s: float, report: dict[str
     timed = in_rounds(ways, rounds=rounds, round_s=round_s, progress=lambda: None)
     for name, found in timed.items():
         _record(report, f"{name}_us_b{batch}{case.suffix}", found.us, 1, found.spread)
+        _record(report, f"{name}_busy_us_b{batch}{case.suffix}", statistics.median(found.busy), 1)
     served: Timed = timed["compiled" if case.served == "onnx" else "numpy"]
     for name, other in (("speedup", "nvtabular"), ("speedup_dataset", "nvtabular_dataset")):
         _record(report, f"{name}_b{batch}{case.suffix}", served.times_faster_than(timed[other]), 0)

@@ -17,9 +17,10 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Timed:
-    """What one of several ways took: the median call of each round, in µs."""
+    """What one of several ways took, in µs: each round's median call, and the processor time of each round's mean call."""
 
     rounds: tuple[float, ...]
+    busy: tuple[float, ...]
 
     @property
     def us(self) -> float:
@@ -32,12 +33,12 @@ class Timed:
         return (max(self.rounds) - min(self.rounds)) / self.us
 
     def times_faster_than(self, other: Timed) -> float:
-        """How many times longer the other's fastest round took than this one's.
+        """The ratio of processor times, all threads together, each the median over the rounds.
 
-        Not the medians: on a busy machine calls of many milliseconds are interrupted, those of microseconds hardly ever, and
-        the ratio would grow with the load.
+        Not of the times that passed: on a busy machine calls of many milliseconds are interrupted, those of microseconds hardly
+        ever, and that ratio grows with the load.
         """
-        return min(other.rounds) / min(self.rounds)
+        return statistics.median(other.busy) / statistics.median(self.busy)
 
 
 def in_rounds(
@@ -49,17 +50,18 @@ def in_rounds(
     """
     for calls in ways.values():
         calls[0]()  # warms caches, and makes whatever is made at the first call
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, calls in ways.items():
-            found[name].append(_median_us(calls, round_s))
+            found[name].append(_one_round(calls, round_s))
             progress()
-    return {name: Timed(tuple(values)) for name, values in found.items()}
+    return {name: Timed(*zip(*values, strict=True)) for name, values in found.items()}
 
 
-def _median_us(calls: Sequence[Callable[[], Any]], round_s: float) -> float:
+def _one_round(calls: Sequence[Callable[[], Any]], round_s: float) -> tuple[float, float]:
+    """The median call and the mean call's processor time, in µs."""
     taken: list[float] = []
-    end = time.perf_counter() + round_s
+    end, busy = time.perf_counter() + round_s, time.process_time()
     for call in itertools.cycle(calls):
         started = time.perf_counter()
         call()
@@ -67,7 +69,8 @@ def _median_us(calls: Sequence[Callable[[], Any]], round_s: float) -> float:
         taken.append(finished - started)
         if finished > end:
             break
-    return statistics.median(taken) * 1e6
+    busy = time.process_time() - busy
+    return statistics.median(taken) * 1e6, busy / len(taken) * 1e6
 
 
 def machine(libraries: Sequence[str]) -> dict[str, Any]:
