@@ -9,7 +9,7 @@ from typing import Any
 
 from nextitem_client._exceptions import MissingPackage, ServerError
 from nextitem_client._http import HttpCodec, HttpRequest, HttpResponse
-from nextitem_client._meaning import from_os_error, no_connection, timed_out, untrusted, wrong_protocol
+from nextitem_client._meaning import from_os_error, handshake_cut, no_connection, timed_out, untrusted, wrong_protocol
 from nextitem_client._settings import Settings
 from nextitem_client._tls import ssl_context
 from nextitem_client._transport import Address, Inference, Reply
@@ -76,6 +76,8 @@ class AsyncHttpTransport:
             return untrusted(address, str(error))
         if isinstance(error, aiohttp.ClientConnectorSSLError):
             return from_os_error(address, ValueError(str(error)), self._settings.timeout_s)
+        if isinstance(error, aiohttp.ClientConnectorError) and address.tls and getattr(error, "errno", None) is None:
+            return handshake_cut(address)  # asyncio does not say more
         if isinstance(error, OSError):
             return from_os_error(address, error, self._settings.timeout_s)
         return wrong_protocol(address, f"{type(error).__name__}: {error}")

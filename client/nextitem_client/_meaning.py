@@ -79,6 +79,8 @@ def from_os_error(address: Address, error: Exception, timeout_s: float) -> Serve
         return timed_out(address, timeout_s)
     if _names_certificate(text):
         return untrusted(address, text)
+    if isinstance(error, ssl.SSLEOFError):
+        return handshake_cut(address)
     if isinstance(error, (http.client.HTTPException, ValueError, ssl.SSLError)):
         return wrong_protocol(address, text)
     return _unavailable(address, text)
@@ -114,6 +116,13 @@ def wrong_protocol(address: Address, detail: str) -> WrongProtocol:
         f"{'HTTP' if address.protocol == 'http' else 'gRPC'} ({detail}). The services have ports "
         f"of their own: is it {other}, or a URL {tls} TLS?"
     )
+
+
+def handshake_cut(address: Address) -> WrongProtocol:
+    """The other side closed the connection at the first bytes of TLS."""
+    error = wrong_protocol(address, "it ends the connection when TLS begins")
+    error.retryable = True  # or a server that is just going down
+    return error
 
 
 def untrusted(address: Address, detail: str) -> UntrustedServer:
