@@ -13,6 +13,7 @@ from ..runtime.program import Program
 from .columns import Table
 from .emit_onnx import emit_onnx
 from .emitters.lookups import is_dense
+from .expressions import Expr
 from .forms import NUMPY, ServedForm, served_form
 from .lower import lower_workflow
 from .registry import Context
@@ -93,6 +94,13 @@ def describe_mapped(keys: np.ndarray) -> str:
     return f"table on disk, {'strings' if keys.dtype.kind == 'S' else 'integers'},"
 
 
-def _lookups(expr: Any) -> list[Mapping[str, np.ndarray]]:
-    own = [expr.arrays] if "keys" in expr.arrays else []
-    return own + [found for arg in expr.args for found in _lookups(arg)]
+def _lookups(expr: Expr) -> list[Mapping[str, np.ndarray]]:
+    """The tables of all lookups below an expression, each once, since expressions share their parts."""
+    below: dict[int, Expr] = {}
+    waiting = [expr]
+    while waiting:
+        part = waiting.pop()
+        if id(part) not in below:
+            below[id(part)] = part
+            waiting.extend(reversed(part.args))
+    return [part.arrays for part in below.values() if "keys" in part.arrays]

@@ -91,3 +91,18 @@ def test_the_fold_outlives_operators_between():
     assert computed.count("lookup") == 1
     assert "sin" not in computed
     assert harness.compiled.columns["sine_list"].expr.fold.name[0] == "weekday"
+
+
+def test_what_is_shared_is_explained_once():
+    frame = interactions([3, 4], moment=pd.date_range("2020-02-28", periods=7))
+
+    def chained(column):
+        value = column.dt.month.astype("float64") + (column - pd.Timestamp("2020-01-01")).dt.total_seconds()
+        for _ in range(15):
+            value = np.where(value > 0, value - 1, value + 1) * 0.5 + value
+        return value
+
+    node = ["moment"] >> ops.LambdaOp(chained)
+    explained = Harness(fit(lists(node, ["moment"]), frame)).compiled.explain("moment_list")
+    assert explained.operators[:1] == ("LambdaOp",)
+    assert explained.lookups.count("keys") == 2  # the month of the day, and the float of the month
