@@ -140,7 +140,7 @@ def gate_of(plan: Plan, folders: tuple[Path, Path, Path]) -> Gate:
     return Gate(
         folders,
         truth_of(plan),
-        plan.raw_features,
+        plan.signature,
         plan.features,
         plan.vocabulary.values,
         item_feature=plan.item_feature,

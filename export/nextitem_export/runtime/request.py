@@ -60,7 +60,7 @@ def read_request(tensors: Mapping[str, Array], signature: Signature) -> Request:
     """
     rows, width = _shape(tensors, signature)
     for feature in signature.features:
-        _check_dtype(feature.name, tensors[feature.name], feature.datatype)
+        check_dtype(feature.name, tensors[feature.name], feature.datatype)
     lengths = _session_length(tensors.get("session_length"), rows, width)
     top_k = _top_k(tensors.get("top_k"), rows, signature)
     valid = np.arange(width) < lengths[:, None]
@@ -110,7 +110,8 @@ def _shape(tensors: Mapping[str, Array], signature: Signature) -> tuple[int, int
     return rows, width
 
 
-def _check_dtype(name: str, values: Array, datatype: str) -> None:
+def check_dtype(name: str, values: Array, datatype: str) -> None:
+    """Raise RequestError unless the tensor has the numpy dtype of this KServe v2 type."""
     expected = np.dtype(_NUMPY_DTYPES[datatype])
     if values.dtype != expected:
         raise RequestError(f"input '{name}' has type {values.dtype}, expected {datatype} ({expected.name})")
@@ -156,7 +157,7 @@ def _top_k(values: Array | None, rows: int, signature: Signature) -> int:
 def _values(feature: RawFeature, tensor: Array, valid: Array, full: bool, max_id_bytes: int) -> Array:
     """A checked feature [B, T]. full: there is no padding, which may hold anything."""
     if feature.kind == "string":
-        strings = _strings(feature.name, tensor.ravel() if full else tensor[valid], valid, max_id_bytes)
+        strings = read_strings(feature.name, tensor.ravel() if full else tensor[valid], valid, max_id_bytes)
         return strings.reshape(valid.shape) if full else _padded(strings, valid)
     values = tensor if full else np.where(valid, tensor, tensor.dtype.type(0))
     if feature.kind == "float":
@@ -176,8 +177,8 @@ def _padded(strings: Array, valid: Array) -> Array:
     return padded
 
 
-def _strings(name: str, values: Array, valid: Array, max_bytes: int) -> Array:
-    """Valid interactions [N] as they came, bytes or str, as str."""
+def read_strings(name: str, values: Array, valid: Array, max_bytes: int) -> Array:
+    """Strings [N] as they came, bytes or str, as str; `valid` [B, T] says where each stands. Raises RequestError."""
     raw = values.tolist()
     decoded = _decoded_together(raw, max_bytes)
     return _decoded_singly(name, raw, valid, max_bytes) if decoded is None else np.array(decoded, dtype=np.object_)
