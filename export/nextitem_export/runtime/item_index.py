@@ -32,7 +32,7 @@ class ItemIndex:
     @classmethod
     def of(cls, values: Array) -> ItemIndex:
         """The index of raw ids by code from 3, int64 or object array of str."""
-        keys = _as_bytes(values) if values.dtype == np.object_ else values
+        keys = np.array(_utf8(values), dtype=np.bytes_) if values.dtype == np.object_ else values
         order = np.argsort(keys, kind="stable")
         return cls(keys[order], order + FIRST_ITEM)
 
@@ -51,10 +51,21 @@ class ItemIndex:
         """int64 codes of raw ids [N], int64 or object array of str; UNKNOWN for what is not in the catalogue."""
         if not len(self._keys) or not len(ids):
             return np.full(len(ids), UNKNOWN, dtype=np.int64)
-        wanted = _as_bytes(ids) if self.of_strings else ids
+        wanted = self._as_keys(ids) if self.of_strings else ids
         place = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
         return np.where(self._keys[place] == wanted, self._codes[place], UNKNOWN)
 
+    def _as_keys(self, ids: Array) -> Array:
+        """Strings in the keys' own type: numpy would copy the whole catalogue as wide as the longest id asked for.
 
-def _as_bytes(values: Array) -> Array:
-    return np.array([value.encode() for value in values.tolist()], dtype=np.bytes_)
+        What the type cannot tell from a key, longer ones and those that end in NUL, becomes the empty string, which is no
+        item.
+        """
+        width = self._keys.dtype.itemsize
+        fitting = [raw if len(raw) <= width and not raw.endswith(b"\0") else b"" for raw in _utf8(ids)]
+        return np.array(fitting, dtype=self._keys.dtype)
+
+
+def _utf8(values: Array) -> list[bytes]:
+    # A list of an operator's may hold half a surrogate pair, which no item does.
+    return [value.encode("utf-8", "surrogatepass") for value in values.tolist()]
