@@ -50,7 +50,7 @@ def _codes(
         )
     flat = values.ravel()
     if values.dtype == np.object_:
-        flat = read_strings(name, flat, np.ones(values.shape, dtype=bool), signature.max_id_bytes)
+        flat = read_strings(name, flat, np.ones(values.shape, dtype=bool), signature.max_id_bytes, "id")
     kept = ~_is_null(flat)
     sessions = np.repeat(np.arange(rows), values.shape[1])[kept]
     return [(sessions, index.codes(flat[kept]))]

@@ -6,7 +6,7 @@ import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -48,27 +48,35 @@ def read_availability(path: Path, index: ItemIndex) -> Array:
         return available
     try:
         document: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise AvailabilityError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise AvailabilityError(f"{path} is no JSON: {error}") from None
-    kinds: list[str] = sorted(document) if isinstance(document, dict) else []
-    if kinds not in (["available"], ["unavailable"]) or not isinstance(document[kinds[0]], list):
+    lists = cast(dict[str, Any], document if isinstance(document, dict) else {})
+    if list(lists) not in (["available"], ["unavailable"]) or not isinstance(next(iter(lists.values())), list):
         raise AvailabilityError(
             f'{path} must hold {{"unavailable": [raw item ids]}} or {{"available": [raw item ids]}}, and one of them alone'
         )
-    codes = index.codes(_ids(path, document[kinds[0]], index.of_strings))
+    ((kind, ids),) = lists.items()
+    codes = index.codes(_ids(path, ids, index.of_strings))
     listed = np.zeros(index.cardinality, dtype=bool)
     listed[codes[codes != UNKNOWN]] = True
-    return listed if kinds[0] == "available" else ~listed
+    return listed if kind == "available" else ~listed
 
 
 def _ids(path: Path, ids: list[Any], strings: bool) -> Array:
     expected = str if strings else int
-    wrong = next((value for value in ids if type(value) is not expected), None)
-    if wrong is not None:
+    wrong = [value for value in ids if type(value) is not expected]
+    if wrong:
         raise AvailabilityError(
-            f"{path} lists {wrong!r}, expected {'strings' if strings else 'integers'}, as the raw item ids are"
+            f"{path} lists {repr(wrong[0])[:100]}, expected {'strings' if strings else 'integers'}, as the raw item ids are"
         )
-    return np.array(ids, dtype=np.object_ if strings else np.int64)
+    # A number beyond INT64 is no item's.
+    return np.array(ids, dtype=np.object_) if strings else np.array([i for i in ids if _is_int64(i)], dtype=np.int64)
+
+
+def _is_int64(value: int) -> bool:
+    return -(2**63) <= value < 2**63
 
 
 def open_step(folder: Path, settings: Mapping[str, Any]) -> Ranker:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -177,11 +177,16 @@ def _padded(strings: Array, valid: Array) -> Array:
     return padded
 
 
-def read_strings(name: str, values: Array, valid: Array, max_bytes: int) -> Array:
-    """Strings [N] as they came, bytes or str, as str; `valid` [B, T] says where each stands. Raises RequestError."""
+def read_strings(name: str, values: Array, valid: Array, max_bytes: int, element: str = "interaction") -> Array:
+    """Strings [N] as they came, bytes or str, as str. Raises RequestError.
+
+    valid: [B, T], where each stands. element: what a column of it is, for the error.
+    """
     raw = values.tolist()
     decoded = _decoded_together(raw, max_bytes)
-    return _decoded_singly(name, raw, valid, max_bytes) if decoded is None else np.array(decoded, dtype=np.object_)
+    if decoded is None:
+        return _decoded_singly(name, raw, max_bytes, lambda index: _place(valid, index, element))
+    return np.array(decoded, dtype=np.object_)
 
 
 def _decoded_together(raw: list[Any], max_bytes: int) -> list[str] | None:
@@ -199,33 +204,31 @@ def _decoded_together(raw: list[Any], max_bytes: int) -> list[str] | None:
     return decoded if len(decoded) == len(raw) else None  # one with a NUL gives more
 
 
-def _decoded_singly(name: str, raw_values: list[Any], valid: Array, max_bytes: int) -> Array:
+def _decoded_singly(name: str, raw_values: list[Any], max_bytes: int, place: Callable[[int], str]) -> Array:
     """The same with the fault's place in the error."""
     decoded = np.empty(len(raw_values), dtype=np.object_)
     for index, value in enumerate(raw_values):
         raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
         if len(raw) > max_bytes:
-            raise RequestError(
-                f"input '{name}' has {len(raw)} bytes {_place(valid, index)}, at most {max_bytes} are allowed"
-            )
+            raise RequestError(f"input '{name}' has {len(raw)} bytes {place(index)}, at most {max_bytes} are allowed")
         try:
             text = raw.decode("utf-8")
         except UnicodeDecodeError as error:
             raise RequestError(
-                f"input '{name}' is not valid UTF-8 {_place(valid, index)}: byte {raw[error.start]:#04x} at position "
+                f"input '{name}' is not valid UTF-8 {place(index)}: byte {raw[error.start]:#04x} at position "
                 f"{error.start}"
             ) from None
         if "\0" in text:
             raise RequestError(
-                f"input '{name}' has a NUL character {_place(valid, index)}, which no string may hold: leave it out"
+                f"input '{name}' has a NUL character {place(index)}, which no string may hold: leave it out"
             )
         decoded[index] = text
     return decoded
 
 
-def _place(valid: Array, index: int | np.intp) -> str:
-    session, interaction = np.argwhere(valid)[index]
-    return f"in session {session}, interaction {interaction}"
+def _place(valid: Array, index: int | np.intp, element: str = "interaction") -> str:
+    session, position = np.argwhere(valid)[index]
+    return f"in session {session}, {element} {position}"
 
 
 def _quoted(names: list[str]) -> str:
