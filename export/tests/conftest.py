@@ -144,7 +144,6 @@ def gate_of(plan: Plan, folders: tuple[Path, Path, Path]) -> Gate:
         plan.features,
         plan.vocabulary.values,
         item_feature=plan.item_feature,
-        window=plan.signature.window,
     )
 
 
