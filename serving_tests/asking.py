@@ -11,9 +11,6 @@ import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 OUTPUTS = ("item_ids", "scores", "status")
-#: Strings are BYTES; a date-time travels as INT64.
-FILL = {"BYTES": b"", "INT64": 0, "FP32": 0.0}
-DTYPES = {"BYTES": np.object_, "INT64": np.int64, "FP32": np.float32}
 
 
 class Refused(Exception):  # noqa: N818
