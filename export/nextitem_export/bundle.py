@@ -135,10 +135,9 @@ def _prove(plan: Plan, folders: tuple[Path, Path, Path], progress: Callable[[str
     gate = Gate(
         folders,
         truth,
-        plan.raw_features,
+        plan.signature,
         plan.features,
         plan.vocabulary.values,
         item_feature=plan.item_feature,
-        window=plan.signature.window,
     )
     return gate.check(cases, progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +16,11 @@ from ._errors import ExportError
 from .graphs import items
 from .graphs.features import write_features
 from .graphs.formats import write_ranker
-from .graphs.ranker import OUTPUTS, Ranker
+from .graphs.ranker import OUTPUTS, Ranker, filter_tensors
 from .options import ExportOptions
 from .plan import Plan
+from .runtime.item_index import ItemIndex
+from .runtime.ranker import AVAILABILITY
 from .runtime.request import RequestError
 from .runtime.step import open_step
 from .triton_config import EnsembleStep, StepConfig, TensorSpec, WarmUp, write_ensemble
@@ -67,7 +70,10 @@ def write_steps(build: Path, layout: EnsembleLayout, plan: Plan, options: Export
         _copy_runtime(folder / "nextitem_runtime")
     write_features(plan, options.features, features)
     module = Ranker(plan.model, plan.features, plan.item_feature, plan.log_popularity, options.max_top_k)
-    example = tuple(torch.from_numpy(t) for t in _encoded(plan, features, 2).values())
+    encoded = _encoded(plan, features, 2)
+    example = tuple(torch.from_numpy(encoded[feature.tensor]) for feature in plan.features)
+    ItemIndex.of(plan.vocabulary.values).save(ranker)
+    (ranker / AVAILABILITY).write_text(json.dumps({"unavailable": []}), encoding="utf-8")
     write_ranker(options.format, module, plan.features, example, ranker, threads=options.threads)
     items.write_items(plan.vocabulary.values, items_folder)
 
@@ -96,11 +102,11 @@ def write_configs(build: Path, layout: EnsembleLayout, plan: Plan, options: Expo
             EnsembleStep(
                 features,
                 {spec.name: spec.name for spec in _request(plan)},
-                {name: name for name in (*(f.tensor for f in plan.features), items.TOP_K)},
+                {name: name for name in (*_ranked(plan), items.TOP_K)},
             ),
             EnsembleStep(
                 ranker,
-                {f.tensor: f.tensor for f in plan.features},
+                {name: name for name in _ranked(plan)},
                 dict(zip(OUTPUTS, OUTPUTS, strict=True)),
             ),
             EnsembleStep(
@@ -122,6 +128,7 @@ def _step_configs(build: Path, layout: EnsembleLayout, plan: Plan, options: Expo
     # Every input is optional, the required ones too: with a mixture Triton answers a request that lacks one with a
     # deadlock; so the features step says what is missing.
     encoded = [TensorSpec(f.tensor, _DATATYPES[f.dtype], (-1, window)) for f in plan.features]
+    encoded += [TensorSpec(name, "INT64", (-1, -1)) for name in filter_tensors(plan.features)[:2]]
     top_k = TensorSpec(items.TOP_K, "INT64", (1,))
     batched = tuple(TensorSpec(s.name, s.datatype, s.dims[1:]) for s in encoded)
     ranked = [("INT64", (-1, -1)), ("FP32", (-1, -1)), ("INT32", (-1, 1))]
@@ -173,13 +180,24 @@ def _request(plan: Plan) -> list[TensorSpec]:
         *(TensorSpec(f.name, f.datatype, (-1, -1), optional=True) for f in plan.raw_features),
         TensorSpec("session_length", "INT32", (-1, 1), optional=True),
         TensorSpec("top_k", "INT32", (-1, 1), optional=True),
+        TensorSpec("exclude_item_ids", _item_type(plan), (-1, -1), optional=True),
+        TensorSpec("allow_item_ids", _item_type(plan), (-1, -1), optional=True),
+        TensorSpec("exclude_seen", "BOOL", (-1, 1), optional=True),
     ]
 
 
+def _item_type(plan: Plan) -> str:
+    return "BYTES" if plan.vocabulary.values.dtype == object else "INT64"
+
+
+def _ranked(plan: Plan) -> list[str]:
+    """What goes from the features step to the ranker."""
+    return [*(feature.tensor for feature in plan.features), *filter_tensors(plan.features)[:2]]
+
+
 def _response(plan: Plan) -> list[TensorSpec]:
-    item_type = "BYTES" if plan.vocabulary.values.dtype == object else "INT64"
     return [
-        TensorSpec("item_ids", item_type, (-1, -1)),
+        TensorSpec("item_ids", _item_type(plan), (-1, -1)),
         TensorSpec("scores", "FP32", (-1, -1)),
         TensorSpec("status", "BYTES", (-1, 1)),
     ]
@@ -196,7 +214,7 @@ def _encoded(plan: Plan, features_folder: Path, sessions: int) -> dict[str, np.n
         encoded = [step.run(request_tensors([session], plan.raw_features)) for session in chosen]
     except RequestError as error:
         raise ExportError(f"the sample's sessions are no valid request to the bundle: {error}") from error
-    return {f.tensor: np.concatenate([one[f.tensor] for one in encoded]) for f in plan.features}
+    return {name: np.concatenate([one[name] for one in encoded]) for name in _ranked(plan)}
 
 
 def _copy_runtime(target: Path) -> None:

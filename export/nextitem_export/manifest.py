@@ -14,6 +14,7 @@ from .options import ExportOptions
 from .parity.gate import CaseReport
 from .plan import Plan
 from .runtime.codes import STATUS
+from .runtime.ranker import AVAILABILITY
 
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
@@ -59,7 +60,7 @@ def write_manifest(
             str(path.relative_to(build)): hashlib.sha256(path.read_bytes()).hexdigest()
             for model in models
             for path in sorted((build / model).rglob("*"))
-            if path.is_file()
+            if path.is_file() and path.name != AVAILABILITY  # which operators change
         },
     }
     path = build / name / str(version) / MANIFEST

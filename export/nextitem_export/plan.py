@@ -16,17 +16,17 @@ from .graphs.items import TOP_K
 from .graphs.ranker import OUTPUTS, RankerFeature
 from .options import ExportOptions
 from .runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
+from .runtime.filters import WIDTHS
 from .runtime.signature import RawFeature, Signature
 from .wire import raw_feature
 from .workflow.fitted import FittedWorkflow, Vocabulary
 
 #: Optional tensors of a request that bundles of this exporter understand.
-REQUEST_OPTIONS = ("session_length", "top_k")
+REQUEST_OPTIONS = ("session_length", "top_k", "exclude_item_ids", "allow_item_ids", "exclude_seen")
 
 #: Tensors of an ensemble share one space of names: none of a request, an answer or between steps is a raw column's.
-_RESERVED = {"session_length", "top_k", "exclude_item_ids", "allow_item_ids", "exclude_seen"}
-_RESERVED |= {"item_ids", "scores", "status", TOP_K, *OUTPUTS}
-_FEATURE = "feature__"
+_RESERVED = {*REQUEST_OPTIONS, "item_ids", "scores", "status", TOP_K, *OUTPUTS}
+_PREFIXES = ("feature__", "excluded__", "allowed__", "available__")
 
 _RANKER_DTYPES = {"i": "int64", "u": "int64", "b": "int64", "f": "float32"}
 
@@ -107,6 +107,7 @@ def make_plan(
         max_sessions_per_request=options.max_sessions,
         max_interactions_per_session=options.max_interactions,
         max_id_bytes=options.max_id_bytes,
+        max_filter_ids=WIDTHS[-1],
         options=REQUEST_OPTIONS,
     )
     return Plan(
@@ -114,7 +115,7 @@ def make_plan(
         fitted=fitted,
         raw_dtypes=raw,
         features=tuple(
-            RankerFeature(name, f"{_FEATURE}{i}", _ranker_dtype(fitted, name)) for i, name in enumerate(names)
+            RankerFeature(name, f"feature__{i}", _ranker_dtype(fitted, name)) for i, name in enumerate(names)
         ),
         item_feature=item_feature,
         vocabulary=vocabulary,
@@ -147,7 +148,7 @@ def _raw_dtypes(fitted: FittedWorkflow, tie_breaker: str | None, pinned: Mapping
         for name, dtype in fitted.raw_columns.items()
         if name not in (fitted.session_column, tie_breaker)
     }
-    taken = sorted(name for name in raw if name in _RESERVED or name.startswith(_FEATURE))
+    taken = sorted(name for name in raw if name in _RESERVED or name.startswith(_PREFIXES))
     if taken:
         raise UnsupportedWorkflow(
             f"the raw columns {', '.join(taken)} have names that a bundle gives to tensors of its own, in the request, "

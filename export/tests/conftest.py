@@ -140,11 +140,10 @@ def gate_of(plan: Plan, folders: tuple[Path, Path, Path]) -> Gate:
     return Gate(
         folders,
         truth_of(plan),
-        plan.raw_features,
+        plan.signature,
         plan.features,
         plan.vocabulary.values,
         item_feature=plan.item_feature,
-        window=plan.signature.window,
     )
 
 

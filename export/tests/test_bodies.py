@@ -10,6 +10,7 @@ from nextitem_export.graphs.formats import FORMATS, write_ranker
 from nextitem_export.graphs.ranker import CODES, SCORES, Ranker, RankerFeature
 from nextitem_export.parity.compare import ranking_difference
 from nextitem_export.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
+from nextitem_export.runtime.item_index import ItemIndex
 from nextitem_export.runtime.step import open_step
 from nextitem_training.bodies import BODIES
 from nextitem_training.config import ModelConfig
@@ -45,6 +46,8 @@ def sessions(count: int, seed: int = 0) -> dict[str, np.ndarray]:
     return {
         "feature__0": np.where(valid, random.integers(FIRST_ITEM, ITEMS, (count, WINDOW)), 0),
         "feature__1": np.where(valid, random.normal(size=(count, WINDOW)), 0).astype(np.float32),
+        "excluded__2": np.zeros((count, 64), dtype=np.int64),
+        "allowed__3": np.zeros((count, 64), dtype=np.int64),
     }
 
 
@@ -59,7 +62,8 @@ def test_a_body_is_exported_as_it_is(tmp_path, body: str, pretraining: str, form
     model = SessionModel(config, SCHEMA).eval()
     popularity = np.full(ITEMS, -1.0, dtype=np.float32)
     ranker = Ranker(model, FEATURES, "item", popularity, K)
-    example = tuple(torch.from_numpy(values) for values in sessions(2).values())
+    example = tuple(torch.from_numpy(sessions(2)[feature.tensor]) for feature in FEATURES)
+    ItemIndex.of(np.arange(ITEMS - FIRST_ITEM)).save(tmp_path)
     write_ranker(format_name, ranker, FEATURES, example, tmp_path, threads=1)
     step = open_step(tmp_path)
     for count in (1, 3, 64):

@@ -11,7 +11,8 @@ import pytest
 from nextitem_export.graphs.features import compile_plan, explain_plan, write_features
 from nextitem_export.report import explained_table
 from nextitem_export.runtime.codes import NULL_INT64
-from nextitem_export.runtime.features_compiled import CompiledFeatures
+from nextitem_export.runtime.features import FeaturesStep
+from nextitem_export.runtime.item_index import ItemIndex
 from nextitem_export.runtime.program import Instruction, Program
 from nextitem_export.runtime.signature import RawFeature, Signature
 from nextitem_export.runtime.step import open_step
@@ -121,9 +122,13 @@ def test_a_large_vocabulary_is_mapped_and_never_copied(tmp_path, keys):
     keys = np.sort(keys)
     lookup_program(keys).save(tmp_path / "program")
     kind = "string" if keys.dtype.kind == "S" else "integer"
-    signature = Signature(1, 1, "item_id", (RawFeature("item_id", kind),), 5, 9, 64, 100, 64, ())
+    signature = Signature(1, 1, "item_id", (RawFeature("item_id", kind),), 5, 9, 64, 100, 64, 9, ())
+    ItemIndex.of(np.array(["a"], dtype=object) if kind == "string" else np.array([1])).save(tmp_path)
     (tmp_path / "step.json").write_text(
-        json.dumps({"kind": "features_compiled", "form": "numpy", "newest": None, "signature": signature.to_json()})
+        json.dumps(
+            {"kind": "features_compiled", "form": "numpy", "newest": None, "signature": signature.to_json()}
+            | {"filters": ["excluded__1", "allowed__2"]}
+        )
     )
     wanted = keys[[0, 123_456, -1]]
     wanted = np.append(wanted, [b"unknown-and-longer-than-any"] if kind == "string" else [5])
@@ -131,7 +136,7 @@ def test_a_large_vocabulary_is_mapped_and_never_copied(tmp_path, keys):
 
     tracemalloc.start()  # counts numpy's arrays too, but nothing that is mapped
     step = open_step(tmp_path)
-    assert isinstance(step, CompiledFeatures)
+    assert isinstance(step, FeaturesStep)
     answer = step.run(request)["codes"][0].tolist()
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -11,7 +11,7 @@ from nvtabular import ops
 
 from nextitem_export.graphs.features import write_features
 from nextitem_export.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32, NULL, NULL_INT64, UNKNOWN
-from nextitem_export.runtime.features_nvtabular import NvtabularFeatures, _nodes, serving_form
+from nextitem_export.runtime.features_nvtabular import NvtabularEncoder, _nodes, serving_form
 from nextitem_export.runtime.request import RequestError
 from nextitem_export.runtime.step import open_step
 from nextitem_export.wire import request_tensors
@@ -158,8 +158,9 @@ def test_a_bad_request_is_refused(step):
 
 
 def test_it_names_its_tensors(step):
-    assert step.inputs == ("item_id", "category", "price", "timestamp", "session_length", "top_k")
-    assert step.outputs == ("feature__0", "feature__1", "feature__2", "top_k_checked")
+    options = ("session_length", "top_k", "exclude_item_ids", "allow_item_ids", "exclude_seen")
+    assert step.inputs == ("item_id", "category", "price", "timestamp", *options)
+    assert step.outputs == ("feature__0", "feature__1", "feature__2", "excluded__3", "allowed__4", "top_k_checked")
     assert not step.batched
 
 
@@ -275,4 +276,4 @@ def test_its_settings_are_plain_json(folder):
     assert settings["session_column"] == "session_id"
     assert settings["tie_breaker_column"] == "position"
     assert settings["columns"]["price"] == "float32"
-    assert isinstance(open_step(folder), NvtabularFeatures)
+    assert isinstance(open_step(folder)._encode, NvtabularEncoder)

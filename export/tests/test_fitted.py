@@ -181,6 +181,7 @@ def test_codes_that_are_not_one_for_each_item_are_refused(frame, tmp_path, argum
 @pytest.mark.parametrize(
     ("values", "parts"),
     [
+        (["a", "b\0c", "b"], ["holds 'b\\x00c' with a NUL character", "before fitting"]),
         (["a", "", "b"], ["holds '', which means null in a request", "before fitting"]),
         ([5, NULL_INT64, 7], [f"holds {NULL_INT64}, which means null in a request", "before fitting"]),
         ([5.5, 7.0], ["holds float64 values that are no integers", "into strings before fitting"]),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,7 +12,8 @@ from torch import nn
 from nextitem_export import UnsupportedModel
 from nextitem_export.graphs.formats import FORMATS, IR_VERSION, OPSET, write_ranker
 from nextitem_export.graphs.ranker import OUTPUTS, Ranker, RankerFeature
-from nextitem_export.runtime.codes import LOWEST_FLOAT32
+from nextitem_export.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
+from nextitem_export.runtime.item_index import ItemIndex
 from nextitem_export.runtime.step import open_step
 
 ITEMS = 5000
@@ -38,22 +40,37 @@ def ranker(model: nn.Module) -> Ranker:
     return Ranker(model, FEATURES, "item", popularity, 7)
 
 
+def write(format_name: str, model: nn.Module, folder: Path, threads: int = 1) -> Path:
+    ItemIndex.of(np.arange(ITEMS - FIRST_ITEM)).save(folder)
+    write_ranker(format_name, ranker(model), FEATURES, EXAMPLE, folder, threads=threads)
+    return folder
+
+
+def free(items: np.ndarray) -> dict[str, np.ndarray]:
+    """The tensors of sessions without filters."""
+    none = np.zeros((len(items), 64), dtype=np.int64)
+    return {"feature__0": items, "excluded__1": none, "allowed__2": none}
+
+
+def eager(model: nn.Module, items: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    tensors = [torch.from_numpy(values) for values in free(items).values()]
+    with torch.no_grad():
+        return ranker(model).eval()(*tensors, torch.ones(ITEMS, dtype=torch.bool))
+
+
 @pytest.fixture(scope="module", params=list(FORMATS))
 def written(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(request.param)
-    write_ranker(request.param, ranker(Mean()), FEATURES, EXAMPLE, folder, threads=2)
-    return request.param, folder
+    return request.param, write(request.param, Mean(), tmp_path_factory.mktemp(request.param), threads=2)
 
 
 def test_a_written_ranker_answers_batches_of_any_size_as_the_eager_one(written):
     step = open_step(written[1])
-    assert step.inputs == ("feature__0",)
+    assert step.inputs == ("feature__0", "excluded__1", "allowed__2")
     assert step.outputs == OUTPUTS
     for size in (1, 2, 64):
         items = np.random.default_rng(size).integers(0, ITEMS, (size, 3))
-        answer = step.run({"feature__0": items})
-        with torch.no_grad():
-            codes, scores, status = ranker(Mean()).eval()(torch.from_numpy(items))
+        answer = step.run(free(items))
+        codes, scores, status = eager(Mean(), items)
         np.testing.assert_array_equal(answer["codes__0"], codes)
         np.testing.assert_allclose(answer["scores__1"], scores, rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(answer["status__2"], status)
@@ -61,7 +78,9 @@ def test_a_written_ranker_answers_batches_of_any_size_as_the_eager_one(written):
 
 def test_step_json_says_threads_and_that_requests_may_be_joined(written):
     settings = json.loads((written[1] / "step.json").read_text())
-    assert settings["kind"] == written[0]
+    assert settings["kind"] == "ranker"
+    assert settings["graph"] == written[0]
+    assert settings["available"] == "available__3"
     assert settings["threads"] == 2
     assert settings["batched"] is True
 
@@ -80,15 +99,14 @@ def test_dropout_is_off_in_the_graph(tmp_path):
     for format_name in FORMATS:
         folder = tmp_path / format_name
         folder.mkdir()
-        write_ranker(format_name, ranker(Dropping().train()), FEATURES, EXAMPLE, folder, threads=1)
-        answer = open_step(folder).run({"feature__0": EXAMPLE[0].numpy()})
-        with torch.no_grad():
-            _, scores, _ = ranker(Mean()).eval()(*EXAMPLE)
+        write(format_name, Dropping().train(), folder)
+        answer = open_step(folder).run(free(EXAMPLE[0].numpy()))
+        _, scores, _ = eager(Mean(), EXAMPLE[0].numpy())
         np.testing.assert_allclose(answer["scores__1"], scores, rtol=1e-5)
 
 
 def test_the_onnx_graph_is_of_a_version_that_triton_reads(tmp_path):
-    write_ranker("onnx", ranker(Mean()), FEATURES, EXAMPLE, tmp_path, threads=1)
+    write("onnx", Mean(), tmp_path)
     graph = onnx.load(str(tmp_path / "model.onnx"))
     assert graph.ir_version <= IR_VERSION
     assert {opset.domain: opset.version for opset in graph.opset_import} == {"": OPSET}
@@ -96,7 +114,7 @@ def test_the_onnx_graph_is_of_a_version_that_triton_reads(tmp_path):
 
 def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path):
     with pytest.raises(UnsupportedModel, match="unknown format 'gguf', known are onnx, torchscript"):
-        write_ranker("gguf", ranker(Mean()), FEATURES, EXAMPLE, tmp_path, threads=1)
+        write("gguf", Mean(), tmp_path)
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
@@ -106,5 +124,5 @@ def test_a_model_that_cannot_be_traced_is_refused_with_the_reason(format_name, t
             raise NotImplementedError("needs a GPU")
 
     with pytest.raises(UnsupportedModel) as caught:
-        write_ranker(format_name, ranker(Broken()), FEATURES, EXAMPLE, tmp_path, threads=1)
+        write(format_name, Broken(), tmp_path)
     assert str(caught.value) == f"Broken cannot be exported to {format_name}: NotImplementedError: needs a GPU"

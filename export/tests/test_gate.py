@@ -236,6 +236,35 @@ def test_a_ranker_with_another_status_is_caught(shop, plan, tampered):
     assert "status of session 1 in case 'one empty': cold came, expected empty: 0 of 0 items are known" in message
 
 
+@pytest.mark.parametrize("ignored", ["excluded", "allowed"])
+def test_a_ranker_that_ignores_a_filter_is_caught(shop, plan, tampered, ignored):
+    class Deaf(Ranker):
+        def _filtered(self, scores, excluded, allowed, available):
+            lists = {"excluded": excluded, "allowed": allowed}
+            lists[ignored] = lists[ignored] * 0
+            return super()._filtered(scores, **lists, available=available)
+
+    write(plan, tampered[1], plan.model, kind=Deaf)
+    shop.gate_of(plan, tampered).check([Case("free", plan.sessions, 64)])
+    message = fault(shop, plan, tampered, [Case("filters", plan.sessions, 64, filtered=True)])
+    assert message.startswith("ranking of session ")
+
+
+@pytest.mark.parametrize("ignored", ["exclude_item_ids", "allow_item_ids", "exclude_seen"])
+def test_a_features_step_that_ignores_a_filter_is_caught(shop, plan, steps, ignored):
+    class Deaf:
+        def __init__(self, step) -> None:
+            self.step = step
+
+        def run(self, tensors):
+            return self.step.run({name: values for name, values in tensors.items() if name != ignored})
+
+    gate = shop.gate_of(plan, steps)
+    gate._features_step = Deaf(gate._features_step)
+    with pytest.raises(ParityError, match=r"ranking of session . in case 'filters': "):
+        gate.check([Case("filters", plan.sessions, 64, filtered=True)])
+
+
 def test_a_model_that_gives_nan_is_refused_with_the_remedy(shop, plan, tampered):
     class Root(nn.Module):
         def __init__(self):

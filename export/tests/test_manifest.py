@@ -21,7 +21,8 @@ def document(bundle):
 
 def test_the_checksums_match_the_files_and_leave_none_out(bundle, document):
     files = {str(path.relative_to(bundle.repository)) for path in bundle.repository.rglob("*") if path.is_file()}
-    assert set(document["sha256"]) == files - {f"shop/1/{MANIFEST}"}
+    assert files > (free := {f"shop/1/{MANIFEST}", "shop_ranker/1/availability.json"})  # operators change the list
+    assert set(document["sha256"]) == files - free
     assert len(files) > 30
     for name, checksum in document["sha256"].items():
         assert hashlib.sha256((bundle.repository / name).read_bytes()).hexdigest() == checksum

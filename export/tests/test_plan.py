@@ -27,7 +27,9 @@ def test_a_plan_is_worked_out_of_the_workflow_and_the_model(plan, shop):
     assert [feature.tensor for feature in plan.features] == ["feature__0", "feature__1", "feature__2"]
     assert plan.signature.window == shop.WINDOW
     assert [feature.name for feature in plan.raw_features] == ["item_id", "category", "price", "timestamp"]
-    assert plan.signature.options == ("session_length", "top_k")
+    options = ("session_length", "top_k", "exclude_item_ids", "allow_item_ids", "exclude_seen")
+    assert plan.signature.options == options
+    assert plan.signature.max_filter_ids == 16_384
 
 
 def test_the_sample_becomes_one_frame_a_session_without_its_key(plan, sample):

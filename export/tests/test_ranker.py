@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,10 +13,14 @@ from torch import nn
 from nextitem_export import UnsupportedModel
 from nextitem_export.graphs.formats import FORMATS, write_ranker
 from nextitem_export.graphs.ranker import OUTPUTS, Ranker, RankerFeature
-from nextitem_export.runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, OK, PADDING
+from nextitem_export.runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, OK, PADDING, UNKNOWN
+from nextitem_export.runtime.item_index import ItemIndex
+from nextitem_export.runtime.ranker import AVAILABILITY
 from nextitem_export.runtime.step import open_step
 
 V = 9
+#: Fewer and more than the six items that there are.
+K = (1, 4, 12)
 ITEMS, SCORES = RankerFeature("item", "feature__0", "int64"), RankerFeature("score", "feature__1", "float32")
 POPULARITY = np.array([LOWEST_FLOAT32] * 3 + [-1, -2, -2, -3, -1, -4], dtype=np.float32)
 
@@ -29,40 +36,87 @@ def ranker(k: int, model: nn.Module | None = None) -> Ranker:
     return Ranker(model or Given(), (ITEMS, SCORES), "item", POPULARITY, k).eval()
 
 
+CATALOGUE = np.arange(100, 100 + V - FIRST_ITEM)  # raw ids by code from 3
+ALL = torch.ones(V, dtype=torch.bool)
+EXAMPLE = (torch.tensor([[3, 0], [4, 5]]), torch.rand(2, V))
+
+
+def free(rows: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """No filters."""
+    none = torch.zeros(rows, 64, dtype=torch.int64)
+    return none, none, torch.ones(V, dtype=torch.bool)
+
+
 class Eager:
-    def __init__(self, module: Ranker) -> None:
+    def __init__(self, module: Ranker, available: torch.Tensor = ALL) -> None:
         self._module = module
+        self._available = available
 
     def run(self, tensors):
         with torch.no_grad():
-            answer = self._module(*(torch.from_numpy(values) for values in tensors.values()))
+            answer = self._module(*(torch.from_numpy(values) for values in tensors.values()), self._available)
         return {name: values.numpy() for name, values in zip(OUTPUTS, answer, strict=True)}
+
+
+class Written:
+    """The ranker's step in a folder."""
+
+    def __init__(self, format_name: str, k: int, folder: Path) -> None:
+        ItemIndex.of(CATALOGUE).save(folder)
+        write_ranker(format_name, ranker(k), (ITEMS, SCORES), EXAMPLE, folder, threads=1)
+        self._folder = folder
+
+    def open(self, unavailable: list[int]):
+        ids = CATALOGUE[np.array(unavailable, dtype=int) - FIRST_ITEM].tolist()
+        (self._folder / AVAILABILITY).write_text(json.dumps({"unavailable": ids}))
+        return open_step(self._folder)
 
 
 @pytest.fixture(scope="module", params=["eager", *FORMATS])
 def engines(request, tmp_path_factory):
-    """The ranker by k: fewer and more than the six items that there are."""
+    """The ranker by k."""
     if request.param == "eager":
-        return {k: Eager(ranker(k)) for k in (1, 4, 12)}
-    opened = {}
-    example = (torch.tensor([[3, 0], [4, 5]]), torch.rand(2, V))
-    for k in (1, 4, 12):
-        folder = tmp_path_factory.mktemp("ranker")
-        write_ranker(request.param, ranker(k), (ITEMS, SCORES), example, folder, threads=1)
-        opened[k] = open_step(folder)
-    return opened
+        return {k: Eager(ranker(k)) for k in K}
+    return {k: Written(request.param, k, tmp_path_factory.mktemp("ranker")).open([]) for k in K}
 
 
-def run(engine, items, scores):
-    tensors = {"feature__0": np.array(items, dtype=np.int64), "feature__1": np.array(scores, dtype=np.float32)}
+@pytest.fixture(scope="module", params=["eager", *FORMATS])
+def engine_without(request, tmp_path_factory):
+    """Opens the ranker of 4 items without the codes that are unavailable."""
+    if request.param != "eager":
+        return Written(request.param, 4, tmp_path_factory.mktemp("ranker")).open
+
+    def eager(unavailable: list[int]) -> Eager:
+        available = ALL.clone()
+        available[unavailable] = False
+        return Eager(ranker(4), available)
+
+    return eager
+
+
+def codes_of(lists, rows: int, width: int = 64) -> np.ndarray:
+    """Encoded filters int64 [B, P], padded on the right with 0."""
+    padded = np.full((rows, width), PADDING, dtype=np.int64)
+    for row, codes in enumerate(lists):
+        padded[row, : len(codes)] = codes
+    return padded
+
+
+def run(engine, items, scores, excluded=(), allowed=(), width: int = 64):
+    tensors = {
+        "feature__0": np.array(items, dtype=np.int64),
+        "feature__1": np.array(scores, dtype=np.float32),
+        "excluded__2": codes_of(excluded, len(items), width),
+        "allowed__3": codes_of(allowed, len(items), width),
+    }
     answer = engine.run(tensors)
     assert [answer[name].dtype for name in OUTPUTS] == [np.int64, np.float32, np.int32]
     return answer
 
 
-def expected(scores, k: int) -> tuple[list[int], list[float]]:
+def expected(scores, k: int, barred=()) -> tuple[list[int], list[float]]:
     """By the contract, in plain Python: best first, ties lower code first, filled up with padding."""
-    items = [code for code in range(FIRST_ITEM, V) if scores[code] > LOWEST_FLOAT32]
+    items = [code for code in range(FIRST_ITEM, V) if scores[code] > LOWEST_FLOAT32 and code not in barred]
     best = sorted(items, key=lambda code: (-scores[code], code))[:k]
     missing = k - len(best)
     return best + [PADDING] * missing, [float(scores[code]) for code in best] + [LOWEST_FLOAT32] * missing
@@ -90,7 +144,7 @@ def test_ties_are_broken_by_code_in_wide_catalogues_too():
     scores = torch.randint(0, 3, (2, 4000)).float()
     popularity = np.zeros(4000, np.float32)
     module = Ranker(Given(), (ITEMS, SCORES), "item", popularity, 500)
-    codes, best, _ = module(torch.tensor([[3], [3]]), scores)
+    codes, best, _ = module(torch.tensor([[3], [3]]), scores, *free(2)[:2], torch.ones(4000, dtype=torch.bool))
     for row in range(2):
         due = sorted(range(FIRST_ITEM, 4000), key=lambda code: (-scores[row, code], code))[:500]
         assert codes[row].tolist() == due
@@ -120,6 +174,62 @@ def test_sessions_without_a_known_item_get_the_popular_ones(engines, items, stat
     assert answer["scores__1"][0].tolist() == best
 
 
+items_listed = st.lists(st.integers(FIRST_ITEM, V - 1), max_size=V)
+filters = st.tuples(items_listed, st.lists(st.integers(UNKNOWN, V - 1), max_size=V), st.sampled_from([3, 2, 0]))
+
+
+def barred_by(excluded: list[int], allowed: list[int]) -> set[int]:
+    """The rules of the contract for one session."""
+    return set(excluded) | ({*range(V)} - {*allowed} if allowed else set())
+
+
+@settings(max_examples=40, deadline=None)
+@given(batch=st.lists(st.tuples(rows, filters), min_size=1, max_size=5), width=st.sampled_from([64, 1024]))
+def test_filters_act_before_top_k_and_leave_ties_in_order(engines, batch, width):
+    scores = [row for row, _ in batch]
+    excluded, allowed, items = zip(*(drawn for _, drawn in batch), strict=True)
+    for k, engine in engines.items():
+        answer = run(engine, [[code, 0] for code in items], scores, excluded, allowed, width)
+        for row, item in enumerate(items):
+            ranked = scores[row] if item == 3 else POPULARITY  # cold and empty sessions are filtered as well
+            codes, best = expected(ranked, k, barred_by(excluded[row], allowed[row]))
+            assert answer["codes__0"][row].tolist() == codes
+            assert answer["scores__1"][row].tolist() == best
+        assert answer["status__2"][:, 0].tolist() == [{3: OK, 2: COLD, 0: EMPTY}[item] for item in items]
+
+
+def test_as_many_items_come_as_the_catalogue_has_left(engines):
+    scores = np.arange(V, dtype=np.float32)
+    answer = run(engines[4], [[3, 0]] * 4, [scores] * 4, [[8], [8, 7], [8, 7, 6], [3, 4, 5, 6, 7, 8]])
+    assert answer["codes__0"].tolist() == [[7, 6, 5, 4], [6, 5, 4, 3], [5, 4, 3, PADDING], [PADDING] * 4]
+    assert answer["scores__1"][3].tolist() == [LOWEST_FLOAT32] * 4
+
+
+@pytest.mark.parametrize(("excluded", "allowed"), [([], [UNKNOWN]), ([4], [4]), (list(range(3, V)), [])])
+@pytest.mark.parametrize("item", [3, 2, 0])
+def test_filters_that_leave_nothing_give_nothing(engines, item, excluded, allowed):
+    answer = run(engines[12], [[item, 0]], [np.arange(V)], [excluded], [allowed])
+    assert answer["codes__0"].tolist() == [[PADDING] * 12]
+    assert answer["scores__1"].tolist() == [[LOWEST_FLOAT32] * 12]
+
+
+def test_one_session_s_filters_do_not_touch_another(engines):
+    scores = np.arange(V, dtype=np.float32)
+    answer = run(engines[4], [[3, 0]] * 3, [scores] * 3, [[8], [], []], [[], [], [5]])
+    assert answer["codes__0"].tolist() == [[7, 6, 5, 4], [8, 7, 6, 5], [5, PADDING, PADDING, PADDING]]
+
+
+@settings(max_examples=20, deadline=None)
+@given(scores=rows, unavailable=st.sets(st.integers(FIRST_ITEM, V - 1)), drawn=filters)
+def test_what_is_unavailable_comes_to_nobody(engine_without, scores, unavailable, drawn):
+    excluded, allowed, item = drawn
+    answer = run(engine_without(sorted(unavailable)), [[item, 0]], [scores], [excluded], [allowed])
+    barred = barred_by(excluded, allowed) | unavailable
+    codes, best = expected(scores if item == 3 else POPULARITY, 4, barred)
+    assert answer["codes__0"].tolist() == [codes]
+    assert answer["scores__1"].tolist() == [best]
+
+
 class Table(nn.Module):
     """query is the mean embedding; the item table is what `change` makes of the weight."""
 
@@ -145,7 +255,7 @@ def test_scores_are_the_query_times_the_item_table(change, computed):
     module = ranker(4, model)
     items = torch.tensor([[3, 4], [8, 2]])
     with torch.no_grad():
-        codes, best, _ = module(items, torch.zeros(2, V))
+        codes, best, _ = module(items, torch.zeros(2, V), *free(2))
         true = model.query({"item": items}) @ model.item_table().T
     assert module.scorer.computed == computed
     for row in range(2):
@@ -165,7 +275,7 @@ class Direct(nn.Module):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("kind", [Table, Direct])
 def test_a_model_of_another_precision_scores_in_float32(dtype, kind):
-    codes, best, _ = ranker(2, kind().to(dtype))(torch.tensor([[3, 4]]), torch.zeros(1, V))
+    codes, best, _ = ranker(2, kind().to(dtype))(torch.tensor([[3, 4]]), torch.zeros(1, V), *free(1))
     assert best.dtype == torch.float32
     assert (codes >= FIRST_ITEM).all()
 
@@ -203,7 +313,6 @@ def test_scores_of_another_shape_are_refused(format_name, forward, came, tmp_pat
         def forward(self, features):
             return forward(features)
 
-    example = (torch.tensor([[3, 0], [4, 5]]), torch.rand(2, V))
     with pytest.raises(UnsupportedModel) as caught:
-        write_ranker(format_name, ranker(4, Wrong()), (ITEMS, SCORES), example, tmp_path, threads=1)
+        write_ranker(format_name, ranker(4, Wrong()), (ITEMS, SCORES), EXAMPLE, tmp_path, threads=1)
     assert str(caught.value).startswith(f"Wrong.forward(features) gives {came}, expected scores [B, {V}]")

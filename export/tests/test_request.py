@@ -22,6 +22,7 @@ SIGNATURE = Signature(
     max_sessions_per_request=3,
     max_interactions_per_session=6,
     max_id_bytes=8,
+    max_filter_ids=16_384,
     options=("session_length", "top_k"),
 )
 

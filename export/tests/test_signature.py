@@ -24,6 +24,7 @@ signatures = st.builds(
     max_sessions_per_request=sizes,
     max_interactions_per_session=sizes,
     max_id_bytes=sizes,
+    max_filter_ids=sizes,
     options=st.lists(st.text()).map(tuple),
 )
 
@@ -35,7 +36,7 @@ def test_a_signature_comes_back_from_its_json(signature):
 
 
 def test_the_documented_example_is_read_and_written_as_it_stands():
-    (example,) = re.findall(r"```json\n(.*?)```", FORMAT.read_text(encoding="utf-8"), re.DOTALL)
+    example = re.findall(r"```json\n(.*?)```", FORMAT.read_text(encoding="utf-8"), re.DOTALL)[0]
     document = json.loads(example)
     signature = Signature.from_json(document)
     assert signature.to_json() == document

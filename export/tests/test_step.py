@@ -8,23 +8,27 @@ import torch
 
 from nextitem_export.graphs.features import write_features
 from nextitem_export.graphs.items import write_items
-from nextitem_export.runtime.features_compiled import CompiledFeatures
-from nextitem_export.runtime.features_nvtabular import NvtabularFeatures
+from nextitem_export.runtime.features import FeaturesStep
 from nextitem_export.runtime.graph_onnx import OnnxStep
-from nextitem_export.runtime.graph_torchscript import TorchScriptStep
+from nextitem_export.runtime.graph_torchscript import open_step as open_torchscript
+from nextitem_export.runtime.item_index import ItemIndex
+from nextitem_export.runtime.ranker import Ranker
 from nextitem_export.runtime.step import KINDS, open_step
 
 CLASSES = {
-    "features_compiled": CompiledFeatures,
-    "features_nvtabular": NvtabularFeatures,
+    "features_compiled": FeaturesStep,
+    "features_nvtabular": FeaturesStep,
+    "ranker": Ranker,
     "onnx": OnnxStep,
-    "torchscript": TorchScriptStep,
 }
 
 
 class Double(torch.nn.Module):
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return x * 2, y
+
+
+TORCHSCRIPT = {"threads": 1, "batched": True, "inputs": ["x", "y"], "outputs": ["a", "b"]}
 
 
 @pytest.fixture
@@ -38,7 +42,8 @@ def folder_of(plan, tmp_path):
             write_items(np.array([7, 8]), tmp_path)
         else:
             torch.jit.save(torch.jit.script(Double()), str(tmp_path / "model.pt"))
-            settings = {"kind": kind, "threads": 1, "batched": True, "inputs": ["x", "y"], "outputs": ["a", "b"]}
+            ItemIndex.of(np.array([7, 8])).save(tmp_path)
+            settings = {"kind": kind, "graph": "torchscript", "available": "y", **TORCHSCRIPT}
             (tmp_path / "step.json").write_text(json.dumps(settings))
         return tmp_path
 
@@ -51,7 +56,7 @@ def test_every_kind_is_opened_by_what_step_json_says(kind, folder_of):
     assert type(step) is CLASSES[kind]
     assert step.inputs
     assert step.outputs
-    assert step.batched == (kind == "torchscript")
+    assert step.batched == (kind == "ranker")
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path):
@@ -63,5 +68,6 @@ def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path):
 def test_torchscript_takes_inputs_by_name_in_the_order_of_step_json(folder_of):
     read_only = np.arange(3.0)
     read_only.flags.writeable = False  # as Triton's are
-    answer = open_step(folder_of("torchscript")).run({"y": np.arange(2), "x": read_only, "unused": np.zeros(1)})
+    step = open_torchscript(folder_of("ranker"), TORCHSCRIPT)
+    answer = step.run({"y": np.arange(2), "x": read_only, "unused": np.zeros(1)})
     assert {name: values.tolist() for name, values in answer.items()} == {"a": [0.0, 2.0, 4.0], "b": [0, 1]}

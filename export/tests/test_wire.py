@@ -77,7 +77,7 @@ def test_the_width_can_be_given():
 
 
 FEATURES = (RawFeature("item", "string"), RawFeature("count", "integer"), RawFeature("price", "float"))
-SIGNATURE = Signature(1, 4, "item", FEATURES, 5, 5, 64, 100, 1000, ("session_length",))
+SIGNATURE = Signature(1, 4, "item", FEATURES, 5, 5, 64, 100, 1000, 16_384, ("session_length",))
 interactions = st.tuples(
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5),
     st.integers(-(2**63), 2**63 - 1),

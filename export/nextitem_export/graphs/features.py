@@ -12,11 +12,12 @@ import onnx
 
 from .._errors import UnsupportedWorkflow
 from ..plan import Plan
+from ..runtime.item_index import ItemIndex
 from ..workflow.compile import CompiledWorkflow, Explained, compile_workflow
 from ..workflow.forms import NUMPY, ServedForm
 from ..workflow.newest import newest_only
 from ..workflow.schedule import FeatureOutput
-from .ranker import RankerFeature
+from .ranker import RankerFeature, filter_tensors
 
 
 def write_features(plan: Plan, features: str, folder: Path) -> None:
@@ -26,6 +27,8 @@ def write_features(plan: Plan, features: str, folder: Path) -> None:
     """
     settings = _compiled(plan, folder) if features == "compiled" else _nvtabular(plan, folder)
     settings |= {"kind": f"features_{features}", "signature": plan.signature.to_json()}
+    settings |= {"filters": filter_tensors(plan.features)[:2]}
+    ItemIndex.of(plan.vocabulary.values).save(folder)
     (folder / "step.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -26,12 +26,19 @@ class RankerFeature:
 CODES, SCORES, STATUS = OUTPUTS = ("codes__0", "scores__1", "status__2")
 
 
+def filter_tensors(features: Sequence[RankerFeature]) -> tuple[str, str, str]:
+    """The ranker's further inputs: codes excluded and allowed, int64 [B, P], and what is available, bool [V]."""
+    first = len(features)
+    return f"excluded__{first}", f"allowed__{first + 1}", f"available__{first + 2}"
+
+
 class Ranker(nn.Module):
     """Ranks the catalogue for each session.
 
-    forward takes the features in order, each [B, T] padded on the right with 0, and returns codes int64 [B, K] (best
-    first, exact ties lower code first, 0 where fewer than K items exist), scores float32 [B, K], status int32 [B, 1].
-    Sessions without a known item are ranked by `log_popularity` [V], float32.
+    forward takes the features in order, each [B, T] padded on the right with 0, and then the filters: codes that a session
+    excludes and those that it allows, int64 [B, P] padded with 0 (a row of 0 alone allows all), and what is available, bool
+    [V]. It returns codes int64 [B, K] (best first, exact ties lower code first, 0 where fewer than K items are left), scores
+    float32 [B, K], status int32 [B, 1]. Sessions without a known item are ranked by `log_popularity` [V], float32.
     """
 
     log_popularity: Tensor
@@ -60,18 +67,29 @@ class Ranker(nn.Module):
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Codes int64 [B, K], scores float32 [B, K] and status int32 [B, 1]."""
-        features = dict(zip(self.names, tensors, strict=True))
+        *encoded, excluded, allowed, available = tensors
+        features = dict(zip(self.names, encoded, strict=True))
         items = features[self.item_feature]  # (B, T)
         known = (items >= FIRST_ITEM).any(dim=1, keepdim=True)  # (B, 1)
         filled = (items != PADDING).any(dim=1, keepdim=True)
         scores = torch.where(known, self.scorer(features), self.log_popularity)  # (B, V)
-        scores = torch.where(self.special, self.lowest, scores)
+        scores = self._filtered(scores, excluded, allowed, available)
         best, codes = _top_k(scores, self.k)
         valid = best > self.lowest
         codes = torch.where(valid, codes, PADDING)
         best = torch.where(valid, best, self.lowest)  # a model may give -inf or NaN, which JSON has not
         status = torch.where(filled, torch.where(known, OK, COLD), EMPTY)
         return codes, best, status.to(torch.int32)
+
+    def _filtered(self, scores: Tensor, excluded: Tensor, allowed: Tensor, available: Tensor) -> Tensor:
+        """Scores [B, V], the lowest for what must not be recommended. Code 0, the padding of both lists, never is."""
+        # scatter of a Python number does not trace.
+        marks = torch.ones_like(allowed, dtype=torch.bool)
+        listed = torch.zeros_like(scores, dtype=torch.bool).scatter(1, allowed, marks)  # (B, V)
+        free = (allowed == PADDING).all(dim=1, keepdim=True)  # (B, 1)
+        open_ = (listed | free) & (available & ~self.special)
+        barred = torch.zeros_like(excluded, dtype=scores.dtype) + self.lowest
+        return torch.where(open_, scores, self.lowest).scatter(1, excluded, barred)
 
 
 class _QueryScorer(nn.Module):

@@ -23,13 +23,14 @@ PADDED = 3
 class Case:
     """Sessions that are asked `batch_size` at a time.
 
-    garbage: the longest session is padded as well, and padding holds valid-looking values.
+    garbage: the longest session is padded as well, and padding holds valid-looking values. filtered: with random filters.
     """
 
     name: str
     sessions: Sessions
     batch_size: int
     garbage: bool = False
+    filtered: bool = False
 
 
 def make_cases(
@@ -69,6 +70,7 @@ def make_cases(
         Case("unknown values", turned(lambda s: _unknown(s, strings, integers, random)), max_sessions),
         Case("nothing known", turned(lambda s: _unknown(s, strings, integers, None)), max_sessions),
         Case("nulls", turned(lambda s: _nulls(s, nullable, random)), max_sessions),
+        Case("filters", [*some, empty], max_sessions, filtered=True),
         Case("ties in time", turned(lambda s: _ties(s, time_columns)), max_sessions),
         Case(
             "unordered in time", turned(lambda s: s.sample(frac=1, random_state=random.integers(2**31))), max_sessions

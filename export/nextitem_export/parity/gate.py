@@ -12,13 +12,14 @@ import numpy as np
 from .._errors import ParityError
 from ..graphs import items as items_graph
 from ..graphs.ranker import CODES, SCORES, STATUS, RankerFeature
-from ..runtime.codes import COLD, EMPTY, FIRST_ITEM, NULL_INT64, NULL_STRING, OK
+from ..runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, NULL_INT64, NULL_STRING, OK
 from ..runtime.codes import STATUS as STATUS_NAMES
-from ..runtime.signature import RawFeature
+from ..runtime.signature import RawFeature, Signature
 from ..runtime.step import Step, open_step
 from ..wire import request_tensors
 from .cases import PADDED, Case, Sessions
 from .compare import feature_difference, ranking_difference
+from .filters import Filters, draw_filters
 from .truth import Truth
 
 
@@ -44,19 +45,19 @@ class Gate:
         self,
         folders: tuple[Path, Path, Path],
         truth: Truth,
-        raw_features: Sequence[RawFeature],
+        signature: Signature,
         features: Sequence[RankerFeature],
         values: np.ndarray,
         *,
         item_feature: str,
-        window: int,
     ) -> None:
         self._features_step, self._ranker, self._items = (open_step(folder) for folder in folders)
         self._truth = truth
-        self._raw_features = raw_features
+        self._raw_features = signature.features
+        self._item_column = signature.item_column
         self._features = features
         self._item_tensor = next(f.tensor for f in features if f.name == item_feature)
-        self._window = window
+        self._window = signature.window
         strings = values.dtype == object
         null = [NULL_STRING if strings else NULL_INT64] * FIRST_ITEM
         self._values = np.array([*null, *values.tolist()], dtype=values.dtype)
@@ -78,12 +79,17 @@ class Gate:
         request = request_tensors(batch, self._raw_features, width=_width(batch, case))
         if case.garbage:
             _fill_padding(request, self._raw_features)
+        filters = None
+        if case.filtered:
+            random = np.random.default_rng(start)
+            filters = draw_filters(batch, self._item_column, self._values[FIRST_ITEM:], random)
+            request |= filters.tensors
         encoded = _run(self._features_step, request, case, start, "features")
         for feature in self._features:
             shape, due = list(encoded[feature.tensor].shape), [len(batch), self._window]
             if shape != due:
                 _refuse(f"shape {shape} came, expected {due}", case, start, f"feature '{feature.name}'")
-        ranked = _run(self._ranker, {f.tensor: encoded[f.tensor] for f in self._features}, case, start, "ranker")
+        ranked = _run(self._ranker, {name: encoded[name] for name in self._ranker.inputs}, case, start, "ranker")
         answer = _run(self._items, _items_inputs(ranked, encoded), case, start, "items")
         wanted = int(encoded[items_graph.TOP_K][0])
         self._check_items(case, start, ranked, answer, wanted)
@@ -97,14 +103,23 @@ class Gate:
                 worst, fault = feature_difference(newest, served)
                 report.feature_difference = max(report.feature_difference, worst)
                 _refuse(fault, case, start + row, f"feature '{feature.name}'")
-        self._check_ranking(case, start, batch, encoded, ranked, report)
+        self._check_ranking(case, start, batch, encoded, ranked, filters, report)
 
     def _check_ranking(
-        self, case: Case, start: int, batch: Sessions, encoded: Any, ranked: Any, report: CaseReport
+        self,
+        case: Case,
+        start: int,
+        batch: Sessions,
+        encoded: Any,
+        ranked: Any,
+        filters: Filters | None,
+        report: CaseReport,
     ) -> None:
         """The ranker on what the features step gave, against the eager model on the same."""
         sessions = [{f.name: encoded[f.tensor][row] for f in self._features} for row in range(len(batch))]
         scores = self._truth.scores(sessions, self._window)
+        if filters is not None:
+            scores[filters.barred] = LOWEST_FLOAT32
         for row, session in enumerate(batch):
             if np.isnan(scores[row]).any():
                 _refuse(

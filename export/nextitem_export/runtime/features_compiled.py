@@ -6,45 +6,32 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from .features import FeaturesStep
 from .graph_onnx import OnnxStep
+from .item_index import ItemIndex
 from .program import Program
-from .request import Array, Request, read_request
-from .signature import Signature
+from .request import Array, Request
 
-Encode = Callable[[Mapping[str, Array]], dict[str, Array]]
+#: A graph or a program: tensors by name to tensors by name.
+Run = Callable[[Mapping[str, Array]], dict[str, Array]]
 
 
-class CompiledFeatures:
-    """Encodes raw sessions.
+class CompiledEncoder:
+    """Encodes valid sessions.
 
-    encode: maps raw features [B, T] and `session_length` int64 [B, 1] to the model's features. newest: `window` and
+    run: maps raw features [B, T] and `session_length` int64 [B, 1] to the model's features. newest: `window` and
     `sorted_by`, where the features read no more than that many last interactions in the order of an integer column (null: as
     sent); None where they read whole sessions.
     """
 
-    batched = False
-
-    def __init__(
-        self, encode: Encode, signature: Signature, outputs: tuple[str, ...], newest: Mapping[str, Any] | None
-    ) -> None:
+    def __init__(self, run: Run, newest: Mapping[str, Any] | None) -> None:
         self._window: int | None = newest["window"] if newest else None
         self._sorted_by: str | None = newest["sorted_by"] if newest else None
-        self._encode = encode
-        self._signature = signature
-        self.inputs = (*(feature.name for feature in signature.features), *signature.options)
-        self.outputs = (*outputs, "top_k_checked")
+        self._run = run
 
-    def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
-        """Encode a request.
-
-        tensors: raw features [B, T] and optional tensors. Returns one tensor [B, window] per model feature, padded on
-        the right with 0, and `top_k_checked` INT64 [1]. Raises RequestError.
-        """
-        request = read_request(tensors, self._signature)
-        encoded = self._encode(request.tensors(self._newest(request)))
-        return {**encoded, "top_k_checked": np.array([request.top_k], dtype=np.int64)}
+    def __call__(self, request: Request) -> dict[str, Array]:
+        """One tensor [B, window] per model feature, padded on the right with 0."""
+        return self._run(request.tensors(self._newest(request)))
 
     def _newest(self, request: Request) -> int | None:
         """The window, where nothing older has to be looked at; strings cost most on their way into the graph."""
@@ -54,24 +41,23 @@ class CompiledFeatures:
         return self._window if in_order else None
 
 
-def open_step(folder: Path, settings: Mapping[str, Any]) -> CompiledFeatures:
+def open_step(folder: Path, settings: Mapping[str, Any]) -> FeaturesStep:
     """Open the step of this folder: `model.onnx`, or `program/` where step.json's form is `numpy`.
 
     Raises ValueError for another form.
     """
-    signature = Signature.from_json(settings["signature"])
     if settings["form"] not in _FORMS:
         raise ValueError(f"step.json has form '{settings['form']}', this runtime knows {', '.join(_FORMS)}")
-    encode, outputs = _FORMS[settings["form"]](folder, settings)
-    return CompiledFeatures(encode, signature, outputs, settings["newest"])
+    run, outputs = _FORMS[settings["form"]](folder, settings)
+    return FeaturesStep(CompiledEncoder(run, settings["newest"]), outputs, settings, ItemIndex.load(folder))
 
 
-def _onnx(folder: Path, settings: Mapping[str, Any]) -> tuple[Encode, tuple[str, ...]]:
+def _onnx(folder: Path, settings: Mapping[str, Any]) -> tuple[Run, tuple[str, ...]]:
     graph = OnnxStep(folder, settings)
     return graph.run, graph.outputs
 
 
-def _numpy(folder: Path, _: Mapping[str, Any]) -> tuple[Encode, tuple[str, ...]]:
+def _numpy(folder: Path, _: Mapping[str, Any]) -> tuple[Run, tuple[str, ...]]:
     program = Program.load(folder / "program")
     return program.run, tuple(program.outputs)
 

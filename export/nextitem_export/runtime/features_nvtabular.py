@@ -16,7 +16,9 @@ import nvtabular  # pyright: ignore[reportMissingTypeStubs]
 import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
 from .codes import NULL, NULL_INT64, NULL_STRING
-from .request import Array, Request, read_request
+from .features import FeaturesStep
+from .item_index import ItemIndex
+from .request import Array, Request
 from .signature import Signature
 
 _nvt: Any = nvtabular
@@ -25,15 +27,13 @@ _pd: Any = pd
 _EXACT_IN_FLOAT64 = 2**53
 
 
-class NvtabularFeatures:
+class NvtabularEncoder:
     """Encodes raw sessions with the workflow of `settings`.
 
     Settings: `signature`; `features`, each with the workflow's output `name`, the step's output `tensor` and `dtype`;
     `columns`, raw column to the pandas dtype it had when the workflow was fitted; `session_column`; and
     `tie_breaker_column`, null where the workflow has none.
     """
-
-    batched = False
 
     def __init__(self, workflow: Any, settings: Mapping[str, Any]) -> None:
         self._workflow = serving_form(workflow)
@@ -42,23 +42,17 @@ class NvtabularFeatures:
         self._columns: dict[str, str] = settings["columns"]
         self._session_column: str = settings["session_column"]
         self._tie_breaker: str | None = settings["tie_breaker_column"]
-        self.inputs = (*(f.name for f in self._signature.features), *self._signature.options)
-        self.outputs = (*(feature["tensor"] for feature in self._features), "top_k_checked")
+        self.outputs = tuple(feature["tensor"] for feature in self._features)
 
-    def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
-        """Encode a request.
-
-        tensors: raw features [B, T] and optional tensors. Returns one tensor [B, window] per model feature, padded on
-        the right with 0, and `top_k_checked` INT64 [1]. Raises RequestError.
-        """
-        request = read_request(tensors, self._signature)
+    def __call__(self, request: Request) -> dict[str, Array]:
+        """One tensor [B, window] per model feature, padded on the right with 0."""
         encoded = {
             feature["tensor"]: np.zeros((len(request.lengths), self._signature.window), dtype=feature["dtype"])
             for feature in self._features
         }
         if request.lengths.any():
             self._fill(encoded, request)
-        return {**encoded, "top_k_checked": np.array([request.top_k], dtype=np.int64)}
+        return encoded
 
     def _fill(self, encoded: dict[str, Array], request: Request) -> None:
         table = self._workflow.transform(self._frame(request))
@@ -231,6 +225,7 @@ class _NullSafe(_StandIn):
         return self._operator.transform(_nvt.ColumnSelector(grouped), frame[columns])[name].to_numpy()
 
 
-def open_step(folder: Path, settings: Mapping[str, Any]) -> NvtabularFeatures:
+def open_step(folder: Path, settings: Mapping[str, Any]) -> FeaturesStep:
     """Open the step of this folder. Unpickles `workflow/`: only ever one's own runs."""
-    return NvtabularFeatures(_nvt.Workflow.load(str(folder / "workflow")), settings)
+    encoder = NvtabularEncoder(_nvt.Workflow.load(str(folder / "workflow")), settings)
+    return FeaturesStep(encoder, encoder.outputs, settings, ItemIndex.load(folder))

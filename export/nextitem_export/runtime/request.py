@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,7 @@ def read_request(tensors: Mapping[str, Array], signature: Signature) -> Request:
     """
     rows, width = _shape(tensors, signature)
     for feature in signature.features:
-        _check_dtype(feature.name, tensors[feature.name], feature.datatype)
+        check_dtype(feature.name, tensors[feature.name], feature.datatype)
     lengths = _session_length(tensors.get("session_length"), rows, width)
     top_k = _top_k(tensors.get("top_k"), rows, signature)
     valid = np.arange(width) < lengths[:, None]
@@ -134,7 +134,8 @@ def _shape(tensors: Mapping[str, Array], signature: Signature) -> tuple[int, int
     return rows, width
 
 
-def _check_dtype(name: str, values: Array, datatype: str) -> None:
+def check_dtype(name: str, values: Array, datatype: str) -> None:
+    """Raise RequestError unless the tensor has the numpy dtype of this KServe v2 type."""
     expected = np.dtype(_NUMPY_DTYPES[datatype])
     if values.dtype != expected:
         raise RequestError(f"input '{name}' has type {values.dtype}, expected {datatype} ({expected.name})")
@@ -181,7 +182,7 @@ def _values(feature: RawFeature, tensor: Array, valid: Array, places: Array | No
     """The checked column [N] of a feature [B, T]. places: of the N in the flat tensor; None where there is no padding."""
     values = tensor.ravel() if places is None else tensor.take(places)
     if feature.kind == "string":
-        return _strings(feature.name, values, valid, max_id_bytes)
+        return read_strings(feature.name, values, valid, max_id_bytes)
     if feature.kind == "float":
         infinite = np.isinf(values)
         if infinite.any():
@@ -193,11 +194,16 @@ def _values(feature: RawFeature, tensor: Array, valid: Array, places: Array | No
     return values
 
 
-def _strings(name: str, values: Array, valid: Array, max_bytes: int) -> Array:
-    """Valid interactions [N] as they came, bytes or str, as str."""
+def read_strings(name: str, values: Array, valid: Array, max_bytes: int, element: str = "interaction") -> Array:
+    """Strings [N] as they came, bytes or str, as str. Raises RequestError.
+
+    valid: [B, T], where each stands. element: what a column of it is, for the error.
+    """
     raw = values.tolist()
     decoded = _decoded_together(raw, max_bytes)
-    return _decoded_singly(name, raw, valid, max_bytes) if decoded is None else np.array(decoded, dtype=np.object_)
+    if decoded is None:
+        return _decoded_singly(name, raw, max_bytes, lambda index: _place(valid, index, element))
+    return np.array(decoded, dtype=np.object_)
 
 
 def _decoded_together(raw: list[Any], max_bytes: int) -> list[str] | None:
@@ -222,33 +228,31 @@ def _may_exceed(joined: bytes, max_bytes: int) -> bool:
     return any(joined.find(b"\0", start, start + half) < 0 for start in blocks)
 
 
-def _decoded_singly(name: str, raw_values: list[Any], valid: Array, max_bytes: int) -> Array:
+def _decoded_singly(name: str, raw_values: list[Any], max_bytes: int, place: Callable[[int], str]) -> Array:
     """The same with the fault's place in the error."""
     decoded = np.empty(len(raw_values), dtype=np.object_)
     for index, value in enumerate(raw_values):
         raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
         if len(raw) > max_bytes:
-            raise RequestError(
-                f"input '{name}' has {len(raw)} bytes {_place(valid, index)}, at most {max_bytes} are allowed"
-            )
+            raise RequestError(f"input '{name}' has {len(raw)} bytes {place(index)}, at most {max_bytes} are allowed")
         try:
             text = raw.decode("utf-8")
         except UnicodeDecodeError as error:
             raise RequestError(
-                f"input '{name}' is not valid UTF-8 {_place(valid, index)}: byte {raw[error.start]:#04x} at position "
+                f"input '{name}' is not valid UTF-8 {place(index)}: byte {raw[error.start]:#04x} at position "
                 f"{error.start}"
             ) from None
         if "\0" in text:
             raise RequestError(
-                f"input '{name}' has a NUL character {_place(valid, index)}, which no string may hold: leave it out"
+                f"input '{name}' has a NUL character {place(index)}, which no string may hold: leave it out"
             )
         decoded[index] = text
     return decoded
 
 
-def _place(valid: Array, index: int | np.intp) -> str:
-    session, interaction = np.argwhere(valid)[index]
-    return f"in session {session}, interaction {interaction}"
+def _place(valid: Array, index: int | np.intp, element: str = "interaction") -> str:
+    session, position = np.argwhere(valid)[index]
+    return f"in session {session}, {element} {position}"
 
 
 def _quoted(names: list[str]) -> str:

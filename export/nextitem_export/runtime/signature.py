@@ -48,6 +48,7 @@ class Signature:
     max_sessions_per_request: int
     max_interactions_per_session: int
     max_id_bytes: int
+    max_filter_ids: int
     options: tuple[str, ...]
 
     def feature(self, name: str) -> RawFeature:
@@ -63,6 +64,7 @@ class Signature:
             "max_sessions_per_request": self.max_sessions_per_request,
             "max_interactions_per_session": self.max_interactions_per_session,
             "max_id_bytes": self.max_id_bytes,
+            "max_filter_ids": self.max_filter_ids,
             "top_k": {"default": self.top_k_default, "limit": self.top_k_limit},
             "item_column": self.item_column,
             "features": [{"name": f.name, "datatype": f.datatype, "kind": f.kind} for f in self.features],
@@ -90,5 +92,6 @@ class Signature:
             max_sessions_per_request=document["max_sessions_per_request"],
             max_interactions_per_session=document["max_interactions_per_session"],
             max_id_bytes=document["max_id_bytes"],
+            max_filter_ids=document["max_filter_ids"],
             options=tuple(document["options"]),
         )

@@ -14,8 +14,8 @@ from .request import Array
 KINDS = {
     "features_compiled": "features_compiled",
     "features_nvtabular": "features_nvtabular",
+    "ranker": "ranker",
     "onnx": "graph_onnx",
-    "torchscript": "graph_torchscript",
 }
 
 

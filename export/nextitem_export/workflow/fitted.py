@@ -168,6 +168,12 @@ def _raw_values(series: pd.Series, column: str) -> np.ndarray:
                 f"the vocabulary of '{column}' holds {others[0]!r}, a {type(others[0]).__name__}, expected strings or "
                 "integers: turn the column into strings before fitting"
             )
+        unsendable = [value for value in values if "\0" in value]
+        if unsendable:
+            raise UnsupportedWorkflow(
+                f"the vocabulary of '{column}' holds {unsendable[0]!r} with a NUL character, which no request may send: "
+                "take it out of the column before fitting"
+            )
     else:
         values = series.to_numpy()
         if not np.array_equal(values, values.astype(np.int64)):

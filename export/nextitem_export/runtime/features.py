@@ -1,0 +1,49 @@
+"""The features step: a request is checked, its sessions are encoded, its filters become codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .filters import encode_filters
+from .item_index import ItemIndex
+from .request import Array, Request, read_request
+from .signature import Signature
+
+TOP_K = "top_k_checked"
+
+#: Valid sessions to one tensor [B, window] per model feature, by the step's name for it, padded on the right with 0.
+Encoder = Callable[[Request], dict[str, Array]]
+
+
+class FeaturesStep:
+    """One step for every kind of encoder.
+
+    settings: `signature`, the bundle's; `filters`, the names of the excluded and the allowed codes among the outputs.
+    """
+
+    batched = False
+
+    def __init__(
+        self, encode: Encoder, outputs: tuple[str, ...], settings: Mapping[str, Any], index: ItemIndex
+    ) -> None:
+        self._encode = encode
+        self._index = index
+        self._signature = Signature.from_json(settings["signature"])
+        self._excluded, self._allowed = settings["filters"]
+        self.inputs = (*(feature.name for feature in self._signature.features), *self._signature.options)
+        self.outputs = (*outputs, self._excluded, self._allowed, TOP_K)
+
+    def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """Encode a request.
+
+        tensors: raw features [B, T] and optional tensors. Returns one tensor [B, window] per model feature, padded on
+        the right with 0, the codes that are excluded and allowed, INT64 [B, P], and `top_k_checked` INT64 [1]. Raises
+        RequestError.
+        """
+        request = read_request(tensors, self._signature)
+        excluded, allowed = encode_filters(tensors, request, self._signature, self._index)
+        top_k = np.array([request.top_k], dtype=np.int64)
+        return {**self._encode(request), self._excluded: excluded, self._allowed: allowed, TOP_K: top_k}

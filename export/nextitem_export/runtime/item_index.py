@@ -1,0 +1,71 @@
+"""Raw item ids to codes, for the filters of a request and for the availability list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .codes import FIRST_ITEM, UNKNOWN
+from .request import Array
+
+_KEYS, _CODES = "item_keys.npy", "item_codes.npy"
+
+
+class ItemIndex:
+    """The catalogue, sorted: keys int64 or UTF-8 bytes [V - 3] and the code beside each; mapped from disk."""
+
+    def __init__(self, keys: Array, codes: Array) -> None:
+        self._keys = keys
+        self._codes = codes
+
+    @property
+    def cardinality(self) -> int:
+        """V, the special codes included."""
+        return FIRST_ITEM + len(self._keys)
+
+    @property
+    def of_strings(self) -> bool:
+        """Whether the raw ids are strings."""
+        return self._keys.dtype.kind == "S"
+
+    @classmethod
+    def of(cls, values: Array) -> ItemIndex:
+        """The index of raw ids by code from 3, int64 or object array of str."""
+        keys = np.array(_utf8(values), dtype=np.bytes_) if values.dtype == np.object_ else values
+        order = np.argsort(keys, kind="stable")
+        return cls(keys[order], order + FIRST_ITEM)
+
+    def save(self, folder: Path) -> None:
+        """Write the two npy files."""
+        np.save(folder / _KEYS, self._keys, allow_pickle=False)
+        np.save(folder / _CODES, self._codes, allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> ItemIndex:
+        """Map what `save` wrote."""
+        keys, codes = (np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in (_KEYS, _CODES))
+        return cls(keys, codes)
+
+    def codes(self, ids: Array) -> Array:
+        """int64 codes of raw ids [N], int64 or object array of str; UNKNOWN for what is not in the catalogue."""
+        if not len(self._keys) or not len(ids):
+            return np.full(len(ids), UNKNOWN, dtype=np.int64)
+        wanted = self._as_keys(ids) if self.of_strings else ids
+        place = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
+        return np.where(self._keys[place] == wanted, self._codes[place], UNKNOWN)
+
+    def _as_keys(self, ids: Array) -> Array:
+        """Strings in the keys' own type: numpy would copy the whole catalogue as wide as the longest id asked for.
+
+        What the type cannot tell from a key, longer ones and those that end in NUL, becomes the empty string, which is no
+        item.
+        """
+        width = self._keys.dtype.itemsize
+        fitting = [raw if len(raw) <= width and not raw.endswith(b"\0") else b"" for raw in _utf8(ids)]
+        return np.array(fitting, dtype=self._keys.dtype)
+
+
+def _utf8(values: Array) -> list[bytes]:
+    # A list of an operator's may hold half a surrogate pair, which no item does.
+    return [value.encode("utf-8", "surrogatepass") for value in values.tolist()]

@@ -1,0 +1,86 @@
+"""The ranker step: the session model's graph, and the list of items that operators keep from being recommended."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from .codes import UNKNOWN
+from .item_index import ItemIndex
+from .request import Array
+
+AVAILABILITY = "availability.json"
+
+_GRAPHS = {"onnx": "graph_onnx", "torchscript": "graph_torchscript"}
+
+
+class AvailabilityError(ValueError):
+    """The availability list cannot be read; the message says what came and what is expected."""
+
+
+class Ranker:
+    """Adds `available` bool [V], under the name that the graph has for it, to the features that it ranks by."""
+
+    def __init__(self, graph: Any, name: str, available: Array) -> None:
+        self._graph = graph
+        self._available = {name: available}
+        self.inputs = tuple(given for given in graph.inputs if given != name)
+        self.outputs = tuple(graph.outputs)
+        self.batched = True
+
+    def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """Codes, scores and status, see the exporter's `Ranker`."""
+        return self._graph.run({**tensors, **self._available})
+
+
+def read_availability(path: Path, index: ItemIndex) -> Array:
+    """bool [V], which items may be recommended, from `{"unavailable": [ids]}` or `{"available": [ids]}`.
+
+    An id that is not in the catalogue stands for nothing. Raises AvailabilityError.
+    """
+    available = np.ones(index.cardinality, dtype=bool)
+    if not path.exists():
+        return available
+    try:
+        document: Any = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AvailabilityError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise AvailabilityError(f"{path} is no JSON: {error}") from None
+    lists = cast(dict[str, Any], document if isinstance(document, dict) else {})
+    if list(lists) not in (["available"], ["unavailable"]) or not isinstance(next(iter(lists.values())), list):
+        raise AvailabilityError(
+            f'{path} must hold {{"unavailable": [raw item ids]}} or {{"available": [raw item ids]}}, and one of them alone'
+        )
+    ((kind, ids),) = lists.items()
+    codes = index.codes(_ids(path, ids, index.of_strings))
+    listed = np.zeros(index.cardinality, dtype=bool)
+    listed[codes[codes != UNKNOWN]] = True
+    return listed if kind == "available" else ~listed
+
+
+def _ids(path: Path, ids: list[Any], strings: bool) -> Array:
+    expected = str if strings else int
+    wrong = [value for value in ids if type(value) is not expected]
+    if wrong:
+        raise AvailabilityError(
+            f"{path} lists {repr(wrong[0])[:100]}, expected {'strings' if strings else 'integers'}, as the raw item ids are"
+        )
+    # A number beyond INT64 is no item's.
+    return np.array(ids, dtype=np.object_) if strings else np.array([i for i in ids if _is_int64(i)], dtype=np.int64)
+
+
+def _is_int64(value: int) -> bool:
+    return -(2**63) <= value < 2**63
+
+
+def open_step(folder: Path, settings: Mapping[str, Any]) -> Ranker:
+    """Open the step of this folder; its availability list is read here, so when Triton loads the model."""
+    module = importlib.import_module(f".{_GRAPHS[settings['graph']]}", __package__)
+    available = read_availability(folder / AVAILABILITY, ItemIndex.load(folder))
+    return Ranker(module.open_step(folder, settings), settings["available"], available)
