@@ -86,6 +86,7 @@ DAY = np.timedelta64(1, "D")
         lambda c: np.where(c > 0, 1, 0),
         lambda c: np.where(c > 0, 1, np.nan),
         lambda c: np.where(c, 1, 0),
+        lambda c: (c > 0).where(c > 1, False),
         lambda c: c.isna(),
         lambda c: pd.isna(c) | c.notnull(),
         lambda c: c.isin([0, 1, 7]),
@@ -207,6 +208,9 @@ MANY = {"x": "int64", "y": "float32", "n": "int64", "b": "bool"}
         lambda c, df: c * df["b"],
         lambda c, df: c // df["n"],
         lambda c, df: c % df["n"],
+        lambda c, df: df["n"] // c,
+        lambda c, df: df["n"] // df["b"],
+        lambda c, df: df["n"] % df["b"],
         lambda c, df: df["y"] // df["n"],
         lambda c, df: c > df["y"],
         lambda c, df: c != df["n"],
@@ -254,6 +258,24 @@ def test_map_of_integers():
     equal(lambda c: c.map(pd.Series({5: 50, 0: 1})).fillna(-1), "int64")
     frame = pd.DataFrame({"x": [1, 2, 1]})
     assert check(lambda c: c.map({1: BIG, 2: 5}), frame, {"x": "int64"}).dtype == np.int64
+
+
+def test_what_becomes_a_float_by_its_values_stays_one():
+    frame = pd.DataFrame({"x": [1.0, None, -7.0]})
+    for function in (
+        lambda c: c.fillna(0.5).fillna(1) * 2,
+        lambda c: -c.fillna(0.5),
+        lambda c: c.clip(-1.5, 0.5) + 1,
+        lambda c: (c // (c - 1)) * 1,
+        lambda c: c.where(c > 0, 0.5) // 1,
+    ):
+        check(function, frame, {"x": "int64"})
+
+
+def test_null_is_no_divisor_of_zero():
+    times = pd.DataFrame({"x": [7.0, 7.0, None], "t": pd.to_datetime([None, "2020-01-01", "2020-01-01 05:00"])})
+    check(lambda c, df: c // df["t"].dt.hour, times, {"x": "int64", "t": "datetime"})
+    check(lambda c, df: c % df["t"].dt.hour, times, {"x": "int64", "t": "datetime"})
 
 
 def test_isin_of_floats_and_of_null():
