@@ -7,9 +7,11 @@ with Client("http://127.0.0.1:8000") as client:
 from nextitem_client._client import Client
 from nextitem_client._exceptions import (
     AmbiguousModel,
+    BundleError,
     ClientClosed,
     InvalidOption,
     InvalidSession,
+    MissingPackage,
     ModelNotFound,
     NextItemError,
     NotANextItemModel,
@@ -21,20 +23,24 @@ from nextitem_client._exceptions import (
     UnsupportedSignature,
     WrongProtocol,
 )
+from nextitem_client._offline import OfflineClient
 from nextitem_client._response import Recommendation
 from nextitem_client._sessions import Session
 from nextitem_client._signature import Feature, Signature
 
 __all__ = [
     "AmbiguousModel",
+    "BundleError",
     "Client",
     "ClientClosed",
     "Feature",
     "InvalidOption",
     "InvalidSession",
+    "MissingPackage",
     "ModelNotFound",
     "NextItemError",
     "NotANextItemModel",
+    "OfflineClient",
     "Recommendation",
     "RequestRejected",
     "ServerError",

@@ -4,6 +4,8 @@ NextItemError
 ├── InvalidSession (ValueError)      what was sent cannot be a session of this model
 ├── InvalidOption (ValueError)       a URL, a timeout or a k that cannot be meant
 ├── ClientClosed (RuntimeError)      the client was used after close()
+├── MissingPackage (ImportError)     a package that this call needs is not installed
+├── BundleError                      a folder that cannot be answered from: damaged, not trusted, another format
 └── ServerError
     ├── ServerUnavailable            nobody answers at that address
     │   ├── ServerTimeout            not within timeout_s
@@ -37,6 +39,14 @@ class InvalidOption(NextItemError, ValueError):
 
 class ClientClosed(NextItemError, RuntimeError):
     """The client was closed before this call."""
+
+
+class MissingPackage(NextItemError, ImportError):
+    """A package that this call needs is not installed; the message is the pip install."""
+
+
+class BundleError(NextItemError):
+    """A folder that OfflineClient cannot answer from; the message says why and what to do."""
 
 
 class ServerError(NextItemError):

@@ -320,7 +320,7 @@ def test_every_error_is_in_the_drawn_tree():
 
     drawn = module.__doc__
     classes = [value for value in vars(module).values() if isinstance(value, type)]
-    assert len(classes) == 14
+    assert len(classes) == 16
     for error in classes:
         assert issubclass(error, nextitem.NextItemError)
         assert error.__name__ in drawn
