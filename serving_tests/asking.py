@@ -11,13 +11,14 @@ import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 OUTPUTS = ("item_ids", "scores", "status")
-#: Strings are BYTES; a date-time travels as INT64.
-FILL = {"BYTES": b"", "INT64": 0, "FP32": 0.0}
-DTYPES = {"BYTES": np.object_, "INT64": np.int64, "FP32": np.float32}
 
 
 class Refused(Exception):  # noqa: N818
-    """The server's sentence."""
+    """The server's sentence. status: that of HTTP, or gRPC's code."""
+
+    def __init__(self, sentence: str, status: str) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Asker:
         try:
             result = self._client.infer(self.model, inputs)
         except InferenceServerException as error:
-            raise Refused(error.message()) from None
+            raise Refused(error.message(), str(error.status()).removeprefix("StatusCode.")) from None
         ids, scores, status = (result.as_numpy(name) for name in OUTPUTS)
         if ids.dtype == object:
             ids = np.array([[value.decode() for value in row] for row in ids], dtype=object).reshape(ids.shape)

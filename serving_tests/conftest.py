@@ -14,8 +14,10 @@ from nextitem_server import TritonServer
 from nextitem_training.offline import OfflinePredictor
 from nextitem_training.run_directory import RunDirectory
 
-from asking import DTYPES, FILL, Asker
-from shop import ASKED, BUNDLES, CONFIG, MAX_TOP_K, ROOT, succeed
+import warehouse
+from asking import Asker
+from packing import pack_sessions
+from shop import ASKED, BUNDLES, CONFIG, MAX_TOP_K, ROOT, succeed, trained
 
 
 @pytest.fixture(scope="session")
@@ -28,19 +30,18 @@ def clicks() -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def run(clicks: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run directory, trained by the command."""
-    folder = tmp_path_factory.mktemp("run")
-    clicks.to_parquet(folder / "clicks.parquet")
-    (folder / "config.toml").write_text(CONFIG)
-    succeed(
-        "nextitem-train", "--data", folder / "clicks.parquet", "--config", folder / "config.toml",
-        "--output", folder / "run",
-    )  # fmt: skip
-    return folder / "run"
+    return trained(clicks, CONFIG, tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="session")
+def warehouse_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for the warehouse."""
+    return trained(warehouse.interactions(), warehouse.CONFIG, tmp_path_factory.mktemp("warehouse"))
 
 
 @pytest.fixture(scope="session")
 def repository(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model repository with one bundle of each kind, exported by the command."""
+    """A model repository with one bundle of the shop of each kind, exported by the command."""
     folder = tmp_path_factory.mktemp("served") / "model_repository"
     for name, options in BUNDLES.items():
         succeed(
@@ -50,8 +51,12 @@ def repository(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(repository: Path) -> Iterator[TritonServer]:
+def server(repository: Path, warehouse_run: Path) -> Iterator[TritonServer]:
     """The real tritonserver on free ports."""
+    succeed(
+        "nextitem-export", "--run", warehouse_run, "--repository", repository, "--name", warehouse.NAME,
+        "--max-top-k", warehouse.MAX_TOP_K,
+    )  # fmt: skip
     with TritonServer(repository) as running:
         yield running
 
@@ -79,6 +84,12 @@ def judge(run: Path) -> OfflinePredictor:
 
 
 @pytest.fixture(scope="session")
+def warehouse_judge(warehouse_run: Path) -> OfflinePredictor:
+    """The same for the warehouse."""
+    return OfflinePredictor(RunDirectory.open(warehouse_run))
+
+
+@pytest.fixture(scope="session")
 def sessions(clicks: pd.DataFrame) -> list[pd.DataFrame]:
     """Held-out sessions in all lengths, raw."""
     last = clicks[clicks.timestamp >= "2008-08-07"]
@@ -87,28 +98,5 @@ def sessions(clicks: pd.DataFrame) -> list[pd.DataFrame]:
 
 @pytest.fixture(scope="session")
 def pack(signature: dict) -> Callable[..., dict[str, np.ndarray]]:
-    """Raw sessions to the tensors of a request: written here anew, so as not to trust the project's own packing."""
-
-    def packed(batch: list[pd.DataFrame], **options: np.ndarray) -> dict[str, np.ndarray]:
-        width = max(1, *(len(session) for session in batch))
-        tensors = {"session_length": np.array([[len(session)] for session in batch], dtype=np.int32)}
-        for feature in signature["features"]:
-            datatype = feature["datatype"]
-            values = np.full((len(batch), width), FILL[datatype], dtype=DTYPES[datatype])
-            for row, session in enumerate(batch):
-                values[row, : len(session)] = [_wire(value, datatype) for value in session[feature["name"]]]
-            tensors[feature["name"]] = values
-        return tensors | options
-
-    return packed
-
-
-def _wire(value: object, datatype: str) -> object:
-    missing = pd.isna(value)
-    if datatype == "BYTES":
-        return b"" if missing else str(value).encode()
-    if datatype == "FP32":
-        return np.nan if missing else value
-    if missing:
-        return np.iinfo(np.int64).min
-    return value.value if isinstance(value, pd.Timestamp) else int(value)
+    """Raw sessions to the tensors of a request of the shop."""
+    return lambda batch, **options: pack_sessions(signature["features"], batch) | options

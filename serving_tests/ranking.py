@@ -3,10 +3,41 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
+
+from asking import Answer
 
 SCORE_TOLERANCE = 1e-4
 TIE = 1e-5
 LOWEST = np.finfo(np.float32).min
+
+
+def judged(judge, batch: list[pd.DataFrame], session_column: str = "session_id"):
+    """Offline scores of the batch's sessions, in order, the empty ones too."""
+    numbered = pd.concat(batch, ignore_index=True)
+    numbered[session_column] = np.repeat(np.arange(len(batch)), list(map(len, batch)))
+    return judge.scores(numbered, session_ids=range(len(batch)))
+
+
+def assert_true(
+    judge,
+    batch: list[pd.DataFrame],
+    answer: Answer,
+    barred: np.ndarray | None = None,
+    session_column: str = "session_id",
+) -> None:
+    """Fail unless every session is answered as offline prediction does. barred: bool [B, V], what filters keep back."""
+    true = judged(judge, batch, session_column)
+    assert answer.status == true.status
+    assert_true_answer(judge.item_ids, true.scores, answer, barred)
+
+
+def assert_true_answer(catalogue: np.ndarray, true: np.ndarray, answer: Answer, barred: np.ndarray | None) -> None:
+    """The same but for the status. true: offline scores [B, V]."""
+    assert len(answer.item_ids) == len(true)
+    left = true if barred is None else np.where(barred, LOWEST, true)
+    for row in range(len(true)):
+        assert_true_ranking(catalogue, left[row], answer.item_ids[row], answer.scores[row])
 
 
 def assert_true_ranking(catalogue: np.ndarray, true: np.ndarray, item_ids: np.ndarray, scores: np.ndarray) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 #: The bundles that are served, by name, and the options of their exports; the first is the README's.
@@ -54,6 +56,17 @@ def run_command(name: str, *arguments: object, **more: object) -> subprocess.Com
     command = [str(BIN / name), *map(str, arguments)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     return subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, **more)
+
+
+def trained(interactions: pd.DataFrame, config: str, folder: Path) -> Path:
+    """A run directory in this folder, trained by the command."""
+    interactions.to_parquet(folder / "interactions.parquet")
+    (folder / "config.toml").write_text(config)
+    succeed(
+        "nextitem-train", "--data", folder / "interactions.parquet", "--config", folder / "config.toml",
+        "--output", folder / "run",
+    )  # fmt: skip
+    return folder / "run"
 
 
 def succeed(name: str, *arguments: object) -> str:

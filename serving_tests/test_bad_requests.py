@@ -39,6 +39,8 @@ def of_value(name: str, value: object) -> Change:
     return change
 
 
+IDS = np.array([[b"A13", b""], [b"B4", b"C5"]], dtype=object)
+
 # What is done to a good request of two sessions, and what the sentence must hold.
 BAD: dict[str, tuple[Change, list[str]]] = {
     "missing feature": (without("price"), ["'price'", "missing", "'item_id'", "[sessions, interactions]"]),
@@ -67,6 +69,41 @@ BAD: dict[str, tuple[Change, list[str]]] = {
     "invalid UTF-8": (of_value("item_id", b"A\xff"), ["'item_id'", "UTF-8", "session 1, interaction 0", "0xff"]),
     "a string too long": (of_value("category", b"x" * 1025), ["'category'", "1025 bytes", "1024"]),
     "infinite price": (of_value("price", np.inf), ["'price'", "infinite", "session 1, interaction 0"]),
+    "a NUL in a string": (of_value("item_id", b"A\0"), ["'item_id'", "NUL", "session 1, interaction 0"]),
+    "a string cut within a character": (of_value("item_id", "ø".encode()[:1]), ["'item_id'", "UTF-8", "0xc3"]),
+    "half a surrogate pair": (of_value("item_id", b"\xed\xa0\x80"), ["'item_id'", "UTF-8", "0xed"]),
+    "items as floats, NaN among them": (
+        having(item_id=lambda v: np.full(v.shape, np.nan, np.float32)),
+        ["item_id", "FP32", "BYTES"],
+    ),
+    "excluded items as numbers": (having(exclude_item_ids=column(1, 2)), ["exclude_item_ids", "INT32", "BYTES"]),
+    "excluded items in one dimension": (having(exclude_item_ids=IDS[:, 0]), ["exclude_item_ids", "[-1,-1]"]),
+    "excluded items of one session of two": (
+        having(exclude_item_ids=IDS[:1]),
+        ["'exclude_item_ids'", "[1, 2]", "[2, ids]", "filled with null"],
+    ),
+    "allowed items of three sessions": (
+        having(allow_item_ids=np.concatenate([IDS, IDS[:1]])),
+        ["'allow_item_ids'", "[3, 2]", "[2, ids]"],
+    ),
+    "an allowed item too long": (
+        having(allow_item_ids=np.array([[b"A13"], [b"x" * 1025]], dtype=object)),
+        ["'allow_item_ids'", "1025 bytes in session 1, id 0", "1024"],
+    ),
+    "an excluded item of invalid UTF-8": (
+        having(exclude_item_ids=np.array([[b"A13", b"\xff"], [b"", b""]], dtype=object)),
+        ["'exclude_item_ids'", "UTF-8", "session 0, id 1"],
+    ),
+    "an excluded item with a NUL": (
+        having(exclude_item_ids=np.array([[b"A13"], [b"A13\0"]], dtype=object)),
+        ["'exclude_item_ids'", "NUL", "session 1, id 0"],
+    ),
+    "exclude_seen as numbers": (having(exclude_seen=column(1, 1)), ["exclude_seen", "INT32", "BOOL"]),
+    "exclude_seen for one of two": (
+        having(exclude_seen=column(1, dtype=bool)),
+        ["'exclude_seen'", "[1, 1]", "[2, 1]", "one flag per session"],
+    ),
+    "exclude_seen for each interaction": (having(exclude_seen=np.ones((2, 3), bool)), ["exclude_seen", "[-1,1]"]),
     "no interactions": (
         lambda t: {k: v[:, :0] if k not in ("session_length", "top_k") else v for k, v in t.items()},
         ["[2, 0]", "at least one", "'session_length'"],
@@ -87,6 +124,7 @@ def test_a_bad_request_gets_a_sentence(asker: Asker, good, case: str) -> None:
     sentence = str(refused.value)
     for part in expected:
         assert part in sentence, sentence
+    assert refused.value.status in ("400", "INVALID_ARGUMENT")
     assert "Traceback" not in sentence
     assert ".py" not in sentence
     assert asker.alive()

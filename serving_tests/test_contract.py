@@ -7,32 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from asking import Answer, Asker
-from ranking import LOWEST, SCORE_TOLERANCE, assert_true_ranking
+from ranking import LOWEST, SCORE_TOLERANCE, assert_true, judged
 from shop import MAX_TOP_K, WINDOW
-
-RELAXED = settings(
-    max_examples=6,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-
-
-def judged(judge, batch: list[pd.DataFrame]):
-    """Offline scores of the batch's sessions, in order, the empty ones too."""
-    numbered = [session.assign(session_id=row) for row, session in enumerate(batch)]
-    return judge.scores(pd.concat(numbered, ignore_index=True), session_ids=range(len(batch)))
-
-
-def assert_true(judge, batch: list[pd.DataFrame], answer: Answer) -> None:
-    true = judged(judge, batch)
-    assert answer.status == true.status
-    assert len(answer.item_ids) == len(batch)
-    for row in range(len(batch)):
-        assert_true_ranking(judge.item_ids, true.scores[row], answer.item_ids[row], answer.scores[row])
 
 
 def assert_same(one: Answer, other: Answer) -> None:
@@ -157,26 +135,8 @@ def test_concurrent_requests_do_not_mix(asker: Asker, judge, sessions, pack, ser
         assert_true(judge, [sessions[row]], answer)
 
 
-# 5. The answer equals offline prediction, on any session; 6 and 7: nulls and unknown values, as training has them.
-
-
-@RELAXED
-@given(st.data())
-def test_random_sessions_are_answered_as_offline(asker: Asker, judge, sessions, pack, data) -> None:
-    pool = pd.concat(sessions, ignore_index=True)
-    batch = []
-    for _ in range(data.draw(st.integers(1, 9), label="sessions")):
-        length = data.draw(st.integers(0, 3 * WINDOW), label="length")
-        seed = data.draw(st.integers(0, 2**31), label="seed")
-        session = pool.sample(length, random_state=seed).reset_index(drop=True)
-        random = np.random.default_rng(seed)
-        for name in ("item_id", "category", "colour", "price", "timestamp"):
-            session[name] = session[name].mask(random.random(length) < 0.1)
-        session.loc[random.random(length) < 0.1, "item_id"] = data.draw(st.sampled_from(["neu 🛍", "A0", "a13"]))
-        session["country"] = np.where(random.random(length) < 0.1, 10**12, session["country"])
-        batch.append(session)
-    k = data.draw(st.sampled_from([1, 20, MAX_TOP_K]), label="k")
-    assert_true(judge, batch, asker.ask(pack(batch, top_k=top(k, len(batch)))))
+# 5. The answer equals offline prediction (and in test_random_requests.py on any session); 6 and 7: nulls and unknown
+# values, as training has them.
 
 
 def test_nulls_of_every_type_mean_null(asker: Asker, judge, sessions, pack) -> None:
