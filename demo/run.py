@@ -92,9 +92,14 @@ def _step(title: str, command: str, *arguments: object) -> None:
     console.rule(title)
     shown = [str(a.relative_to(ROOT)) if isinstance(a, Path) else str(a) for a in arguments]
     console.print("$ " + " ".join([command, *shown]), highlight=False, soft_wrap=True)
-    finished = subprocess.run([BIN / command, *map(str, arguments)], cwd=ROOT, check=False)
-    if finished.returncode:
-        sys.exit(finished.returncode)
+    with subprocess.Popen([BIN / command, *map(str, arguments)], cwd=ROOT) as process:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:  # it got Ctrl-C as well, and says what became of it
+            process.wait()
+            raise
+    if code:
+        sys.exit(code)
 
 
 def _held_out(run) -> HeldOut:
@@ -171,4 +176,7 @@ def _show_hit_rates(held_out: HeldOut, judge, offline: np.ndarray, answers: dict
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("\nThe demo was interrupted; what it had finished is in runs/ and model_repository/.")

@@ -4,8 +4,10 @@ with Client("http://127.0.0.1:8000") as client:
     print(client.recommend([{"item_id": "a", "timestamp": "2024-05-01T10:00:00Z"}], k=5))
 """
 
+from nextitem_client._async_client import AsyncClient
 from nextitem_client._client import Client
 from nextitem_client._exceptions import (
+    AccessDenied,
     AmbiguousModel,
     BundleError,
     ClientClosed,
@@ -16,39 +18,53 @@ from nextitem_client._exceptions import (
     NextItemError,
     NotANextItemModel,
     RequestRejected,
+    ServerBusy,
     ServerError,
     ServerTimeout,
     ServerUnavailable,
     UnexpectedResponse,
+    UnsupportedOption,
     UnsupportedSignature,
+    UntrustedServer,
     WrongProtocol,
 )
+from nextitem_client._filters import ItemIds, ItemIdsPerSession
 from nextitem_client._offline import OfflineClient
-from nextitem_client._response import Recommendation
+from nextitem_client._response import Recommendation, Recommendations
 from nextitem_client._sessions import Session
+from nextitem_client._settings import Tls
 from nextitem_client._signature import Feature, Signature
 
 __all__ = [
+    "AccessDenied",
     "AmbiguousModel",
+    "AsyncClient",
     "BundleError",
     "Client",
     "ClientClosed",
     "Feature",
     "InvalidOption",
     "InvalidSession",
+    "ItemIds",
+    "ItemIdsPerSession",
     "MissingPackage",
     "ModelNotFound",
     "NextItemError",
     "NotANextItemModel",
     "OfflineClient",
     "Recommendation",
+    "Recommendations",
     "RequestRejected",
+    "ServerBusy",
     "ServerError",
     "ServerTimeout",
     "ServerUnavailable",
     "Session",
     "Signature",
+    "Tls",
     "UnexpectedResponse",
+    "UnsupportedOption",
     "UnsupportedSignature",
+    "UntrustedServer",
     "WrongProtocol",
 ]

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from nextitem_client._exceptions import BundleError
 from nextitem_client._model_config import EnsembleStep, ModelConfig, read_model_config
-from nextitem_client._signature import PARAMETER, Signature, parse_signature
+from nextitem_client._signature import PARAMETER
 
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
@@ -24,13 +24,14 @@ _BLOCK_BYTES = 1 << 20
 class Bundle:
     """One version of a bundle in a model repository.
 
-    steps: in the order in which they run. sha256: by the path of each file in the repository.
+    parameters: of the ensemble's configuration. steps: in the order in which they run. sha256: by the path of each file
+    in the repository.
     """
 
     repository: Path
     name: str
     version: int
-    signature: Signature
+    parameters: Mapping[str, str]
     steps: tuple[EnsembleStep, ...]
     holds_pickle: bool
     libraries: Mapping[str, str]
@@ -44,7 +45,7 @@ class Bundle:
 def read_bundle(path: Path) -> Bundle:
     """Read the bundle of that folder, `<repository>/<name>`, in the version that its ensemble is pinned to.
 
-    Raises BundleError, UnsupportedSignature, MissingPackage.
+    Raises BundleError, MissingPackage.
     """
     config = _config(path)
     if len(config.versions) != 1 or not config.steps or any(step.version < 1 for step in config.steps):
@@ -59,7 +60,7 @@ def read_bundle(path: Path) -> Bundle:
         repository=path.parent,
         name=name,
         version=version,
-        signature=parse_signature(config.parameters[PARAMETER], name),
+        parameters=config.parameters,
         steps=config.steps,
         holds_pickle=bool(manifest["holds_pickle"]),
         libraries=_texts(manifest["libraries"]),
@@ -74,7 +75,7 @@ def read_bundle(path: Path) -> Bundle:
     return bundle
 
 
-def verify(bundle: Bundle) -> None:
+def verify_files(bundle: Bundle) -> None:
     """Compare every file with the checksum in the manifest. Raises BundleError with the file's name."""
     for name, expected in bundle.sha256.items():
         file = bundle.repository / name

@@ -2,14 +2,18 @@
 
 NextItemError
 ├── InvalidSession (ValueError)      what was sent cannot be a session of this model
-├── InvalidOption (ValueError)       a URL, a timeout or a k that cannot be meant
-├── ClientClosed (RuntimeError)      the client was used after close()
+├── InvalidOption (ValueError)       a URL, a timeout, a k, a filter … that cannot be meant
+│   └── UnsupportedOption            this model was exported without that option
+├── ClientClosed (RuntimeError)      the client was used after close(), or before it was open
 ├── MissingPackage (ImportError)     a package that this call needs is not installed
 ├── BundleError                      a folder that cannot be answered from: damaged, not trusted, another format
 └── ServerError
     ├── ServerUnavailable            nobody answers at that address
     │   ├── ServerTimeout            not within timeout_s
+    │   ├── ServerBusy               it answers that it has too much to do
+    │   ├── UntrustedServer          its certificate, or ours, is not accepted
     │   └── WrongProtocol            somebody answers, in another protocol (gRPC on the HTTP port …)
+    ├── AccessDenied                 the server wants a key or token that was not sent
     ├── ModelNotFound                the server has no such model, or none at all
     ├── AmbiguousModel               several nextitem models and none was named
     ├── NotANextItemModel            the model was not exported by nextitem-export
@@ -37,8 +41,12 @@ class InvalidOption(NextItemError, ValueError):
     """An argument other than the session is out of its range."""
 
 
+class UnsupportedOption(InvalidOption):
+    """The model does not know this option: its signature's `options` does not list it."""
+
+
 class ClientClosed(NextItemError, RuntimeError):
-    """The client was closed before this call."""
+    """The client was closed before this call, or not opened yet."""
 
 
 class MissingPackage(NextItemError, ImportError):
@@ -50,19 +58,46 @@ class BundleError(NextItemError):
 
 
 class ServerError(NextItemError):
-    """Base of all errors that come from the server or the way to it."""
+    """Base of all errors that come from the server or the way to it.
+
+    `retryable`: the same request may succeed a moment later; the client has already tried as often
+    as `retries` says. `retry_after_s`: when the server says so itself.
+    """
+
+    retryable: bool = False
+    retry_after_s: float | None = None
 
 
 class ServerUnavailable(ServerError):
     """No server answers: down, wrong host or port, still loading."""
 
+    retryable = True
+
 
 class ServerTimeout(ServerUnavailable):
     """The answer did not come within `timeout_s`."""
 
+    retryable = False
+
+
+class ServerBusy(ServerUnavailable):
+    """The server has too many requests waiting, or a proxy before it limits their rate."""
+
+
+class UntrustedServer(ServerUnavailable):
+    """TLS failed over a certificate."""
+
+    retryable = False
+
 
 class WrongProtocol(ServerUnavailable):
     """The port speaks another protocol than the URL says."""
+
+    retryable = False
+
+
+class AccessDenied(ServerError):
+    """The server, or a proxy before it, wants credentials: see the client's `headers`."""
 
 
 class ModelNotFound(ServerError):

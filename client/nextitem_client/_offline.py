@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Union
 
-from nextitem_client._bundle import Bundle, read_bundle, verify
-from nextitem_client._client import BaseClient, Client
+from nextitem_client._bundle import Bundle, read_bundle, verify_files
+from nextitem_client._client import Client
 from nextitem_client._exceptions import BundleError
 from nextitem_client._in_process import InProcess
-from nextitem_client._request import Tensors
-from nextitem_client._transport import Address, Reply
+from nextitem_client._transport import Inference, Reply, Transport
 
 
 class OfflineClient(Client):
@@ -25,23 +25,23 @@ class OfflineClient(Client):
 
     Opening a bundle runs the Python source in it: open only what you or somebody you trust has exported; checksums
     find damage, not malice. Nothing is written. The availability list is read once, here. Threads may share a client.
-    Raises BundleError, MissingPackage.
+    Raises BundleError, UnsupportedSignature, MissingPackage.
     """
 
     def __init__(
         self, bundle: Union[str, os.PathLike[str]], *, verify: bool = True, trust_pickle: bool = False
     ) -> None:
         path = Path(bundle).resolve()
-        found = _checked(path, verify=verify, trust_pickle=trust_pickle)
-        BaseClient.__init__(self, "http://127.0.0.1:1", 1.0)
-        self._address = Address(url=str(path), protocol="bundle", tls=False, target="")
-        self._model = found.name
-        self._signature = found.signature
-        self._transport = _BundleTransport(found)
+        self._bundle = _checked(path, verify=verify, trust_pickle=trust_pickle)
+        super().__init__("http://in.process:1", self._bundle.name, retries=0)  # an address that is never used
+        self._address = replace(self._address, url=str(path))  # what errors name
 
     def __enter__(self) -> OfflineClient:
         self._require_open()
         return self
+
+    def _connect(self, shared_memory: bool) -> Transport:
+        return _InProcessTransport(self._bundle)
 
 
 def _checked(path: Path, *, verify: bool, trust_pickle: bool) -> Bundle:
@@ -52,31 +52,28 @@ def _checked(path: Path, *, verify: bool, trust_pickle: bool) -> Bundle:
             "opening a pickle can run any code. If it is your own, open it with trust_pickle=True (--trust-pickle)."
         )
     if verify:
-        _verify(bundle)
+        verify_files(bundle)
     return bundle
 
 
-_verify = verify  # OfflineClient's argument has the same name
-
-
-class _BundleTransport:
-    """A Transport to the steps in this process."""
+class _InProcessTransport:
+    """A Transport to the steps in this process, which know no timeout."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         self._steps = InProcess(bundle)
 
-    def ready_models(self) -> list[str]:
+    def ready_models(self, timeout_s: float) -> list[str]:
         """See Transport."""
         return [self._bundle.name]
 
-    def model_parameters(self, model: str) -> Mapping[str, str]:
-        """See Transport; the signature was read from the bundle already."""
-        return {}
-
-    def infer(self, model: str, inputs: Tensors, outputs: Sequence[str]) -> Reply:
+    def model_parameters(self, model: str, timeout_s: float) -> Mapping[str, str]:
         """See Transport."""
-        return Reply(self._steps.answer(inputs, outputs), str(self._bundle.version))
+        return self._bundle.parameters
+
+    def infer(self, inference: Inference, timeout_s: float) -> Reply:
+        """See Transport."""
+        return Reply(self._steps.answer(inference.inputs, inference.outputs), str(self._bundle.version))
 
     def close(self) -> None:
         """See Transport."""

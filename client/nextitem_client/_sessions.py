@@ -26,7 +26,7 @@ def encode_session(session: Any, signature: Signature, index: int) -> list[list[
     """
     if isinstance(session, Mapping):
         columns = _columns_of_mapping(cast("Mapping[Any, Any]", session), signature, index)
-    elif _is_list(session):
+    elif is_list(session):
         columns = _columns_of_events(cast("Iterable[Any]", session), signature, index)
     else:
         raise InvalidSession(
@@ -36,7 +36,7 @@ def encode_session(session: Any, signature: Signature, index: int) -> list[list[
     return [_encode_column(column, feature, index) for column, feature in zip(columns, signature.features)]
 
 
-def _is_list(value: Any) -> bool:
+def is_list(value: Any) -> bool:
     """Whether `value` is a column or list rather than a single value."""
     if isinstance(value, (str, bytes, bytearray, Mapping)) or is_null(value):
         return False
@@ -52,7 +52,7 @@ def _columns_of_events(events: Iterable[Any], signature: Signature, index: int) 
     for position, event in enumerate(events):
         if not isinstance(event, Mapping):
             raise InvalidSession(
-                f"Event {position} of session {index} is a {type(event).__name__} ({_show(event)}); "
+                f"Event {position} of session {index} is a {type(event).__name__} ({show(event)}); "
                 f"expected is a dict with the features {', '.join(names)}."
             )
         known = cast("Mapping[Any, Any]", event)
@@ -67,7 +67,7 @@ def _columns_of_mapping(session: Mapping[Any, Any], signature: Signature, index:
     names = signature.feature_names
     if set(session) != set(names):
         raise _wrong_names(session, names, f"session {index}")
-    lengths = {name: len(session[name]) for name in names if _is_list(session[name])}
+    lengths = {name: len(session[name]) for name in names if is_list(session[name])}
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise InvalidSession(
@@ -116,11 +116,12 @@ def _encode_column(column: Sequence[Any], feature: Feature, index: int) -> list[
         except ValueRefused as refused:
             raise InvalidSession(
                 f"Feature {feature.name} of event {position} of session {index} is "
-                f"{_show(value)} ({type(value).__name__}); expected is {refused}, or None."
+                f"{show(value)} ({type(value).__name__}); expected is {refused}, or None."
             ) from None
     return encoded
 
 
-def _show(value: Any) -> str:
+def show(value: Any) -> str:
+    """`value` as Python writes it, cut where it is long."""
     text = repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

@@ -11,6 +11,8 @@ from nextitem_client._exceptions import UnsupportedSignature
 
 PARAMETER = "nextitem.signature"
 FORMAT_VERSION = 1
+# Of signatures that do not say: exporters before filters had a limit of their own.
+DEFAULT_MAX_FILTER_IDS = 16_384
 
 # kind → KServe v2 type on the wire
 DATATYPES: Mapping[str, str] = {
@@ -45,6 +47,7 @@ class Signature:
     item_column: str
     features: tuple[Feature, ...]
     options: frozenset[str]
+    max_filter_ids: int = DEFAULT_MAX_FILTER_IDS
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -81,6 +84,9 @@ def _read(raw: dict[str, Any]) -> Signature:
     for feature in features:
         if DATATYPES.get(feature.kind) != feature.datatype:
             raise ValueError(f"feature {feature.name} is {feature.kind} as {feature.datatype}")
+    item_column = str(raw["item_column"])
+    if item_column not in {feature.name for feature in features}:
+        raise ValueError(f"item_column {item_column} is no feature")
     return Signature(
         bundle_version=int(raw["bundle_version"]),
         window=int(raw["window"]),
@@ -89,7 +95,8 @@ def _read(raw: dict[str, Any]) -> Signature:
         max_id_bytes=int(raw["max_id_bytes"]),
         top_k_default=int(raw["top_k"]["default"]),
         top_k_limit=int(raw["top_k"]["limit"]),
-        item_column=str(raw["item_column"]),
+        item_column=item_column,
         features=features,
         options=frozenset(str(option) for option in raw["options"]),
+        max_filter_ids=int(raw.get("max_filter_ids", DEFAULT_MAX_FILTER_IDS)),
     )

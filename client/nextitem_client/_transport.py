@@ -1,4 +1,4 @@
-"""The way to a server, as the client sees it; `_triton.py` implements it for HTTP and gRPC."""
+"""The way to a server, as the client sees it: what `_http_sync`, `_http_async` and `_grpc` implement."""
 
 from __future__ import annotations
 
@@ -16,12 +16,30 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "grpcs": 443}
 
 @dataclass(frozen=True)
 class Address:
-    """A parsed URL. `target` is what tritonclient calls url: host:port and, for HTTP, a path."""
+    """A parsed URL; `path` is what stands before /v2 (HTTP only, without a slash at its end)."""
 
     url: str
     protocol: str  # http or grpc
     tls: bool
-    target: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def target(self) -> str:
+        """host:port, an IPv6 address in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Inference:
+    """One request. `output_bytes` bounds the size of the outputs that may go through shared memory."""
+
+    model: str
+    inputs: Tensors
+    outputs: Sequence[str]
+    output_bytes: Mapping[str, int]
+    request_id: str
 
 
 @dataclass(frozen=True)
@@ -33,22 +51,42 @@ class Reply:
 
 
 class Transport(Protocol):
-    """What the client needs of a connection; every method raises ServerError's family."""
+    """What Client needs of a connection; every method but close() raises ServerError's family."""
 
-    def ready_models(self) -> list[str]:
+    def ready_models(self, timeout_s: float) -> list[str]:
         """Names of the models that are ready, sorted."""
         ...
 
-    def model_parameters(self, model: str) -> Mapping[str, str]:
+    def model_parameters(self, model: str, timeout_s: float) -> Mapping[str, str]:
         """The `parameters` of a model's configuration; ModelNotFound if there is none."""
         ...
 
-    def infer(self, model: str, inputs: Tensors, outputs: Sequence[str]) -> Reply:
+    def infer(self, inference: Inference, timeout_s: float) -> Reply:
         """Send one request."""
         ...
 
     def close(self) -> None:
         """Close the connections; may be repeated."""
+        ...
+
+
+class AsyncTransport(Protocol):
+    """Transport, for AsyncClient; made and used within one event loop."""
+
+    async def ready_models(self, timeout_s: float) -> list[str]:
+        """See Transport."""
+        ...
+
+    async def model_parameters(self, model: str, timeout_s: float) -> Mapping[str, str]:
+        """See Transport."""
+        ...
+
+    async def infer(self, inference: Inference, timeout_s: float) -> Reply:
+        """See Transport."""
+        ...
+
+    async def close(self) -> None:
+        """See Transport."""
         ...
 
 
@@ -62,15 +100,17 @@ def parse_url(url: str) -> Address:
         raise InvalidOption(f"The URL {url!r} cannot be read; expected is {expected}.") from None
     if parts.scheme not in SCHEMES or not parts.hostname:
         raise InvalidOption(f"The URL {url!r} names no known protocol; expected is {expected}.")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidOption("The URL holds a user or a password, which are not sent; give credentials in headers.")
     port = port if port is not None else _DEFAULT_PORTS.get(parts.scheme)
     if port is None:
         raise InvalidOption(f"The URL {url!r} lacks the port, for which gRPC has no usual one; expected is {expected}.")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     protocol = parts.scheme[:4]
-    path = parts.path.rstrip("/") if protocol == "http" else ""
     return Address(
         url=url,
         protocol=protocol,
         tls=parts.scheme.endswith("s"),
-        target=f"{host}:{port}{path}",
+        host=parts.hostname,
+        port=port,
+        path=parts.path.rstrip("/") if protocol == "http" else "",
     )

@@ -10,9 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from nextitem_client._client import DEFAULT_TIMEOUT_S, Client
+from nextitem_client._client import Client
 from nextitem_client._exceptions import InvalidSession, NextItemError
 from nextitem_client._response import Recommendation
+from nextitem_client._settings import DEFAULT_TIMEOUT_S
 
 EXIT_FAILED = 2
 

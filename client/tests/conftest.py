@@ -1,153 +1,54 @@
-"""A real Triton with hand-made models that answer with what they received.
+"""A real Triton with the models of client_models.py, and what tests share."""
 
-The model `echo` (served under several names) puts into each row's status a JSON text of that row's
-tensors, bit for bit, and recommends the session's own items, newest first.
-"""
+from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import struct
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from nextitem_server import TritonServer
+# Tests are imported by path (importlib mode): what they share has to be found.
+sys.path.insert(0, str(Path(__file__).parent))
 
-OPTIONS = ("session_length", "top_k")
-FEATURES = [
-    {"name": "item_id", "datatype": "BYTES", "kind": "string"},
-    {"name": "timestamp", "datatype": "INT64", "kind": "datetime"},
-    {"name": "category", "datatype": "INT64", "kind": "integer"},
-    {"name": "is_new", "datatype": "INT64", "kind": "boolean"},
-    {"name": "price", "datatype": "FP32", "kind": "float"},
-]
-SIGNATURE = {
-    "format_version": 1,
-    "bundle_version": 1,
-    "window": 20,
-    "max_sessions_per_request": 4,
-    "max_interactions_per_session": 50,
-    "max_id_bytes": 32,
-    "top_k": {"default": 3, "limit": 10},
-    "item_column": "item_id",
-    "features": FEATURES,
-    "options": list(OPTIONS),
-    "from_a_later_exporter": True,
-}
-INTEGER_ITEMS = {
-    **SIGNATURE,
-    "features": [{"name": "item_id", "datatype": "INT64", "kind": "integer"}],
-    "options": ["session_length"],
-}
-MODEL = """
-import json
-import time
+from client_models import EXPLICIT, write_alone, write_many
 
-import numpy as np
-import triton_python_backend_utils as pb
-
-BEHAVIOUR = {behaviour!r}
-LOWEST = np.finfo(np.float32).min
-
-
-class TritonPythonModel:
-    def initialize(self, args):
-        config = json.loads(args["model_config"])
-        self.inputs = [entry["name"] for entry in config["input"]]
-
-    def execute(self, requests):
-        return [self.answer(request) for request in requests]
-
-    def answer(self, request):
-        tensors = {{}}
-        for name in self.inputs:
-            tensor = pb.get_input_tensor_by_name(request, name)
-            if tensor is not None:
-                tensors[name] = tensor.as_numpy()
-        k = int(tensors["top_k"][0, 0]) if "top_k" in tensors else 3
-        if not 1 <= k <= 10:
-            error = pb.TritonError(f"top_k is {{k}}; expected is 1 to 10")
-            return pb.InferenceResponse(error=error)
-        if BEHAVIOUR == "slow":
-            time.sleep(3)
-        items = tensors["item_id"]
-        rows = len(items)
-        text = items.dtype == object
-        ids = np.full((rows, k), b"" if text else np.iinfo(np.int64).min, dtype=items.dtype)
-        scores = np.full((rows, k), LOWEST, dtype=np.float32)
-        status = np.empty((rows, 1), dtype=object)
-        for row in range(rows):
-            length = int(tensors["session_length"][row, 0])
-            own = items[row, :length][::-1][:k]
-            ids[row, : len(own)] = own
-            scores[row, : len(own)] = -np.arange(len(own), dtype=np.float32) / 3
-            status[row, 0] = self.echo(tensors, row).encode()
-        if BEHAVIOUR == "ragged":
-            scores = scores[:, :-1]
-        return pb.InferenceResponse([
-            pb.Tensor("item_ids", ids), pb.Tensor("scores", scores), pb.Tensor("status", status)
-        ])
-
-    def echo(self, tensors, row):
-        return json.dumps({{
-            name: [value.hex() for value in tensor[row]] if tensor.dtype == object
-            else [str(tensor.dtype), tensor[row].tobytes().hex()]
-            for name, tensor in tensors.items()
-        }})
-"""
-
-
-def write_model(repository: Path, name: str, signature: "dict | str | None", behaviour: str = "echo") -> None:
-    folder = repository / name
-    (folder / "7").mkdir(parents=True)
-    (folder / "7" / "model.py").write_text(MODEL.format(behaviour=behaviour))
-    described = signature if isinstance(signature, dict) else SIGNATURE
-    inputs = [(f["name"], f["datatype"], "-1, -1") for f in described["features"]]
-    inputs += [(option, "INT32", "-1, 1") for option in OPTIONS]
-    types = {"BYTES": "STRING"}
-    lines = [f'name: "{name}"', 'backend: "python"', "max_batch_size: 0"]
-    lines += [
-        f'input [ {{ name: "{i}" data_type: TYPE_{types.get(t, t)} dims: [{d}] optional: true }} ]'
-        for i, t, d in inputs
-    ]
-    items = described["features"][0]["datatype"]
-    outputs = [("item_ids", items, "-1, -1"), ("scores", "FP32", "-1, -1")]
-    outputs.append(("status", "BYTES", "-1, 1"))
-    lines += [f'output [ {{ name: "{o}" data_type: TYPE_{types.get(t, t)} dims: [{d}] }} ]' for o, t, d in outputs]
-    lines.append("instance_group [ { kind: KIND_CPU count: 1 } ]")
-    if signature is not None:
-        text = signature if isinstance(signature, str) else json.dumps(signature)
-        quoted = json.dumps(text, ensure_ascii=False)  # protobuf's text format quotes alike
-        lines.append(f'parameters {{ key: "nextitem.signature" value: {{ string_value: {quoted} }} }}')
-    (folder / "config.pbtxt").write_text("\n".join(lines), encoding="utf-8")
+# The matrix runs these tests in environments that hold the client alone, against servers that it
+# started: a JSON object from fixture to URLs.
+SERVERS: dict[str, dict[str, str]] = json.loads(os.environ.get("NEXTITEM_CLIENT_TEST_SERVERS", "{}"))
 
 
 @pytest.fixture(scope="session")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A server with several models."""
-    repository = tmp_path_factory.mktemp("many")
-    write_model(repository, "shop", SIGNATURE)
-    write_model(repository, "numbers", INTEGER_ITEMS)
-    write_model(repository, "shop_ranker", None)
-    write_model(repository, "readme", {**SIGNATURE, "features": FEATURES[:2]})
-    write_model(repository, "future", {**SIGNATURE, "format_version": 99})
-    write_model(repository, "damaged", '{"format_version": 1')
-    write_model(repository, "slow", SIGNATURE, "slow")
-    write_model(repository, "ragged", SIGNATURE, "ragged")
-    yield from _run(repository)
+    yield from _given_or_started("many", tmp_path_factory, write_many)
 
 
 @pytest.fixture(scope="session")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A server with one nextitem model and a step of it, which tests may unload."""
-    repository = tmp_path_factory.mktemp("alone")
-    write_model(repository, "shop", SIGNATURE)
-    write_model(repository, "shop_ranker", None)
-    options = ["--model-control-mode=explicit", "--load-model=*"]
-    yield from _run(repository, *options)
+    yield from _given_or_started("alone", tmp_path_factory, write_alone, *EXPLICIT)
 
 
-def _run(repository: Path, *options: str) -> Iterator[TritonServer]:
-    server = TritonServer(repository, options=["--disable-auto-complete-config", *options]).start()
+def _given_or_started(
+    name: str, folders: pytest.TempPathFactory, write: Callable[[Path], None], *options: str
+) -> Iterator[Any]:
+    if name in SERVERS:
+        yield SimpleNamespace(**SERVERS[name])
+        return
+    repository = folders.mktemp(name)
+    write(repository)
+    yield from serve(repository, *options)
+
+
+def serve(repository: Path, *options: str) -> Iterator[Any]:
+    server_package = pytest.importorskip("nextitem_server", reason="this environment holds the client alone")
+    server = server_package.TritonServer(repository, options=["--disable-auto-complete-config", *options]).start()
     try:
         yield server
     finally:
@@ -157,3 +58,27 @@ def _run(repository: Path, *options: str) -> Iterator[TritonServer]:
 @pytest.fixture(params=["http", "grpc"])
 def protocol(request: pytest.FixtureRequest) -> str:
     return request.param
+
+
+@pytest.fixture(scope="session")
+def url() -> Callable[[Any, str], str]:
+    return lambda server, protocol: getattr(server, f"{protocol}_url")
+
+
+@pytest.fixture(scope="session")
+def received() -> Callable[[Any], dict[str, list[Any]]]:
+    """From a recommendation to the row that the model received: bytes per string, numbers by their dtype."""
+    return _received
+
+
+def _received(recommendation: Any) -> dict[str, list[Any]]:
+    codes = {"int64": "q", "int32": "i", "float32": "f", "bool": "?"}
+    values: dict[str, list[Any]] = {}
+    for name, content in json.loads(recommendation.status).items():
+        if content[:1] and content[0] in codes:
+            raw = bytes.fromhex(content[1])
+            code = codes[content[0]]
+            values[name] = list(struct.unpack(f"<{len(raw) // struct.calcsize(code)}{code}", raw))
+        else:
+            values[name] = [bytes.fromhex(text) for text in content]
+    return values

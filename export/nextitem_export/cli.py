@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command. Returns 0, or 2 after a sentence on standard error."""
+    """Run the command. Returns 0, or 2 after a sentence on standard error, 130 after Ctrl-C."""
     parser = _parser()
     arguments = vars(parser.parse_args(argv))
     run, repository, name, explain = (arguments.pop(key) for key in ("run", "repository", "name", "explain"))
@@ -77,6 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ExportError as error:
         print(f"nextitem-export: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"nextitem-export: interrupted; {repository or run} is as it was", file=sys.stderr)
+        return 130
 
 
 def _export(run: str, repository: str, name: str, options: choices.ExportOptions) -> int:

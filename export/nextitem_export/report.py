@@ -10,6 +10,7 @@ from ._errors import UnsupportedWorkflow
 from .parity.compare import SCORE_ABSOLUTE
 from .parity.gate import CaseReport
 from .workflow.compile import Explained
+from .workflow.forms import ServedForm
 
 
 def parity_table(reports: Sequence[CaseReport]) -> Table:
@@ -34,9 +35,13 @@ def parity_table(reports: Sequence[CaseReport]) -> Table:
 def explained_table(rows: Sequence[Explained | UnsupportedWorkflow]) -> Table:
     """One row a feature of the model that is compiled."""
     table = Table(title="the compiled workflow")
-    for heading in ("feature", "from", "operators", "lookup"):
+    for heading in ("feature", "from", "operators", "lookup", "served by"):
         table.add_column(heading)
     for row in rows:
         if isinstance(row, Explained):
-            table.add_row(row.column, row.raw, " → ".join(row.operators), row.lookups)
+            table.add_row(row.column, row.raw, " → ".join(row.operators), row.lookups, _served_by(row.form))
     return table
+
+
+def _served_by(form: ServedForm) -> str:
+    return f"{form.name}: {form.reason}" if form.reason else form.name

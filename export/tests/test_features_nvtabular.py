@@ -185,6 +185,32 @@ def test_a_filter_on_sessions_drops_none(shop, frame, step_of, session_output, t
     assert (served != 0).sum(axis=1).tolist() == [1, 2, 1]
 
 
+def test_sessions_stay_apart_where_the_workflow_encodes_their_column(shop, frame, step_of, tmp_path):
+    """As NVIDIA's examples do: sessions that training has not seen would all have one code."""
+    import nvtabular as nvt
+
+    names = ["session_id", "item_id", "category"]
+    codes = names >> ops.Categorify(dtype="int64", out_path=str(tmp_path))
+    plain = ["price", "timestamp", "position"]
+    grouped = (codes + plain) >> ops.Groupby(
+        groupby_cols=["session_id"],
+        sort_cols=["timestamp", "position"],
+        aggs={name: ["list"] for name in ("item_id", "category", "price")},
+        name_sep="-",
+    )
+    lists = grouped["item_id-list", "category-list", "price-list"] >> ops.ListSlice(-shop.WINDOW)
+    workflow = nvt.Workflow(lists + grouped["session_id"])
+    named = frame.assign(session_id=frame.session_id.map("session {}".format))
+    workflow.fit(nvt.Dataset(named))
+    step, plan = step_of(workflow, named, features=["item_id-list", "category-list", "price-list"])
+    both = encode(step, plan, plan.sessions[:9])
+    for row in range(9):
+        alone = encode(step, plan, [plan.sessions[row]])
+        for name, values in alone.items():
+            np.testing.assert_array_equal(both[name][row], values[0], err_msg=name)
+    assert set(shop.truth_of(plan).encode(plan.sessions[:9])) == set(range(9))
+
+
 def test_rows_that_cannot_be_told_apart_are_an_error(shop, frame, step_of, tmp_path):
     class DropShort(ops.Operator):
         """Drops sessions as a Filter does, and is none."""

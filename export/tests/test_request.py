@@ -199,3 +199,17 @@ def test_integers_come_back_as_they_came_nulls_included():
     signature = dataclasses.replace(SIGNATURE, features=(RawFeature("item_id", "integer"),))
     values = np.array([[NULL_INT64, 2**63 - 1, 2**53 + 1]])
     assert read_request({"item_id": values}, signature).columns["item_id"].tolist() == values[0].tolist()
+
+
+@given(st.lists(st.binary(max_size=20), min_size=1, max_size=12), st.integers(1, 12))
+def test_the_longest_string_is_found_among_many(values, limit):
+    values = [value.replace(b"\0", b"-").decode("latin-1").encode() for value in values]
+    signature = dataclasses.replace(SIGNATURE, features=(RawFeature("item_id", "string"),), max_id_bytes=limit)
+    signature = dataclasses.replace(signature, max_interactions_per_session=12)
+    tensors = {"item_id": np.array([[*values, None]], dtype=object)[:, :-1]}
+    longest = max(map(len, values))
+    if longest <= limit:
+        assert read_request(tensors, signature).columns["item_id"].tolist() == [value.decode() for value in values]
+    else:
+        with pytest.raises(RequestError, match=rf"bytes in session 0, interaction \d+, at most {limit} are allowed"):
+            read_request(tensors, signature)

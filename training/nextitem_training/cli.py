@@ -21,7 +21,7 @@ configuration names the columns and chooses the model. The run directory holds t
 NVTabular workflow, the model, its schema, a sample of raw sessions and the metrics;
 nextitem-export makes a model repository of it.
 
-exit codes: 0 done, 2 the data, the configuration or the output cannot be used
+exit codes: 0 done, 2 the data, the configuration or the output cannot be used, 130 interrupted
 """
 
 
@@ -59,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NextItemTrainingError as error:
         print(f"nextitem-train: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"\nnextitem-train: interrupted; {options.output} is as it was", file=sys.stderr)
+        return 130
     print(as_table(result.metrics))
     print(f"Wrote {options.output}")
     return 0

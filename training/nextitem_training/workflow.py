@@ -1,4 +1,4 @@
-"""The NVTabular workflow: the one module that imports nvtabular.
+"""The NVTabular workflow: with the package `operators`, all that imports nvtabular.
 
 Columns are encoded row by row, then grouped into one row per session with lists, newest
 interactions last, of which ListSlice keeps the window. The last step is left out for training,

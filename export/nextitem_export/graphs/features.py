@@ -14,6 +14,8 @@ from .._errors import UnsupportedWorkflow
 from ..plan import Plan
 from ..runtime.item_index import ItemIndex
 from ..workflow.compile import CompiledWorkflow, Explained, compile_workflow
+from ..workflow.forms import NUMPY, ServedForm
+from ..workflow.newest import newest_only
 from ..workflow.schedule import FeatureOutput
 from .ranker import RankerFeature, filter_tensors
 
@@ -30,6 +32,21 @@ def write_features(plan: Plan, features: str, folder: Path) -> None:
     (folder / "step.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
 
+def write_compiled(compiled: CompiledWorkflow, folder: Path, form: ServedForm | None = None) -> dict[str, Any]:
+    """Write `model.onnx`, or `program/` where the numpy form is served; returns what step.json says of it.
+
+    form: another one than the compiler chooses, to compare them.
+    """
+    form = form or compiled.form
+    settings = {"form": form.name, "form_reason": form.reason, "newest": newest_only(compiled.program)}
+    settings |= {"threads": 1, "batched": False}
+    if form.name == NUMPY:
+        compiled.program.save(folder / "program")
+    else:
+        onnx.save(compiled.to_onnx(), str(folder / "model.onnx"))
+    return settings
+
+
 def compile_plan(plan: Plan, features: Sequence[RankerFeature] | None = None) -> CompiledWorkflow:
     """The plan's workflow, compiled for these features or all that the model reads. Raises UnsupportedWorkflow."""
     return compile_workflow(
@@ -39,7 +56,6 @@ def compile_plan(plan: Plan, features: Sequence[RankerFeature] | None = None) ->
         session_column=plan.fitted.session_column,
         tie_breaker_column=plan.tie_breaker_column,
         window=plan.signature.window,
-        sample=plan.sample,
         datatypes={feature.name: feature.datatype for feature in plan.raw_features},
     )
 
@@ -56,8 +72,7 @@ def explain_plan(plan: Plan) -> list[Explained | UnsupportedWorkflow]:
 
 
 def _compiled(plan: Plan, folder: Path) -> dict[str, Any]:
-    onnx.save(compile_plan(plan).to_onnx(), str(folder / "model.onnx"))
-    return {"threads": 1, "batched": False}
+    return write_compiled(compile_plan(plan), folder)
 
 
 def _nvtabular(plan: Plan, folder: Path) -> dict[str, Any]:

@@ -111,19 +111,44 @@ def _rows(table: Any, session_column: str, present: Array) -> Array:
 def serving_form(workflow: Any) -> Any:
     """A copy of a fitted workflow that keeps the contract.
 
-    Three things differ from training. A `Filter` after the `Groupby` drops no session (each is answered). The sort
+    Four things differ from training. A `Filter` after the `Groupby` drops no session (each is answered). The sort
     of the `Groupby` is stable, so that the position in the request breaks ties in time. `Categorify` gives null the
-    code of null also where NVTabular raises: integer vocabularies, columns that are null throughout.
+    code of null also where NVTabular raises: integer vocabularies, columns that are null throughout. Sessions stay
+    apart, see `with_plain_sessions`.
     """
-    workflow = copy.deepcopy(workflow)
+    workflow = copy.deepcopy(with_plain_sessions(workflow))
     for node in _nodes(workflow.output_node):
         if isinstance(node.op, _nvt.ops.Filter) and _follows_groupby(node):
             node.op = _nvt.ops.Operator()
         elif isinstance(node.op, _nvt.ops.Groupby):
             node.op = _StableGroupby(node.op)
-        elif isinstance(node.op, _nvt.ops.Categorify):
+        elif isinstance(node.op, (_nvt.ops.Categorify, _WithoutSessions)):
             node.op = _NullSafe(node.op)
     return workflow
+
+
+def with_plain_sessions(workflow: Any) -> Any:
+    """A copy of a fitted workflow in which no `Categorify` encodes the column that the `Groupby` groups by.
+
+    NVIDIA's examples encode it, and all sessions that training has not seen have one code there: a request's would be
+    merged to one. The same workflow where nothing encodes it.
+    """
+    grouping = [node.op for node in _nodes(workflow.output_node) if isinstance(node.op, _nvt.ops.Groupby)]
+    keys = {key for operator in grouping for key in operator.groupby_cols}
+    encoding = [node for node in _nodes(workflow.output_node) if _encodes(node, keys)]
+    if not encoding:
+        return workflow
+    workflow = copy.deepcopy(workflow)
+    for node in _nodes(workflow.output_node):
+        if _encodes(node, keys):
+            node.op = _WithoutSessions(node.op, keys)
+    return workflow
+
+
+def _encodes(node: Any, keys: set[str]) -> bool:
+    if not isinstance(node.op, _nvt.ops.Categorify) or _follows_groupby(node):
+        return False
+    return not keys.isdisjoint(node.op.column_mapping(node.input_columns.resolve(node.input_schema)))
 
 
 def _nodes(node: Any) -> list[Any]:
@@ -163,6 +188,18 @@ class _StableGroupby(_StandIn):
                 self._sort_cols, ascending=self._operator.ascending, kind="stable", ignore_index=True
             )
         return self._operator.transform(selector, frame)
+
+
+class _WithoutSessions(_StandIn):
+    """Leaves the session column as it is."""
+
+    def __init__(self, operator: Any, keys: set[str]) -> None:
+        super().__init__(operator)
+        self._keys = keys
+
+    def transform(self, selector: Any, frame: Any) -> Any:
+        names = [name for name in selector.grouped_names if name not in self._keys]
+        return self._operator.transform(_nvt.ColumnSelector(names), frame) if names else frame
 
 
 class _NullSafe(_StandIn):

@@ -28,7 +28,7 @@ def encode_filters(
     allowed = _codes("allow_item_ids", tensors, rows, signature, index)
     seen = _flags(tensors.get("exclude_seen"), rows)
     if seen.any():
-        ids, sessions = request.tensors[signature.item_column][request.valid], request.sessions
+        ids, sessions = request.columns[signature.item_column], request.sessions
         kept = seen[sessions] & ~_is_null(ids)
         excluded = [*excluded, (sessions[kept], index.codes(ids[kept]))]
     excluded = [(sessions[codes != UNKNOWN], codes[codes != UNKNOWN]) for sessions, codes in excluded]

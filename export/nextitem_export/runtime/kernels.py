@@ -41,7 +41,8 @@ def kernel(name: str) -> Callable[[Kernel], Kernel]:
 def _elementwise(name: str, function: Callable[..., Any]) -> None:
     def run(instruction: Instruction, _: Mapping[str, Array], *values: Array) -> Array:
         with np.errstate(all="ignore"):
-            return np.asarray(function(*values)).astype(instruction.dtype, copy=False)
+            result = np.asarray(function(*values))
+        return result if instruction.dtype == "string" else result.astype(instruction.dtype, copy=False)
 
     kernel(name)(run)
 
@@ -136,14 +137,16 @@ def _window(instruction: Instruction, _: Mapping[str, Array], lengths: Array) ->
     settings: start, stop as a Python slice of the session, and width W, the most it can hold.
     """
     first, _count = _slice(instruction.settings, lengths)
-    return first + np.arange(instruction.settings["width"])
+    ranks: Array = first + np.arange(int(instruction.settings["width"]))
+    return ranks
 
 
 @kernel("valid")
 def _valid(instruction: Instruction, _: Mapping[str, Array], lengths: Array) -> Array:
     """bool [B, W]: whether the kept interaction exists. settings as of `window`."""
     _first, count = _slice(instruction.settings, lengths)
-    return np.arange(instruction.settings["width"]) < count
+    valid: Array = np.arange(int(instruction.settings["width"])) < count
+    return valid
 
 
 def _slice(settings: Mapping[str, Any], lengths: Array) -> tuple[Array, Array]:
@@ -192,25 +195,38 @@ def _reduce(instruction: Instruction, _: Mapping[str, Array], values: Array, cou
 def _edge(dtype: Any, *, lowest: bool) -> Any:
     if dtype.kind == "f":
         return -np.inf if lowest else np.inf
+    if dtype.kind == "b":
+        return not lowest
     return np.iinfo(dtype).min if lowest else np.iinfo(dtype).max
 
 
 @kernel("encode")
 @kernel("lookup")
 def _lookup(instruction: Instruction, _: Mapping[str, Array], values: Array) -> Array:
-    """The value that stands beside each key; `encode` is the same for codes, which are never null.
+    """The value that stands beside each key; `encode` is the same for values that are never null.
 
-    arrays: keys, sorted (strings as UTF-8 bytes), and values.
-
-    settings: default, for what is no key.
+    arrays: keys, sorted, and values; strings of either as UTF-8 bytes. settings: default, for what is no key; None is NaN.
     """
     keys, results = instruction.arrays["keys"], instruction.arrays["values"]
-    default = np.array(instruction.settings["default"], dtype=results.dtype)
+    default = instruction.settings["default"]
+    if instruction.dtype == "string":
+        default = default.encode()
+        results = results.astype(f"S{max(results.dtype.itemsize, len(default), 1)}", copy=False)
+    default = np.array(np.nan if default is None else default, dtype=results.dtype)
     if not len(keys):
-        return np.full(values.shape, default)
-    wanted = _as_bytes(values) if values.dtype == np.object_ else values.astype(keys.dtype, copy=False)
-    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[place] == wanted, results[place], default)
+        found = np.full(values.shape, default)
+    else:
+        wanted = _as_bytes(values) if values.dtype == np.object_ else values
+        # In the keys' dtype, or the search would copy all keys into a wider one; a string that is cut by it equals no key.
+        place = np.minimum(np.searchsorted(keys, wanted.astype(keys.dtype, copy=False)), len(keys) - 1)
+        found = np.where(keys[place] == wanted, results[place], default)
+    return _as_strings(found) if instruction.dtype == "string" else found
+
+
+def _as_strings(values: Array) -> Array:
+    decoded = np.empty(values.size, dtype=np.object_)
+    decoded[:] = [value.decode() for value in values.ravel().tolist()]
+    return decoded.reshape(values.shape)
 
 
 def _as_bytes(values: Array) -> Array:

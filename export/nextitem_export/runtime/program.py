@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from . import hashing as _hashing  # noqa: F401  # pyright: ignore[reportUnusedImport]  registers its kernel
 from .kernels import KERNELS
 from .request import Array
 
@@ -88,11 +89,13 @@ class Program:
                 tuple(entry["inputs"]),
                 entry["dtype"],
                 entry["settings"],
-                {
-                    name: np.load(folder / f"{number}.{name}.npy", mmap_mode="r", allow_pickle=False)
-                    for name in entry["arrays"]
-                },
+                {name: _mapped(folder / f"{number}.{name}.npy") for name in entry["arrays"]},
             )
             for number, entry in enumerate(document["instructions"])
         )
         return cls(instructions, document["outputs"])
+
+
+def _mapped(path: Path) -> Array:
+    # A plain view: each operation on a np.memmap makes another one, which takes longer than a small operation itself.
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))

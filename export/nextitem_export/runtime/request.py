@@ -1,4 +1,4 @@
-"""From the tensors of a request to checked features, without what stands in their padding."""
+"""From the tensors of a request to checked, flat columns of valid interactions, and back to padded ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .codes import LOWEST_FLOAT32
+from .codes import LOWEST_FLOAT32, NULL_INT64
 from .signature import RawFeature, Signature
 
 Array = NDArray[Any]
@@ -29,27 +29,51 @@ class RequestError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """B sessions of at most T interactions, padded on the right.
+    """The valid interactions of B sessions, one after the other.
 
-    lengths: int64 [B]; valid: bool [B, T], the interactions that are no padding. tensors: name to [B, T]: strings as object
-    array of str, integers, booleans and date-times int64, floats float32 with NaN for null; padding is the type's zero.
-    top_k: items wanted per session.
+    lengths: int64 [B]; valid: bool [B, T], the interactions that are no padding. columns: name to [N], N = lengths.sum():
+    strings as object array of str, integers, booleans and date-times int64, floats float32 with NaN for null. top_k: items
+    wanted per session.
     """
 
     lengths: Array
     valid: Array
-    tensors: dict[str, Array]
+    columns: dict[str, Array]
     top_k: int
-
-    @property
-    def columns(self) -> dict[str, Array]:
-        """The valid interactions of all sessions one after the other: name to [N], N = lengths.sum()."""
-        return {name: values[self.valid] for name, values in self.tensors.items()}
 
     @property
     def sessions(self) -> Array:
         """The row [N] of the session that each interaction belongs to, int64."""
         return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+    def tensors(self, newest: int | None = None) -> dict[str, Array]:
+        """The columns as [B, T], padded on the right with their types' zero, and `session_length` int64 [B, 1].
+
+        newest: only so many last interactions of each session.
+        """
+        lengths, valid, columns = self.lengths, self.valid, self.columns
+        if newest is not None and newest < valid.shape[1]:
+            recent = np.flatnonzero((np.arange(valid.shape[1]) >= (lengths - newest)[:, None])[valid])
+            columns = {name: values.take(recent) for name, values in columns.items()}
+            lengths = np.minimum(lengths, newest)
+            valid = np.arange(newest) < lengths[:, None]
+        tensors = {"session_length": lengths[:, None]}
+        if valid.all():
+            return tensors | {name: values.reshape(valid.shape) for name, values in columns.items()}
+        blank = np.full(valid.shape, "", dtype=np.object_)  # copied, which is faster than filled
+        for name, values in columns.items():
+            padded = blank.copy() if values.dtype == np.object_ else np.zeros(valid.shape, dtype=values.dtype)
+            padded[valid] = values
+            tensors[name] = padded
+        return tensors
+
+    def rising(self, name: str) -> bool:
+        """Whether an integer column never falls within a session and holds no null."""
+        values = self.columns[name]
+        follows = values[1:] >= values[:-1]
+        ends = np.cumsum(self.lengths)[:-1]
+        follows[ends[(ends > 0) & (ends < len(values))] - 1] = True
+        return bool(follows.all() and (values != NULL_INT64).all())
 
 
 def read_request(tensors: Mapping[str, Array], signature: Signature) -> Request:
@@ -64,12 +88,12 @@ def read_request(tensors: Mapping[str, Array], signature: Signature) -> Request:
     lengths = _session_length(tensors.get("session_length"), rows, width)
     top_k = _top_k(tensors.get("top_k"), rows, signature)
     valid = np.arange(width) < lengths[:, None]
-    full = bool(lengths.min() == width)
-    values = {
-        feature.name: _values(feature, tensors[feature.name], valid, full, signature.max_id_bytes)
+    places = None if lengths.min() == width else np.flatnonzero(valid)
+    columns = {
+        feature.name: _values(feature, tensors[feature.name], valid, places, signature.max_id_bytes)
         for feature in signature.features
     }
-    return Request(lengths, valid, values, top_k)
+    return Request(lengths, valid, columns, top_k)
 
 
 def _shape(tensors: Mapping[str, Array], signature: Signature) -> tuple[int, int]:
@@ -154,27 +178,20 @@ def _top_k(values: Array | None, rows: int, signature: Signature) -> int:
     return int(wanted[0])
 
 
-def _values(feature: RawFeature, tensor: Array, valid: Array, full: bool, max_id_bytes: int) -> Array:
-    """A checked feature [B, T]. full: there is no padding, which may hold anything."""
+def _values(feature: RawFeature, tensor: Array, valid: Array, places: Array | None, max_id_bytes: int) -> Array:
+    """The checked column [N] of a feature [B, T]. places: of the N in the flat tensor; None where there is no padding."""
+    values = tensor.ravel() if places is None else tensor.take(places)
     if feature.kind == "string":
-        strings = read_strings(feature.name, tensor.ravel() if full else tensor[valid], valid, max_id_bytes)
-        return strings.reshape(valid.shape) if full else _padded(strings, valid)
-    values = tensor if full else np.where(valid, tensor, tensor.dtype.type(0))
+        return read_strings(feature.name, values, valid, max_id_bytes)
     if feature.kind == "float":
         infinite = np.isinf(values)
         if infinite.any():
             raise RequestError(
-                f"input '{feature.name}' is infinite {_place(valid, np.flatnonzero(infinite[valid])[0])}, expected a "
-                f"finite number; send NaN or {LOWEST_FLOAT32:.8g} where there is none"
+                f"input '{feature.name}' is infinite {_place(valid, np.flatnonzero(infinite)[0])}, expected a finite "
+                f"number; send NaN or {LOWEST_FLOAT32:.8g} where there is none"
             )
         return np.where(values == _LOWEST, _NAN, values)
     return values
-
-
-def _padded(strings: Array, valid: Array) -> Array:
-    padded = np.full(valid.shape, "", dtype=np.object_)
-    padded[valid] = strings
-    return padded
 
 
 def read_strings(name: str, values: Array, valid: Array, max_bytes: int, element: str = "interaction") -> Array:
@@ -196,12 +213,19 @@ def _decoded_together(raw: list[Any], max_bytes: int) -> list[str] | None:
     """
     try:
         joined = b"\0".join(raw)
-        if len(joined) > max_bytes and max(map(len, raw)) > max_bytes:
+        if _may_exceed(joined, max_bytes) and max(map(len, raw)) > max_bytes:
             return None
         decoded = joined.decode("utf-8").split("\0")
     except (TypeError, UnicodeDecodeError):
         return None
     return decoded if len(decoded) == len(raw) else None  # one with a NUL gives more
+
+
+def _may_exceed(joined: bytes, max_bytes: int) -> bool:
+    """Whether one of the strings that a NUL parts can be longer: it would fill a block of half that size, without a NUL."""
+    half = max(1, max_bytes // 2)
+    blocks = range(0, len(joined) - half + 1, half)
+    return any(joined.find(b"\0", start, start + half) < 0 for start in blocks)
 
 
 def _decoded_singly(name: str, raw_values: list[Any], max_bytes: int, place: Callable[[int], str]) -> Array:

@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 import onnx
-import pandas as pd
 
 from ..runtime.program import Program
 from .columns import Table
-from .emit_onnx import DENSE, emit_onnx
+from .emit_onnx import emit_onnx
+from .emitters.lookups import is_dense
+from .expressions import Expr
+from .forms import NUMPY, ServedForm, served_form
 from .lower import lower_workflow
 from .registry import Context
 from .schedule import FeatureOutput, schedule
-
-#: Rows of the sample that functions are traced on.
-_TRACED_ROWS = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,13 +33,19 @@ class CompiledWorkflow:
         """The graph that is served."""
         return emit_onnx(self.program, self.window)
 
+    @property
+    def form(self) -> ServedForm:
+        """The form that is served."""
+        return served_form(self.program)
+
     def explain(self, column: str) -> Explained:
         """What the output of this name is computed from and how."""
         found = self.columns[column]
         raw, *operators = found.trail
         keys = [arrays["keys"] for arrays in _lookups(found.expr)]
-        lookups = "; ".join(f"{describe_lookup(table)} of {len(table):,} keys" for table in keys)
-        return Explained(column, raw, tuple(operators), lookups or "none")
+        kind = describe_mapped if self.form.name == NUMPY else describe_lookup
+        lookups = "; ".join(f"{kind(table)} of {len(table):,} keys" for table in keys)
+        return Explained(column, raw, tuple(operators), lookups or "none", self.form)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Explained:
     raw: str
     operators: tuple[str, ...]
     lookups: str
+    form: ServedForm
 
 
 def compile_workflow(
@@ -61,19 +67,17 @@ def compile_workflow(
     session_column: str,
     tie_breaker_column: str | None,
     window: int,
-    sample: pd.DataFrame,
     datatypes: Mapping[str, str] | None = None,
 ) -> CompiledWorkflow:
     """Compile the outputs of a fitted workflow that a model reads.
 
     raw_dtypes: the columns of a request with the dtype that pandas had for each at fit: `string`, `datetime`, `bool` or
-    numpy's name. window: the width of every output. sample: raw rows with all of the workflow's columns. datatypes: the
+    numpy's name. window: the width of every output. datatypes: the
     types on the wire, where the dtypes do not say them.
     Raises UnsupportedWorkflow with the operator, the column and the remedy.
     """
     context = Context(session_column, tie_breaker_column)
-    traced = sample.head(_TRACED_ROWS).reset_index(drop=True)
-    lowered = lower_workflow(workflow, raw_dtypes, context, traced, datatypes)
+    lowered = lower_workflow(workflow, raw_dtypes, context, datatypes)
     columns = {output.column: lowered.column(output.column) for output in outputs}
     return CompiledWorkflow(columns, schedule(columns, outputs, window), tuple(outputs), window)
 
@@ -82,10 +86,21 @@ def describe_lookup(keys: np.ndarray) -> str:
     """The kind of lookup that the graph has for these sorted keys."""
     if keys.dtype.kind == "S":
         return "hash table, strings,"
-    dense = len(keys) and int(keys[-1]) - int(keys[0]) < DENSE * len(keys)
-    return "dense table" if dense else "hash table, integers,"
+    return "dense table" if is_dense(keys) else "hash table, integers,"
 
 
-def _lookups(expr: Any) -> list[Mapping[str, np.ndarray]]:
-    own = [expr.arrays] if "keys" in expr.arrays else []
-    return own + [found for arg in expr.args for found in _lookups(arg)]
+def describe_mapped(keys: np.ndarray) -> str:
+    """The same for the numpy program."""
+    return f"table on disk, {'strings' if keys.dtype.kind == 'S' else 'integers'},"
+
+
+def _lookups(expr: Expr) -> list[Mapping[str, np.ndarray]]:
+    """The tables of all lookups below an expression, each once, since expressions share their parts."""
+    below: dict[int, Expr] = {}
+    waiting = [expr]
+    while waiting:
+        part = waiting.pop()
+        if id(part) not in below:
+            below[id(part)] = part
+            waiting.extend(reversed(part.args))
+    return [part.arrays for part in below.values() if "keys" in part.arrays]

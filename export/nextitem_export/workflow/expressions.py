@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from ..runtime.codes import NULL_INT64
+
 INTERACTION = "interaction"
 SESSION = "session"
 
 #: What ends a raw integer's null: the operations below never give the smallest int64 for it.
-_NEVER_NULL = {"encode", "bucketize", "is_null", "constant", "reduce"}
+_NEVER_NULL = {"encode", "bucketize", "is_null", "constant", "reduce", "eq", "ne", "lt", "le", "gt", "ge"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,6 +44,11 @@ class Expr:
             return INTERACTION
         return SESSION
 
+    @functools.cached_property
+    def null(self) -> Expr | None:
+        """See `null_of`; worked out once, since expressions share their parts."""
+        return _null_of(self)
+
 
 def raw(name: str, dtype: str) -> Expr:
     """A raw column as it comes on the wire: `string`, int64 (also booleans and date-times) or float32."""
@@ -50,9 +57,13 @@ def raw(name: str, dtype: str) -> Expr:
 
 def constant(value: Any, dtype: str) -> Expr:
     """A scalar; None or NaN is null."""
-    if dtype != "string":
-        value = None if value is None or np.isnan(value) else np.dtype(dtype).type(value).item()
-    return Expr("constant", (), dtype, {"value": value})
+    if dtype == "string":
+        return Expr("constant", (), dtype, {"value": value})
+    if value is not None and not np.isnan(value):
+        return Expr("constant", (), dtype, {"value": np.dtype(dtype).type(value).item()})
+    if _is_integer(dtype):  # the number alone is no null: date-times that were made numbers have it
+        return Expr("constant", (), dtype, {"value": NULL_INT64, "null": True})
+    return Expr("constant", (), dtype, {"value": None})
 
 
 def apply(op: str, dtype: str, *args: Expr, **settings: Any) -> Expr:
@@ -82,30 +93,31 @@ def lookup(expr: Expr, keys: np.ndarray, values: np.ndarray, default: Any) -> Ex
     return Expr("lookup", (expr,), values.dtype.name, {"default": default}, sorted_keys(keys, values))
 
 
-def encode(expr: Expr, keys: np.ndarray, values: np.ndarray, default: int, null: int) -> Expr:
-    """The code beside each key, `default` for what is no key and `null` for null; int64, never null itself."""
-    if expr.dtype == "string":  # the empty string is a key like others, and no vocabulary holds it
-        keys, values = np.append(keys, ""), np.append(values, null)
-        return Expr("encode", (expr,), "int64", {"default": default}, sorted_keys(keys, values))
-    found = Expr("encode", (expr,), "int64", {"default": default}, sorted_keys(keys, values))
-    empty = null_of(expr)
-    return found if empty is None else where(empty, constant(null, "int64"), found)
-
-
 def sorted_keys(keys: np.ndarray, values: np.ndarray) -> dict[str, np.ndarray]:
     """The constant arrays of a lookup: keys in rising order, strings as UTF-8 bytes, and the value beside each."""
     if keys.dtype == object:
-        keys = np.array([key.encode() for key in keys.tolist()], dtype=np.bytes_)
+        # No request may hold a NUL, and numpy takes one at the end of a string for padding.
+        sent = np.array(["\0" not in key for key in keys.tolist()], dtype=bool)
+        values = values[sent]
+        keys = np.array([key.encode() for key in keys[sent].tolist()], dtype=np.bytes_)
     order = np.argsort(keys, kind="stable")
     return {"keys": keys[order], "values": values[order]}
 
 
 def null_of(expr: Expr) -> Expr | None:
     """A boolean expression that is true where `expr` is null; None where it never is."""
+    return expr.null
+
+
+def _null_of(expr: Expr) -> Expr | None:
     if expr.dtype == "string" or expr.dtype.startswith("float"):
         return apply("is_null", "bool", expr)
     if expr.op == "raw":
         return apply("is_null", "bool", expr)
+    if expr.op == "lookup" and expr.settings["default"] == NULL_INT64:
+        return apply("is_null", "bool", expr)
+    if expr.op == "constant" and expr.settings.get("null"):
+        return constant(True, "bool")
     if expr.op in _NEVER_NULL:
         return None
     if expr.op == "where":  # a condition is never null

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from nvtabular import ops
 
 from .._errors import UnsupportedWorkflow
 from ..runtime.codes import FIRST_ITEM, NULL_INT64, NULL_STRING
+from ..runtime.features_nvtabular import with_plain_sessions
 
 NEVER_ENDS = int(np.iinfo(np.int64).max)  # ListSlice's end where none was given
 
@@ -110,8 +112,12 @@ class FittedWorkflow:
         ]
 
     def transform(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """`workflow.transform` on raw interactions; the index is reset, since NVTabular reads it."""
-        return self.workflow.transform(frame.reset_index(drop=True))
+        """`workflow.transform` on raw interactions, sessions by their raw ids; the index is reset, since NVTabular reads it."""
+        return self._by_raw_session.transform(frame.reset_index(drop=True))
+
+    @functools.cached_property
+    def _by_raw_session(self) -> nvtabular.Workflow:
+        return with_plain_sessions(self.workflow)
 
     def save(self, folder: Path) -> None:
         """Write the workflow as `nvtabular.Workflow.save` does: a pickle."""

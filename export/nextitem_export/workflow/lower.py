@@ -6,16 +6,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
 from merlin.dag import ColumnSelector
-from merlin.dag.executors import LocalExecutor
-from merlin.dag.ops.udf import UDF
+from merlin.dag.ops.concat_columns import ConcatColumns
 
 from .._errors import UnsupportedWorkflow
 from . import ops as _operators  # noqa: F401  registers them
 from .columns import INTERACTION, Column, Table
 from .expressions import cast, raw
-from .registry import Context, Inputs, lower_operator
+from .registry import Context, Inputs, lower_operator, name_of
 
 _WIRE = {"string": "string", "datetime": "int64", "bool": "int64"}
 _DATATYPES = {"BYTES": "string", "INT64": "int64", "FP32": "float32"}
@@ -42,7 +40,6 @@ def lower_workflow(
     workflow: Any,
     raw_dtypes: Mapping[str, str],
     context: Context,
-    sample: pd.DataFrame,
     datatypes: Mapping[str, str] | None = None,
 ) -> Lowered:
     """The columns of a fitted workflow's output.
@@ -50,16 +47,15 @@ def lower_workflow(
     What cannot be compiled is refused column by column: an output that no model reads stops nothing.
 
     raw_dtypes: the raw columns that a request has, with the dtype that pandas had for each when the workflow was fitted:
-    `string`, `datetime`, `bool` or numpy's name. sample: some raw rows, on which functions are traced. datatypes: the
+    `string`, `datetime`, `bool` or numpy's name. datatypes: the
     type on the wire where the dtype does not say it (integers with null are float64 in pandas).
     """
     raw_columns = {name: _raw_column(name, dtype, (datatypes or {}).get(name)) for name, dtype in raw_dtypes.items()}
-    return _Lowering(raw_columns, context, sample).lowered(workflow.output_node)
+    return _Lowering(raw_columns, context).lowered(workflow.output_node)
 
 
 class _Lowering:
-    def __init__(self, raw_columns: Table, context: Context, sample: pd.DataFrame) -> None:
-        self._sample = sample
+    def __init__(self, raw_columns: Table, context: Context) -> None:
         self._context = context
         self._nodes: dict[int, Lowered] = {}
         self._raw = dict(raw_columns)
@@ -90,7 +86,9 @@ class _Lowering:
     def _lower_groups(self, node: Any, selector: Any, upstream: Table, refused: Mapping[str, Any]) -> Lowered:
         """All selected columns at once; where the operator refuses, each by itself, to find out which."""
         sources = node.op.column_mapping(selector)
-        needed = [name for name in node.dependency_columns.names if name in refused]
+        # What stands on the right of a `+` is a dependency, too, but nothing on its left needs it.
+        needed = [] if isinstance(node.op, ConcatColumns) else list(node.dependency_columns.names)
+        needed = [name for name in needed if name in refused]
         groups = [group for group in selector.grouped_names if not needed and not _refused_in(group, refused)]
         errors: dict[str, UnsupportedWorkflow] = {}
         try:
@@ -102,6 +100,7 @@ class _Lowering:
             if name not in table:
                 cause = first_refused or next((refused[n] for n in _flat(behind) if n in refused), None)
                 cause = cause or next((errors[n] for n in _flat(behind) if n in errors), None)
+                cause = cause or next(iter(errors.values()), None)  # a joined column comes from no selected one
                 if cause is not None:
                     errors[name] = cause
         trails = {name: _trail(node.op, upstream, sources.get(name, [name])) for name in table}
@@ -121,14 +120,7 @@ class _Lowering:
         return table, errors
 
     def _lower_selection(self, node: Any, groups: list[Any], upstream: Table) -> Table:
-        inputs = Inputs(ColumnSelector(groups), upstream, self._context, lambda: self._shadow(node))
-        return lower_operator(node.op, inputs)
-
-    def _shadow(self, node: Any) -> pd.DataFrame:
-        """What enters a node for the sample, by NVTabular's own executor."""
-        parts = [LocalExecutor().transform(self._sample.copy(), [parent]) for parent in node.parents_with_dependencies]
-        entering = pd.concat([*parts, self._sample], axis=1)
-        return entering.loc[:, ~entering.columns.duplicated()]
+        return lower_operator(node.op, Inputs(ColumnSelector(groups), upstream, self._context))
 
 
 def _raw_column(name: str, dtype: str, datatype: str | None) -> Column:
@@ -153,5 +145,5 @@ _SILENT = {"ConcatColumns", "SelectionOp", "SubsetColumns", "SubtractionOp", "Re
 def _trail(operator: Any, table: Table, sources: Any) -> tuple[str, ...]:
     names = _flat(sources)
     before = table[names[0]].trail if names and names[0] in table else tuple(names)
-    label = "LambdaOp" if type(operator) is UDF else type(operator).__name__  # NVTabular's LambdaOp is merlin's UDF
+    label = name_of(operator)
     return before if label in _SILENT else (*before, label)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import pandas as pd
+from merlin.dag.ops.udf import UDF
 
 from .._errors import UnsupportedWorkflow
 from .columns import Table
@@ -22,15 +22,11 @@ class Context:
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """What one operator is given: `selector`, merlin's ColumnSelector of the columns it works on, out of `table`.
-
-    shadow: some rows of the table as NVTabular has them, for functions that are traced.
-    """
+    """What one operator is given: `selector`, merlin's ColumnSelector of the columns it works on, out of `table`."""
 
     selector: Any
     table: Table
     context: Context
-    shadow: Callable[[], pd.DataFrame]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -47,6 +43,8 @@ Lowering = Callable[[Any, Inputs], Table]
 
 LOWERINGS: dict[type, Lowering] = {}
 REFUSALS: dict[type, str] = {}
+#: The same for classes of packages that the exporter does not import, by `module.Class`.
+NAMED: dict[str, Lowering] = {}
 
 
 def lowering(*operators: type) -> Callable[[Lowering], Lowering]:
@@ -56,6 +54,18 @@ def lowering(*operators: type) -> Callable[[Lowering], Lowering]:
         for operator in operators:
             _claim(operator)
             LOWERINGS[operator] = function
+        return function
+
+    return register
+
+
+def lowering_by_name(qualified_name: str) -> Callable[[Lowering], Lowering]:
+    """Register how operators of the class `module.Class` are compiled. Raises ValueError if it is registered already."""
+
+    def register(function: Lowering) -> Lowering:
+        if qualified_name in NAMED:
+            raise ValueError(f"{qualified_name} is registered already")
+        NAMED[qualified_name] = function
         return function
 
     return register
@@ -77,6 +87,9 @@ def lower_operator(operator: Any, inputs: Inputs) -> Table:
     for base in type(operator).__mro__:
         if base in LOWERINGS:
             return LOWERINGS[base](operator, inputs)
+        named = NAMED.get(f"{base.__module__}.{base.__qualname__}")
+        if named is not None:
+            return named(operator, inputs)
         if base in REFUSALS:
             raise refused(operator, inputs.names, REFUSALS[base])
     raise refused(operator, inputs.names, "the compiler does not know it; serve the workflow with --features nvtabular")
@@ -85,4 +98,9 @@ def lower_operator(operator: Any, inputs: Inputs) -> Table:
 def refused(operator: Any, columns: Sequence[str], reason: str) -> UnsupportedWorkflow:
     """The error for an operator on columns."""
     listed = ", ".join(f"'{name}'" for name in columns)
-    return UnsupportedWorkflow(f"{type(operator).__name__} on {listed} cannot be compiled: {reason}")
+    return UnsupportedWorkflow(f"{name_of(operator)} on {listed} cannot be compiled: {reason}")
+
+
+def name_of(operator: Any) -> str:
+    """What NVTabular calls an operator of this class."""
+    return "LambdaOp" if type(operator) is UDF else type(operator).__name__

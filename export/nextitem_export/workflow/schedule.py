@@ -10,7 +10,7 @@ from typing import Any
 from .._errors import UnsupportedWorkflow
 from ..runtime.program import Instruction, Program
 from .columns import LIST, Column, Table
-from .expressions import SESSION, Expr
+from .expressions import SESSION, Expr, cast
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,8 +61,7 @@ class _Scheduler:
                 "model's features, or repeat it over the interactions before the Groupby"
             )
         frame = _frame(column, window)
-        value = self.evaluate(column.expr, frame)
-        value = self._emit("cast", (value,), output.dtype) if self._dtype(value) != output.dtype else value
+        value = self.evaluate(cast(column.expr, output.dtype), frame)
         valid = self._emit("valid", (self._lengths,), "bool", _slice(frame))
         return self._emit("pad", (value, valid), output.dtype)
 
@@ -107,9 +106,6 @@ class _Scheduler:
             present = self._emit("not", (null[0],), "bool")
             counted = self._emit("and", (counted, present), "bool")
         return self._emit("reduce", (value, counted), expr.dtype, expr.settings)
-
-    def _dtype(self, number: int) -> str:
-        return self.instructions[number].dtype
 
     def _emit(
         self,

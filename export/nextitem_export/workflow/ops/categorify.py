@@ -2,43 +2,58 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from nvtabular import ops
 
-from ...runtime.codes import FIRST_ITEM, NULL, UNKNOWN
-from ..columns import Column, Table
-from ..expressions import Expr, encode
+from ...runtime.codes import FIRST_ITEM, NULL, NULL_INT64, NULL_STRING, UNKNOWN
+from ..columns import LIST, Column, Table
+from ..matching import Rows
 from ..registry import Inputs, lowering, refused
 
 
 @lowering(ops.Categorify)
 def lower(operator: ops.Categorify, inputs: Inputs) -> Table:
-    """Each column by its vocabulary file, whose index is the code."""
+    """Each column, or combination of columns, by its vocabulary file, whose index is the code."""
     encoded: Table = {}
     mapping: dict[str, Any] = operator.column_mapping(inputs.selector)
     for name, group in mapping.items():
-        columns = [group] if isinstance(group, str) else list(group)
-        if len(columns) != 1 or operator.encode_type == "combo":
-            raise refused(operator, columns, "columns encoded in combination are not compiled yet: join them into one "
-                          "column before the workflow, or serve with --features nvtabular")  # fmt: skip
-        encoded[name] = _encoded(operator, name, inputs.table[columns[0]])
+        names = [group] if isinstance(group, str) else list(group)
+        if names == [inputs.context.session_column]:  # a request has no session ids, and keeps its sessions apart
+            encoded[name] = inputs.table[names[0]]
+            continue
+        _refuse_options(operator, name)
+        encoded[name] = _encoded(operator, name, names, [inputs.table[source] for source in names])
     return encoded
 
 
-def _encoded(operator: ops.Categorify, name: str, column: Column) -> Column:
-    _refuse_options(operator, name)
+def _encoded(operator: ops.Categorify, name: str, names: list[str], columns: list[Column]) -> Column:
     storage = operator.storage_name.get(name, name) if operator.encode_type == "joint" else name
-    table = pd.read_parquet(operator.categories[storage])
+    keys = names if len(names) > 1 else [storage]
+    table = _read_vocabulary(operator.categories[storage])
+    _refuse_null_values(operator, names, table[keys])
+    in_lists = columns[0].level == LIST
+    if in_lists and len(columns) > 1:
+        raise refused(operator, names, "NVTabular combines no lists: encode the combination before the Groupby")
+    codes = table.index.to_numpy(np.int64)
+    # NVTabular gives a null inside a list the code of the unknown.
+    found = Rows(operator, names, columns, table[keys]).value(codes, UNKNOWN, UNKNOWN if in_lists else NULL)
+    return columns[0].becomes(found, np.dtype(operator.output_dtype).name)
+
+
+def _read_vocabulary(path: str) -> pd.DataFrame:
+    """The vocabulary with its codes as index."""
+    if Path(path).is_dir():  # one file for each partition, each with its own part of the codes
+        parts = sorted(Path(path).glob("part.*.parquet"), key=lambda part: int(part.name.split(".")[1]))
+        table = pd.concat([pd.read_parquet(part) for part in parts])
+    else:
+        table = pd.read_parquet(path)
     if len(table) and table.index[0] < FIRST_ITEM:
         table.index += FIRST_ITEM
-    keys, expr = _keys(operator, name, table[storage], column)
-    # NVTabular gives a null inside a list the code of the unknown.
-    null = UNKNOWN if column.level == "list" else NULL
-    codes = encode(expr, keys, table.index.to_numpy(np.int64), default=UNKNOWN, null=null)
-    return column.becomes(codes, np.dtype(operator.output_dtype).name)
+    return table
 
 
 def _refuse_options(operator: ops.Categorify, name: str) -> None:
@@ -51,30 +66,18 @@ def _refuse_options(operator: ops.Categorify, name: str) -> None:
             "num_buckets",
         )
     if operator.single_table:
-        raise refused(operator, [name], "single_table shifts all codes: fit it without single_table")
+        raise refused(
+            operator,
+            [name],
+            "with single_table NVTabular gives null and unknown values the codes of the two most frequent values: fit it "
+            "without single_table",
+        )
 
 
-def _keys(operator: Any, name: str, values: pd.Series, column: Column) -> tuple[np.ndarray, Expr]:
-    """The vocabulary in the dtype of the expression that is looked up, and that expression."""
-    expr = column.expr
-    if expr.dtype == "string":
-        return values.to_numpy(dtype=object), expr
-    if values.dtype == object:
-        raise refused(operator, [name], f"its vocabulary holds strings but the column is {column.dtype}: fit it again")
-    if values.dtype.kind == "f" and not expr.dtype.startswith("float"):
-        values = values.astype(np.int64)  # integers that had null in training
-    if expr.dtype.startswith("float"):
-        expr = _whole_behind(expr) or expr
-    if not expr.dtype.startswith("float"):
-        return values.to_numpy().astype(np.int64), expr
-    raise refused(
-        operator, [name], f"it encodes {column.dtype} numbers, whose equality depends on the last bit: turn the column into "
-        "integers or strings before fitting"
-    )  # fmt: skip
-
-
-def _whole_behind(expr: Expr) -> Expr | None:
-    """The integers that a float expression only casts: pandas' form of an integer column with null."""
-    if expr.op == "where" and expr.args[1].op == "constant" and expr.args[1].settings["value"] is None:
-        expr = expr.args[2]
-    return expr.args[0] if expr.op == "cast" and not expr.args[0].dtype.startswith("float") else None
+def _refuse_null_values(operator: ops.Categorify, names: list[str], keys: pd.DataFrame) -> None:
+    for name, column in zip(names, keys.columns, strict=True):
+        values = keys[column]
+        null = NULL_STRING if values.dtype == object else NULL_INT64
+        if any(value == null for value in values.dropna().tolist()):
+            raise refused(operator, [name], f"its vocabulary holds {null!r}, which means null in a request: turn it into "
+                          "null before fitting")  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 from nvtabular import ops
 
 from ..columns import LIST, SESSION, Column, Table
-from ..expressions import Expr, apply, cast, null_of, with_null
+from ..expressions import Expr, apply, cast, constant, null_of, where, with_null
 from ..registry import Inputs, lowering, refused
 
 
@@ -70,7 +70,11 @@ def _aggregate(operator: Any, name: str, column: Column, kind: str, sort: tuple[
     if kind == "count":
         return Column(count, SESSION, "int32")
     if kind in ("min", "max"):
-        return Column(apply("reduce", column.expr.dtype, column.expr, *nulls, kind=kind), SESSION, column.dtype)
+        extreme = apply("reduce", column.expr.dtype, column.expr, *nulls, kind=kind)
+        if nulls:  # of nothing but null it is null
+            none = apply("eq", "bool", count, constant(0, "int64"))
+            extreme = where(none, constant(None, extreme.dtype), extreme)
+        return Column(extreme, SESSION, column.dtype)
     total = apply("reduce", "float64", cast(column.expr, "float64"), *nulls, kind="sum")
     value = total if kind == "sum" else apply("div", "float64", total, cast(count, "float64"))
     return Column(cast(value, "float32"), SESSION, "float32")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from merlin.dag.ops.add_metadata import AddMetadata
 from merlin.dag.ops.concat_columns import ConcatColumns
 from merlin.dag.ops.selection import SelectionOp
 from merlin.dag.ops.subset_columns import SubsetColumns
@@ -15,6 +16,7 @@ from ..registry import Inputs, lowering
 
 
 @lowering(
+    AddMetadata,
     ConcatColumns,
     SelectionOp,
     SubsetColumns,

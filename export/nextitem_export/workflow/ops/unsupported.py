@@ -8,30 +8,16 @@ from ..registry import refuse
 
 _HASH = (
     "NVTabular hashes the value together with its row, so that equal values get different buckets and the trained feature is "
-    "noise: encode with Categorify (freq_threshold or max_size bound its size)"
+    "noise: use the operator of that name in nextitem_training.operators, which hashes the value alone, or Categorify "
+    "(freq_threshold or max_size bound its size)"
 )
 
 refuse(ops.HashBucket, _HASH)
 refuse(ops.HashedCross, _HASH)
 refuse(
-    ops.TargetEncoding,
-    "with kfold above 1 its folds are drawn by row position, so that equal values get different numbers, and with kfold=1 it "
-    "is not compiled yet: join the target's mean per value to the data before fitting",
-)
-refuse(
     ops.DifferenceLag,
     "it looks at the row before in the order of the data, which a request does not have: compute the difference before "
     "fitting and send it as a column",
-)
-refuse(
-    ops.JoinGroupby,
-    "it is not compiled yet: join the statistics to the data before fitting and send them as columns, or serve with "
-    "--features nvtabular",
-)
-refuse(
-    ops.JoinExternal,
-    "it is not compiled yet: join the table to the data before fitting and send its columns, or serve with --features "
-    "nvtabular",
 )
 refuse(ops.ColumnSimilarity, "it is not compiled: compute the similarity before fitting and send it as a column")
 refuse(

@@ -1,6 +1,11 @@
-"""Compiling Python functions over columns: they are called once, with columns that record what is done to them."""
+"""Compiling Python functions over columns: they are called with columns that record what is done to them.
 
-from .column import SymbolicColumn, TracingError
-from .frame import SymbolicFrame, trace
+A function is called twice, to notice one that gives another result each time; never on real rows.
+"""
+
+from .column import SymbolicColumn
+from .frame import SymbolicFrame
+from .refusals import TracingError
+from .trace import trace
 
 __all__ = ["SymbolicColumn", "SymbolicFrame", "TracingError", "trace"]

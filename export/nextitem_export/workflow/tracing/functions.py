@@ -6,8 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from .column import SymbolicColumn, TracingError, choose
+from ..expressions import Expr, apply, cast, constant, null_of, where
+from . import refusals
+from .choice import choose
+from .column import SymbolicColumn
+from .promotion import expr_dtype, operand
+from .refusals import TracingError
 
 _BINARY = {
     np.add: "add",
@@ -23,9 +29,11 @@ _BINARY = {
     np.less_equal: "le",
     np.greater: "gt",
     np.greater_equal: "ge",
-    np.logical_and: "and",
-    np.logical_or: "or",
+    np.bitwise_and: "and",
+    np.bitwise_or: "or",
+    np.bitwise_xor: "xor",
 }
+_LOGICAL = {np.logical_and: "and", np.logical_or: "or", np.logical_xor: "xor"}
 
 _UNARY = {
     np.negative: "neg",
@@ -41,52 +49,126 @@ _UNARY = {
     np.floor: "floor",
     np.ceil: "ceil",
     np.rint: "round",
-    np.logical_not: "not",
 }
 
 # Functions that are others in disguise.
 _COMPOSED: dict[Any, Callable[[SymbolicColumn], SymbolicColumn]] = {
-    np.log1p: lambda x: np.log(x + 1),
-    np.expm1: lambda x: np.exp(x) - 1,
     np.square: lambda x: x * x,
+    np.reciprocal: lambda x: 1 / x.astype("float64") if x.dtype.kind in "iu" else 1 / x,
     np.log2: lambda x: np.log(x) / np.log(2.0),
     np.log10: lambda x: np.log(x) / np.log(10.0),
+    np.exp2: lambda x: np.exp(x * np.log(2.0)),
+    np.tan: lambda x: np.sin(x) / np.cos(x),
     np.isnan: lambda x: x.isna(),
+    np.isinf: lambda x: abs(x) == np.inf,
+    np.isfinite: lambda x: ~(x.isna() | (abs(x) == np.inf)),
+    np.logical_not: lambda x: ~x.astype(bool),
+    np.invert: lambda x: ~x,
+    np.trunc: lambda x: choose(x < 0, np.ceil(x), np.floor(x)),
     np.deg2rad: lambda x: x * (np.pi / 180.0),
     np.radians: lambda x: x * (np.pi / 180.0),
+    np.rad2deg: lambda x: x * (180.0 / np.pi),
+    np.degrees: lambda x: x * (180.0 / np.pi),
 }
 
-_BOUNDS = {np.minimum: "le", np.maximum: "ge", np.fmin: "le", np.fmax: "ge"}
+#: numpy's extremes, NaN if either is; the second pair ignores NaN.
+_EXTREMES = {np.minimum: "minimum", np.maximum: "maximum", np.fmin: "minimum", np.fmax: "maximum"}
 
 
 def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], more: dict[str, Any]) -> SymbolicColumn:
     """A ufunc on columns and scalars. Raises TracingError where it is not compiled."""
-    if method != "__call__" or more:
-        raise TracingError(f"np.{ufunc.__name__}.{method} is not compiled: call np.{ufunc.__name__} on columns alone")
-    if ufunc in _BINARY:
-        one, two = inputs
-        if isinstance(one, SymbolicColumn):
-            return one.binary(_BINARY[ufunc], two)
-        return two.binary(_BINARY[ufunc], one, swapped=True)
+    name = f"np.{ufunc.__name__}"
+    if method != "__call__":
+        raise TracingError(
+            f"{name}.{method}() works across rows, which at serving are one request's: call {name}() alone"
+        )
+    if more:
+        raise TracingError(
+            f"{name}({', '.join(more)}=…) is not compiled: call {name}() on columns alone, and astype() behind"
+        )
+    if ufunc in _BINARY or ufunc in _LOGICAL:
+        return _binary(ufunc, *inputs)
     if ufunc in _UNARY:
         return inputs[0].unary(_UNARY[ufunc], ufunc)
     if ufunc in _COMPOSED:
         return _COMPOSED[ufunc](inputs[0])
-    if ufunc in _BOUNDS:
-        one, two = inputs
-        column, other = (one, two) if isinstance(one, SymbolicColumn) else (two, one)
-        # The comparison is false for NaN in the column, which stays, as numpy has it.
-        kept = column.binary(_BOUNDS[ufunc], other) | column.isna()
-        return choose(kept, column, other)
-    raise TracingError(f"np.{ufunc.__name__} is not compiled: compute the column before the workflow and send it")
+    if ufunc in _EXTREMES:
+        return _extreme(ufunc, *inputs)
+    if ufunc in (np.log1p, np.expm1):
+        return inputs[0].derive(ufunc, lambda shadow: _PRECISE[ufunc](inputs[0], expr_dtype(shadow)), inputs[0])
+    raise refusals.function(name)
 
 
-def call_function(function: Any, args: tuple[Any, ...], more: dict[str, Any]) -> SymbolicColumn:
-    """np.where, np.clip and np.round; everything else raises TracingError."""
+def call_function(function: Any, args: tuple[Any, ...], more: dict[str, Any]) -> Any:
+    """np.where, np.clip and np.round and some others; everything else raises TracingError."""
     if function is np.where and len(args) == 3:
         return choose(*args)
     if function is np.clip:
         return args[0].clip(*args[1:], **more)
-    if function in (np.round, np.around):
+    if function in (np.round, np.around, np.round_):
         return args[0].round(*args[1:], **more)
-    raise TracingError(f"np.{function.__name__} is not compiled: compute the column before the workflow and send it")
+    if function is np.isin:
+        return args[0].isin(args[1])
+    if function in (np.full_like, np.zeros_like, np.ones_like) and isinstance(args[0], SymbolicColumn):
+        return _filled(function, *args, **more)
+    raise refusals.function(f"np.{function.__name__}")
+
+
+def _binary(ufunc: Any, one: Any, two: Any) -> SymbolicColumn:
+    if ufunc in _LOGICAL:  # of numbers as well
+        one, two = (side.astype(bool) if isinstance(side, SymbolicColumn) else bool(side) for side in (one, two))
+    op = _BINARY.get(ufunc) or _LOGICAL[ufunc]
+    if isinstance(one, SymbolicColumn):
+        return one.binary(op, two)
+    return two.binary(op, one, swapped=True)
+
+
+def _extreme(ufunc: Any, one: Any, two: Any) -> SymbolicColumn:
+    column = one if isinstance(one, SymbolicColumn) else two
+
+    def build(shadow: pd.Series) -> Expr:
+        dtype = expr_dtype(shadow)
+        left, right = operand(one, dtype), operand(two, dtype)
+        if dtype == "bool":
+            return apply("and" if _EXTREMES[ufunc] == "minimum" else "or", "bool", left, right)
+        best = apply(_EXTREMES[ufunc], dtype, left, right)
+        if ufunc in (np.fmin, np.fmax):
+            for side, other in ((left, right), (right, left)):
+                null = null_of(side)
+                best = best if null is None else where(null, other, best)
+        return best
+
+    return column.derive(ufunc, build, one, two)
+
+
+def _filled(function: Any, column: SymbolicColumn, *args: Any, **more: Any) -> SymbolicColumn:
+    if len(args) != (function is np.full_like) or more.keys() - {"dtype"}:
+        raise TracingError(f"np.{function.__name__}() is compiled with a column, a value and dtype alone")
+    value = {np.zeros_like: 0, np.ones_like: 1}.get(function, args[0] if args else None)
+    blank = (column == column) & False  # as many as there are values, never null
+    dtype = more.get("dtype", column.dtype)
+    return choose(blank, value, value).astype(dtype)
+
+
+def _log1p(column: SymbolicColumn, dtype: str) -> Expr:
+    """log(1 + x) without losing small x (Kahan): log(u) x / (u - 1), u = 1 + x."""
+    x, one = cast(column.expr, dtype), constant(1, dtype)
+    u = apply("add", dtype, x, one)
+    corrected = apply("div", dtype, apply("mul", dtype, apply("log", dtype, u), x), apply("sub", dtype, u, one))
+    endless = apply("eq", "bool", u, constant(np.inf, dtype))
+    return where(apply("eq", "bool", u, one), x, where(endless, u, corrected))
+
+
+def _expm1(column: SymbolicColumn, dtype: str) -> Expr:
+    """exp(x) - 1 without losing small x (Kahan): (u - 1) x / log(u), u = exp(x)."""
+    x, one = cast(column.expr, dtype), constant(1, dtype)
+    u = apply("exp", dtype, x)
+    less = apply("sub", dtype, u, one)
+    corrected = apply("div", dtype, apply("mul", dtype, less, x), apply("log", dtype, u))
+    extreme = apply(
+        "or", "bool", apply("eq", "bool", less, constant(-1, dtype)), apply("eq", "bool", u, constant(np.inf, dtype))
+    )
+    return where(apply("eq", "bool", u, one), x, where(extreme, less, corrected))
+
+
+_PRECISE = {np.log1p: _log1p, np.expm1: _expm1}

@@ -1,0 +1,66 @@
+"""The figures of `features.py` as the Markdown tables that README.md leads with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def markdown(
+    report: Mapping[str, Any],
+    batches: Sequence[int],
+    vocabularies: Mapping[str, tuple[str, int]],
+    targets: Mapping[str, tuple[str, float]],
+) -> str:
+    """Times, memory and targets."""
+    metrics, spread = report["metrics"], report["spread"]
+    cases = {"": "the demo's workflow", **{f"_vocab_{suffix}": title for suffix, (title, _) in vocabularies.items()}}
+    ways = ("compiled", "graph", "numpy", "nvtabular", "nvtabular_dataset")
+    times = [
+        [title, batch]
+        + [f"{metrics[key]:,.0f} ±{spread[key] / 2:.0%}" for key in (f"{way}_us_b{batch}{suffix}" for way in ways)]
+        + [f"{metrics[f'speedup_b{batch}{suffix}']:,} times"]
+        for suffix, title in cases.items()
+        for batch in batches
+    ]
+    memory = [
+        [
+            title,
+            f"{metrics[f'load_s{suffix}']:.2f} s, {_held(metrics, '', suffix)}",
+            f"{metrics[f'load_numpy_s{suffix}']:.3f} s, {_held(metrics, '_numpy', suffix)}",
+        ]
+        for suffix, title in cases.items()
+        if f"load_numpy_s{suffix}" in metrics
+    ]
+    judged = [
+        [f"`{name}`", f"{sign} {wanted:,}", f"{metrics[name]:,}", "yes" if _met(metrics[name], sign, wanted) else "NO"]
+        for name, (sign, wanted) in targets.items()
+    ]
+    machine = report["machine"]
+    return "\n\n".join(
+        [
+            _table(
+                ["µs", "sessions", "compiled", "graph alone", "numpy", "NVTabular", "NVTabular, Dataset", "faster"],
+                times,
+            ),
+            _table(["load, memory beyond the imports (peak)", "ONNX", "numpy"], memory),
+            _table(["target", "", "found", "met"], judged),
+            f"{machine['processor']}, {machine['cores']} cores, load {machine['load_1m']} at the start and "
+            f"{machine['load_1m_at_the_end']} at the end; commit {report['commit']}; {report['rounds']} rounds.",
+        ]
+    )
+
+
+def _held(metrics: Mapping[str, float], form: str, suffix: str) -> str:
+    imports = metrics[f"import_rss{form}_mb{suffix}"]
+    held, peak = (metrics[f"{kind}{form}_mb{suffix}"] - imports for kind in ("rss", "peak_rss"))
+    return f"{held:,.0f} MB ({peak:,.0f})"
+
+
+def _met(value: float, sign: str, wanted: float) -> bool:
+    return value >= wanted if sign == ">=" else value <= wanted
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

@@ -1,0 +1,186 @@
+"""BaseClient: all that Client and AsyncClient do apart from I/O."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nextitem_client._connect import check_tls
+from nextitem_client._exceptions import (
+    AmbiguousModel,
+    ClientClosed,
+    InvalidOption,
+    InvalidSession,
+    ModelNotFound,
+    NotANextItemModel,
+)
+from nextitem_client._filters import read_filters
+from nextitem_client._flow import Flow, repeated
+from nextitem_client._request import Tensors, build_requests
+from nextitem_client._response import OUTPUTS, Recommendation, read_response
+from nextitem_client._sessions import Session
+from nextitem_client._settings import Settings
+from nextitem_client._signature import PARAMETER, Signature, parse_signature
+from nextitem_client._transport import Inference, Reply, parse_url
+
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,256}")  # what a log line can hold without quoting
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The model that a client asks."""
+
+    model: str
+    signature: Signature
+
+
+class BaseClient:
+    """Checks arguments, builds requests, reads responses, repeats and words errors; does no I/O."""
+
+    def __init__(self, url: str, model: str | None, settings: Settings):
+        self._address = parse_url(url)
+        self._settings = settings
+        self._wanted = model
+        self._found: _Found | None = None
+        self._closed = False
+        check_tls(self._address, settings)
+
+    @property
+    def model(self) -> str:
+        """The name of the model that answers."""
+        return self._asked().model
+
+    @property
+    def signature(self) -> Signature:
+        """The model's features, options and limits."""
+        return self._asked().signature
+
+    def _asked(self) -> _Found:
+        self._require_open()
+        if self._found is None:
+            raise ClientClosed(
+                f"The client of {self._address.url} is not open yet: write `async with AsyncClient(…) as client`, "
+                "or await client.open()."
+            )
+        return self._found
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ClientClosed(f"The client of {self._address.url} is closed; make a new {type(self).__name__}.")
+
+    # What is asked of the server, as flows.
+
+    def _opening(self) -> Flow[_Found]:
+        model = self._wanted
+        if model is None:
+            model = self._only_one((yield from self._nextitem_models()))
+        try:
+            parameters = yield from self._parameters(model)
+        except ModelNotFound:
+            raise self._not_found(model, (yield from self._nextitem_models())) from None
+        return _Found(model, self._signature_of(model, parameters))
+
+    def _inference(self, inference: Inference) -> Flow[Reply]:
+        try:
+            return (yield from repeated(self._settings, lambda way, limit: way.infer(inference, limit)))
+        except ModelNotFound:  # unloaded meanwhile
+            raise self._not_found(inference.model, (yield from self._nextitem_models())) from None
+
+    def _parameters(self, model: str) -> Flow[Mapping[str, str]]:
+        return (yield from repeated(self._settings, lambda way, limit: way.model_parameters(model, limit)))
+
+    def _nextitem_models(self) -> Flow[list[str]]:
+        ready = yield from repeated(self._settings, lambda way, limit: way.ready_models(limit))
+        names: list[str] = []
+        for name in ready:
+            try:
+                if PARAMETER in (yield from self._parameters(name)):
+                    names.append(name)
+            except ModelNotFound:  # unloaded since the list was made
+                continue
+        return names
+
+    # Arguments → requests, replies → answers.
+
+    def _inferences(
+        self,
+        sessions: Iterable[Session],
+        k: int | None,
+        exclude: Any,
+        allow: Any,
+        exclude_seen: Any,
+        request_id: str | None,
+        *,
+        one: bool = False,
+    ) -> list[Inference]:
+        if isinstance(sessions, (Mapping, str, bytes)):
+            raise InvalidSession(
+                "recommend_many() expects a list of sessions, what came is a single mapping or text. "
+                "For one session call recommend()."
+            )
+        found = self._asked()
+        signature, asked = found.signature, list(sessions)
+        filters = read_filters(signature, len(asked), exclude, allow, exclude_seen, one)
+        base = _checked_id(request_id)
+        requests = list(build_requests(asked, signature, k, filters))
+        ids = [base] if len(requests) == 1 else [f"{base}-{number}" for number in range(len(requests))]
+        return [
+            Inference(found.model, tensors, OUTPUTS, _output_bytes(tensors, signature), one_id)
+            for tensors, one_id in zip(requests, ids)
+        ]
+
+    def _recommendations(self, reply: Reply, inference: Inference) -> list[Recommendation]:
+        sessions = inference.inputs["session_length"].shape[0]
+        return read_response(reply.tensors, sessions, inference.model, reply.model_version, inference.request_id)
+
+    def _signature_of(self, model: str, parameters: Mapping[str, str]) -> Signature:
+        document = parameters.get(PARAMETER)
+        if document is None:
+            raise NotANextItemModel(
+                f"Model {model} at {self._address.url} has no {PARAMETER} in its configuration: it "
+                "was not exported by nextitem-export, or is a step of a bundle. Name the bundle."
+            )
+        return parse_signature(document, model)
+
+    def _not_found(self, model: str, present: list[str]) -> ModelNotFound:
+        listed = ", ".join(present) if present else "none"
+        return ModelNotFound(
+            f"The server at {self._address.url} has no ready model {model}; ready nextitem models: {listed}. "
+            "If it should be there, the server's log says why it did not load."
+        )
+
+    def _only_one(self, names: list[str]) -> str:
+        if not names:
+            raise ModelNotFound(
+                f"The server at {self._address.url} has no ready nextitem model. Export one into "
+                "its repository with nextitem-export and start it again."
+            )
+        if len(names) > 1:
+            raise AmbiguousModel(
+                f"The server at {self._address.url} has several nextitem models: "
+                f"{', '.join(names)}. Say which: model={names[0]!r} (--model {names[0]})."
+            )
+        return names[0]
+
+
+def _checked_id(request_id: Any) -> str:
+    if request_id is None:
+        return uuid.uuid4().hex
+    if isinstance(request_id, str) and _REQUEST_ID.fullmatch(request_id):
+        return request_id
+    raise InvalidOption(
+        f"request_id is {request_id!r}; expected are 1 to 256 letters, digits and signs of ASCII without blanks."
+    )
+
+
+def _output_bytes(tensors: Tensors, signature: Signature) -> dict[str, int]:
+    """Upper bounds of item_ids and scores [B, K]; the status is small."""
+    sessions = tensors["session_length"].shape[0]
+    k = int(tensors["top_k"][0, 0]) if "top_k" in tensors else signature.top_k_default
+    items = sessions * max(min(k, signature.top_k_limit), 1)
+    datatype = next(one.datatype for one in signature.features if one.name == signature.item_column)
+    id_bytes = 8 if datatype == "INT64" else 4 + signature.max_id_bytes
+    return {"item_ids": items * id_bytes, "scores": items * 4}

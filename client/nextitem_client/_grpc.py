@@ -1,0 +1,176 @@
+"""KServe v2 over gRPC, for Client and AsyncClient: one channel, which carries all requests at once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from nextitem_client._exceptions import MissingPackage, ServerError
+from nextitem_client._meaning import from_grpc_status
+from nextitem_client._settings import Settings
+from nextitem_client._tls import own_certificate, root_certificates
+from nextitem_client._transport import Address, Inference, Reply
+from nextitem_client._triton import Placement, arguments, half, ready_names, reply
+
+_T = TypeVar("_T")
+
+_MAX_MESSAGE_BYTES = int(np.iinfo(np.int32).max)
+# gRPC's own pauses between attempts to connect (1 s, growing to 120 s, in which every request fails
+# at once) would outlast those of _retry.py.
+_RECONNECT_MS = 100
+_LONGEST_RECONNECT_MS = 2_000
+
+
+class _GrpcCodec:
+    """What the two transports share."""
+
+    def __init__(self, address: Address, settings: Settings, half_name: str):
+        self._address = address
+        self._settings = settings
+        self._tensors = half("grpc")
+        # Metadata has names in lower case.
+        self._options: dict[str, Any] = {"headers": {name.lower(): value for name, value in settings.headers.items()}}
+        self._connection: Any = half(half_name).InferenceServerClient(
+            address.target, creds=_credentials(address, settings), channel_args=_channel_arguments(settings)
+        )
+
+    def _call_options(self, timeout_s: float) -> dict[str, Any]:
+        return {**self._options, "client_timeout": timeout_s}
+
+    def _infer_arguments(
+        self, inference: Inference, timeout_s: float, placement: Placement | None
+    ) -> tuple[list[Any], dict[str, Any]]:
+        inputs, outputs = arguments(self._tensors, inference, placement)
+        options = {
+            **self._call_options(timeout_s),
+            "outputs": outputs,
+            "request_id": inference.request_id,
+            "compression_algorithm": self._settings.compression,
+        }
+        return inputs, options
+
+    def _meaning(self, error: Exception) -> ServerError | None:
+        """Of tritonclient's InferenceServerException; None for anything else."""
+        message, status = getattr(error, "message", None), getattr(error, "status", None)
+        if not callable(message) or not callable(status):
+            return None
+        code = str(status() or "").rsplit(".", 1)[-1]
+        return from_grpc_status(self._address, code, str(message() or error).strip(), self._settings.timeout_s)
+
+
+class GrpcTransport(_GrpcCodec):
+    """See Transport; and shared memory, for _shared_memory.py."""
+
+    def __init__(self, address: Address, settings: Settings):
+        super().__init__(address, settings, "grpc")
+
+    def ready_models(self, timeout_s: float) -> list[str]:
+        """See Transport."""
+        options = self._call_options(timeout_s)
+        index = self._call(lambda: self._connection.get_model_repository_index(**options))
+        return ready_names((entry.name, entry.state) for entry in index.models)
+
+    def model_parameters(self, model: str, timeout_s: float) -> Mapping[str, str]:
+        """See Transport."""
+        options = self._call_options(timeout_s)
+        return _parameters(self._call(lambda: self._connection.get_model_config(model, **options)))
+
+    def infer(self, inference: Inference, timeout_s: float, placement: Placement | None = None) -> Reply:
+        """See Transport; `placement`: tensors that lie in shared memory."""
+        inputs, options = self._infer_arguments(inference, timeout_s, placement)
+        result = self._call(lambda: self._connection.infer(inference.model, inputs, **options))
+        return reply(result, inference.outputs, str(result.get_response().model_version), placement)
+
+    def register_memory(self, region: str, key: str, size: int, timeout_s: float) -> None:
+        """Make a shared memory known to the server."""
+        options = self._call_options(timeout_s)
+        self._call(lambda: self._connection.register_system_shared_memory(region, key, size, **options))
+
+    def unregister_memory(self, region: str, timeout_s: float) -> None:
+        """Let the server forget it."""
+        options = self._call_options(timeout_s)
+        self._call(lambda: self._connection.unregister_system_shared_memory(region, **options))
+
+    def close(self) -> None:
+        """See Transport."""
+        self._connection.close()
+
+    def _call(self, ask: Callable[[], _T]) -> _T:
+        try:
+            return ask()
+        except Exception as error:
+            meaning = self._meaning(error)
+            if meaning is None:
+                raise
+            raise meaning from None
+
+
+class AsyncGrpcTransport(_GrpcCodec):
+    """See AsyncTransport."""
+
+    def __init__(self, address: Address, settings: Settings):
+        super().__init__(address, settings, "grpc.aio")
+
+    async def ready_models(self, timeout_s: float) -> list[str]:
+        """See AsyncTransport."""
+        index = await self._call(self._connection.get_model_repository_index(**self._call_options(timeout_s)))
+        return ready_names((entry.name, entry.state) for entry in index.models)
+
+    async def model_parameters(self, model: str, timeout_s: float) -> Mapping[str, str]:
+        """See AsyncTransport."""
+        return _parameters(await self._call(self._connection.get_model_config(model, **self._call_options(timeout_s))))
+
+    async def infer(self, inference: Inference, timeout_s: float) -> Reply:
+        """See AsyncTransport."""
+        inputs, options = self._infer_arguments(inference, timeout_s, None)
+        result = await self._call(self._connection.infer(inference.model, inputs, **options))
+        return reply(result, inference.outputs, str(result.get_response().model_version), None)
+
+    async def close(self) -> None:
+        """See AsyncTransport."""
+        await self._connection.close()
+
+    async def _call(self, answer: Awaitable[Any]) -> Any:
+        try:
+            return await answer
+        except Exception as error:
+            meaning = self._meaning(error)
+            if meaning is None:
+                raise
+            raise meaning from None
+
+
+def _parameters(answer: Any) -> dict[str, str]:
+    parameters = answer.config.parameters
+    return {str(name): str(parameters[name].string_value) for name in parameters}
+
+
+def _credentials(address: Address, settings: Settings) -> Any:
+    if not address.tls:
+        return None
+    try:
+        import grpc
+    except ImportError as error:
+        raise MissingPackage(
+            f"grpc cannot be imported ({error}). Install it with: pip install 'tritonclient[http,grpc]>=2.51'"
+        ) from error
+    library: Any = grpc
+    key, chain = own_certificate(settings.tls)
+    return library.ssl_channel_credentials(root_certificates(settings.tls), key, chain)
+
+
+def _channel_arguments(settings: Settings) -> list[tuple[str, Any]]:
+    connect_ms = max(int(settings.connect_timeout_s * 1000), 1)
+    given: list[tuple[str, Any]] = [
+        ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+        ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MS),
+        ("grpc.min_reconnect_backoff_ms", connect_ms),  # it is the time given to one connection, too
+        ("grpc.max_reconnect_backoff_ms", _LONGEST_RECONNECT_MS),
+        ("grpc.use_local_subchannel_pool", 1),  # else a new client inherits another's pauses
+    ]
+    if settings.tls is not None and settings.tls.server_name is not None:
+        given.append(("grpc.ssl_target_name_override", settings.tls.server_name))
+    return given

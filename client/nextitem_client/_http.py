@@ -1,0 +1,152 @@
+"""KServe v2 over HTTP without the I/O: requests as bytes, responses as replies or errors.
+
+The tensors' encoding is tritonclient's. Its connections are not used: they run on gevent, hold to
+one thread each, leave a server's name unchecked or uncheckable depending on the version, and with
+tritonclient 2.51 cannot do TLS from Python 3.12 on.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import quote
+
+from nextitem_client._meaning import from_http_status, wrong_protocol
+from nextitem_client._settings import Settings
+from nextitem_client._transport import Address, Inference, Reply
+from nextitem_client._triton import Placement, arguments, half, ready_names, reply
+
+# Interactions compress well at any level, and the level costs more than it saves: see client/README.md.
+_GZIP_LEVEL = 1
+_HEADER_LENGTH = "Inference-Header-Content-Length"
+
+
+@dataclass(frozen=True)
+class HttpRequest:
+    """Method, path on the server, headers and body."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class HttpResponse:
+    """Status, headers with names in lower case, and body as it came."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class HttpCodec:
+    """Writes requests and reads responses; raises ServerError's family."""
+
+    def __init__(self, address: Address, settings: Settings):
+        self._address = address
+        self._compress = settings.compression == "gzip"
+        self._headers = {**settings.headers, "Accept-Encoding": "gzip" if self._compress else "identity"}
+        self._module = half("http")
+
+    def index_request(self) -> HttpRequest:
+        """POST /v2/repository/index."""
+        return self._request("POST", "/v2/repository/index", b"{}")
+
+    def read_index(self, response: HttpResponse) -> list[str]:
+        """The ready models."""
+        index = cast("list[dict[str, Any]]", self._json(response))
+        return self._as_expected(lambda: ready_names((entry["name"], entry.get("state", "")) for entry in index))
+
+    def config_request(self, model: str) -> HttpRequest:
+        """GET /v2/models/<model>/config."""
+        return self._request("GET", f"/v2/models/{quote(model, safe='')}/config", b"")
+
+    def read_parameters(self, response: HttpResponse) -> Mapping[str, str]:
+        """The `parameters` of a configuration."""
+        config = cast("dict[str, Any]", self._json(response))
+        return self._as_expected(
+            lambda: {name: value.get("string_value", "") for name, value in config.get("parameters", {}).items()}
+        )
+
+    def infer_request(self, inference: Inference, placement: Placement | None = None) -> HttpRequest:
+        """POST /v2/models/<model>/infer."""
+        inputs, outputs = arguments(self._module, inference, placement)
+        written = self._module.InferenceServerClient.generate_request_body(
+            inputs, outputs=outputs, request_id=inference.request_id
+        )
+        body, json_size = cast("tuple[bytes, int | None]", written)
+        headers: dict[str, str] = {"Content-Type": "application/octet-stream"}
+        if json_size is not None:
+            headers[_HEADER_LENGTH] = str(json_size)
+        if self._compress:
+            body = gzip.compress(body, _GZIP_LEVEL)
+            headers["Content-Encoding"] = "gzip"
+        return self._request("POST", f"/v2/models/{quote(inference.model, safe='')}/infer", body, headers)
+
+    def read_reply(self, response: HttpResponse, inference: Inference, placement: Placement | None = None) -> Reply:
+        """The tensors of an answer."""
+        self._require_success(response)
+
+        def read() -> Reply:
+            result = self._module.InferenceServerClient.parse_response_body(
+                _decoded(response), header_length=response.headers.get(_HEADER_LENGTH.lower())
+            )
+            version = str(result.get_response().get("model_version", ""))
+            return reply(result, inference.outputs, version, placement)
+
+        return self._as_expected(read)
+
+    def memory_request(self, region: str, key: str, size: int) -> HttpRequest:
+        """POST /v2/systemsharedmemory/region/<region>/register."""
+        body = json.dumps({"key": key, "offset": 0, "byte_size": size}).encode()
+        return self._request("POST", f"/v2/systemsharedmemory/region/{region}/register", body)
+
+    def forget_memory_request(self, region: str) -> HttpRequest:
+        """POST /v2/systemsharedmemory/region/<region>/unregister."""
+        return self._request("POST", f"/v2/systemsharedmemory/region/{region}/unregister", b"")
+
+    def read_nothing(self, response: HttpResponse) -> None:
+        """Raise unless it went well."""
+        self._require_success(response)
+
+    def _request(self, method: str, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> HttpRequest:
+        return HttpRequest(method, self._address.path + path, {**self._headers, **(headers or {})}, body)
+
+    def _json(self, response: HttpResponse) -> Any:
+        self._require_success(response)
+        return self._as_expected(lambda: json.loads(_decoded(response)))
+
+    def _as_expected(self, read: Any) -> Any:
+        try:
+            return read()
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError) as error:
+            detail = f"an answer that cannot be read: {type(error).__name__}: {error}"
+            raise wrong_protocol(self._address, detail) from None
+
+    def _require_success(self, response: HttpResponse) -> None:
+        if response.status == 200:
+            return
+        try:
+            text = _decoded(response).decode("utf-8", errors="replace")
+        except (OSError, EOFError):
+            text = ""
+        raise from_http_status(
+            self._address, response.status, _message(text), text, response.headers.get("retry-after")
+        )
+
+
+def _decoded(response: HttpResponse) -> bytes:
+    return gzip.decompress(response.body) if response.headers.get("content-encoding") == "gzip" else response.body
+
+
+def _message(text: str) -> str | None:
+    try:
+        document: Any = json.loads(text)
+    except ValueError:
+        return None
+    error: Any = cast("dict[str, Any]", document).get("error") if isinstance(document, dict) else None
+    return error.strip() if isinstance(error, str) else None

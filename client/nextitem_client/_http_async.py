@@ -1,0 +1,93 @@
+"""HTTP for AsyncClient: aiohttp, which comes with tritonclient's extra `http`."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from nextitem_client._exceptions import MissingPackage, ServerError
+from nextitem_client._http import HttpCodec, HttpRequest, HttpResponse
+from nextitem_client._meaning import from_os_error, handshake_cut, no_connection, timed_out, untrusted, wrong_protocol
+from nextitem_client._settings import Settings
+from nextitem_client._tls import ssl_context
+from nextitem_client._transport import Address, Inference, Reply
+
+
+class AsyncHttpTransport:
+    """See AsyncTransport."""
+
+    def __init__(self, address: Address, settings: Settings):
+        self._address = address
+        self._settings = settings
+        self._codec = HttpCodec(address, settings)
+        self._aiohttp = aiohttp = _import_aiohttp()
+        connector = aiohttp.TCPConnector(
+            limit=settings.pool_size, ssl=ssl_context(settings.tls) if address.tls else True
+        )
+        self._session: Any = aiohttp.ClientSession(
+            connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+        )
+        self._base = f"{'https' if address.tls else 'http'}://{address.target}"
+
+    async def ready_models(self, timeout_s: float) -> list[str]:
+        """See AsyncTransport."""
+        return self._codec.read_index(await self._exchange(self._codec.index_request(), timeout_s))
+
+    async def model_parameters(self, model: str, timeout_s: float) -> Mapping[str, str]:
+        """See AsyncTransport."""
+        return self._codec.read_parameters(await self._exchange(self._codec.config_request(model), timeout_s))
+
+    async def infer(self, inference: Inference, timeout_s: float) -> Reply:
+        """See AsyncTransport."""
+        request = self._codec.infer_request(inference)
+        return self._codec.read_reply(await self._exchange(request, timeout_s), inference)
+
+    async def close(self) -> None:
+        """See AsyncTransport."""
+        await self._session.close()
+
+    async def _exchange(self, request: HttpRequest, timeout_s: float) -> HttpResponse:
+        limits = self._aiohttp.ClientTimeout(total=timeout_s, sock_connect=self._settings.connect_timeout_s)
+        try:
+            async with self._session.request(
+                request.method,
+                self._base + request.path,
+                data=request.body or None,
+                headers=dict(request.headers),
+                timeout=limits,
+                allow_redirects=False,
+            ) as response:
+                headers = {str(name).lower(): str(value) for name, value in response.headers.items()}
+                return HttpResponse(response.status, headers, await response.read())
+        except (self._aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
+            raise self._meaning(error) from None
+
+    def _meaning(self, error: Exception) -> ServerError:
+        aiohttp, address = self._aiohttp, self._address
+        if isinstance(error, asyncio.TimeoutError):
+            if "onnection timeout" in str(error):  # sock_connect's; the total one says nothing
+                return no_connection(address, self._settings.connect_timeout_s)
+            return timed_out(address, self._settings.timeout_s)
+        if isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError)):
+            return from_os_error(address, ConnectionResetError(str(error)), self._settings.timeout_s)
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return untrusted(address, str(error))
+        if isinstance(error, aiohttp.ClientConnectorSSLError):
+            return from_os_error(address, ValueError(str(error)), self._settings.timeout_s)
+        if isinstance(error, aiohttp.ClientConnectorError) and address.tls and getattr(error, "errno", None) is None:
+            return handshake_cut(address)  # asyncio does not say more
+        if isinstance(error, OSError):
+            return from_os_error(address, error, self._settings.timeout_s)
+        return wrong_protocol(address, f"{type(error).__name__}: {error}")
+
+
+def _import_aiohttp() -> Any:
+    try:
+        return importlib.import_module("aiohttp")
+    except ImportError as error:
+        raise MissingPackage(
+            f"AsyncClient needs aiohttp for HTTP, which cannot be imported ({error}). Install it with: "
+            "pip install 'tritonclient[http,grpc]>=2.51'"
+        ) from error

@@ -1,0 +1,8 @@
+"""How each instruction is written in ONNX, by subject; importing this package registers them all.
+
+`pad` is written by `outputs`, for all outputs at once.
+"""
+
+from . import arithmetic, elementwise, lookups, sessions
+
+__all__ = ["arithmetic", "elementwise", "lookups", "sessions"]

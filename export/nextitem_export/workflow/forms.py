@@ -1,0 +1,46 @@
+"""Which form of a compiled workflow is served: the ONNX graph, or the numpy program for what ONNX lacks.
+
+A hash table of ONNX Runtime is built when the graph is loaded and held in memory; above the limits below that takes seconds
+and gigabytes, while the program's sorted tables are mapped from disk and cost nothing until they are asked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ..runtime.codes import NULL_INT64, NULL_STRING
+from ..runtime.program import Instruction, Program
+from .emit_onnx import EMITTERS
+
+ONNX, NUMPY = "onnx", "numpy"
+
+#: Keys of one lookup up to which the graph is served.
+STRING_KEYS_LIMIT = 1_000_000
+INTEGER_KEYS_LIMIT = 5_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class ServedForm:
+    """`onnx`, or `numpy` and why it has to be."""
+
+    name: str
+    reason: str | None = None
+
+
+def served_form(program: Program) -> ServedForm:
+    """The graph, unless an instruction has no emitter or a lookup is too large for it."""
+    reasons = (_reason(instruction) for instruction in program.instructions)
+    reason = next((found for found in reasons if found), None)
+    return ServedForm(NUMPY, reason) if reason else ServedForm(ONNX)
+
+
+def _reason(instruction: Instruction) -> str | None:
+    if instruction.op not in EMITTERS:
+        return f"ONNX has no equal for '{instruction.op}'"
+    keys = instruction.arrays.get("keys")
+    if keys is None:
+        return None
+    kind, limit = ("strings", STRING_KEYS_LIMIT) if keys.dtype.kind == "S" else ("integers", INTEGER_KEYS_LIMIT)
+    null = NULL_STRING.encode() if kind == "strings" else NULL_INT64
+    size = len(keys) - int(len(keys) > 0 and keys[0] == null)  # a key of its own, and before all others
+    return f"a vocabulary of {size:,} {kind}, above {limit:,}" if size > limit else None

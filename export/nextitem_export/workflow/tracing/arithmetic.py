@@ -1,0 +1,180 @@
+"""Operators on columns and scalars: pandas gives the dtype, and here is the expression for it."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..expressions import Expr, apply, cast, constant, either, null_of, sorted_keys, where
+from .promotion import expr_dtype, narrowed, operand, plain_scalar
+from .refusals import TracingError
+
+PYTHON: dict[str, Callable[[Any, Any], Any]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": operator.truediv,
+    "floordiv": operator.floordiv,
+    "mod": operator.mod,
+    "pow": operator.pow,
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "and": operator.and_,
+    "or": operator.or_,
+    "xor": operator.xor,
+}
+_COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge"}
+_LOGIC = {"and": "and", "or": "or", "xor": "ne"}
+#: What numpy's arithmetic means of booleans.
+_BOOLEAN = {"add": "or", "mul": "and"}
+#: Powers of integers are products up to this one.
+_HIGHEST_POWER = 63
+
+
+def binary_function(op: str, two: Any) -> Callable[[Any, Any], Any]:
+    """What pandas does; integers // and % what may be zero are floats, since pandas makes infinity and NaN of them."""
+    function = PYTHON[op]
+    if op not in ("floordiv", "mod") or not (hasattr(two, "expr") or two == 0):
+        return function
+
+    def divided(left: Any, right: Any) -> Any:
+        result = pd.Series(function(left, right))
+        return result.astype(np.float64) if result.dtype.kind in "iu" else result
+
+    return divided
+
+
+def binary_expr(op: str, one: Any, two: Any, shadow: pd.Series) -> Expr:
+    """The expression of `one op two`, columns or scalars, where pandas gives a column like `shadow`."""
+    if "string" in (_dtype_of(one), _dtype_of(two)) and not _time_beside(one, two):
+        return _equal_strings(op, one, two)
+    if op in _COMPARISONS:
+        return _comparison(op, one, two)
+    if op in _LOGIC:
+        if shadow.dtype != bool or {_dtype_of(one), _dtype_of(two)} != {"bool"}:
+            raise TracingError("&, | and ^ of columns that are not boolean are not compiled: compare them first")
+        return apply(_LOGIC[op], "bool", operand(one, "bool"), operand(two, "bool"))
+    kind, dtype = shadow.dtype.kind, expr_dtype(shadow)
+    if kind == "b":
+        if op not in _BOOLEAN:
+            raise TracingError(f"'{op}' of booleans is not compiled: make them integers with astype('int64')")
+        return apply(_BOOLEAN[op], "bool", operand(one, "bool"), operand(two, "bool"))
+    if kind == "m" and op in ("div", "floordiv", "mul"):
+        return _scaled_duration(op, one, two)
+    if op in ("floordiv", "mod") and {_dtype_of(one), _dtype_of(two)} <= {"int64", "bool"}:
+        return narrowed(_whole_division(op, one, two), shadow)
+    if op == "pow" and dtype == "int64":
+        return narrowed(_power(one, two), shadow)
+    return narrowed(apply(op, dtype, operand(one, dtype), operand(two, dtype)), shadow)
+
+
+def divided_towards_zero(value: Expr, by: int) -> Expr:
+    """Integer division as numpy divides durations."""
+    negative = apply("lt", "bool", value, constant(0, "int64"))
+    size = where(negative, apply("neg", "int64", value), value)
+    quotient = apply("floordiv", "int64", size, constant(abs(by), "int64"))
+    turned = apply("neg", "int64", quotient)
+    return where(negative, turned, quotient) if by > 0 else where(negative, quotient, turned)
+
+
+def _dtype_of(value: Any) -> str:
+    """The kind that pandas sees: `string`, `bool`, `int64` (also times) or a float."""
+    shadow = getattr(value, "shadow", None)
+    if shadow is not None:
+        return expr_dtype(shadow)
+    plain = plain_scalar(value)
+    if isinstance(plain, bool):
+        return "bool"
+    return {str: "string", int: "int64"}.get(type(plain), "float64")
+
+
+def _time_beside(one: Any, two: Any) -> bool:
+    """A date-time column beside text, which pandas reads as a date-time."""
+    return any(getattr(side, "shadow", pd.Series(dtype=float)).dtype.kind in "mM" for side in (one, two))
+
+
+def _comparison(op: str, one: Any, two: Any) -> Expr:
+    dtype = _common(one, two)
+    left, right = operand(one, dtype), operand(two, dtype)
+    compared = apply(op, "bool", left, right)
+    if dtype.startswith("float"):  # NaN compares as null does
+        return compared
+    null = either(null_of(side) for side in (left, right))
+    if null is None:
+        return compared
+    if op == "ne":  # as NaN != NaN
+        return apply("or", "bool", compared, null)
+    return apply("and", "bool", compared, apply("not", "bool", null))
+
+
+def _common(one: Any, two: Any) -> str:
+    """The dtype that numpy compares in: a scalar changes it as its kind asks, not its size."""
+    if _time_beside(one, two):
+        return "int64"
+    numpy_form = [np.empty(1, side.shadow.dtype) if hasattr(side, "shadow") else _number(side) for side in (one, two)]
+    dtype = np.result_type(*numpy_form)
+    return "int64" if dtype.kind in "iub" else dtype.name
+
+
+def _number(value: Any) -> Any:
+    plain = plain_scalar(value)
+    return np.nan if plain is None else plain
+
+
+def _equal_strings(op: str, one: Any, two: Any) -> Expr:
+    column, value = (one, two) if hasattr(one, "expr") else (two, one)
+    if op not in ("eq", "ne") or not isinstance(value, str):
+        raise TracingError(
+            "of text only == and != with a constant are compiled, and isin(): compute the rest before the workflow"
+        )
+    keys = np.array([value], dtype=object)
+    same = Expr("encode", (column.expr,), "int64", {"default": 0}, sorted_keys(keys, np.ones(1, np.int64)))
+    return cast(same, "bool") if op == "eq" else apply("not", "bool", cast(same, "bool"))
+
+
+def _scaled_duration(op: str, one: Any, two: Any) -> Expr:
+    """A duration times or by a number: integers stay exact, floats are cut off towards zero."""
+    duration, number = (
+        (one, two)
+        if getattr(getattr(one, "shadow", None), "dtype", None) is not None and (one.shadow.dtype.kind == "m")
+        else (two, one)
+    )
+    if _dtype_of(duration) == "int64" and _dtype_of(number) in ("int64", "bool"):
+        if op == "mul":
+            return apply("mul", "int64", operand(duration, "int64"), operand(number, "int64"))
+        by = plain_scalar(number) if not hasattr(number, "expr") else 0
+        if not by:
+            raise TracingError("a duration by a column of integers is not compiled: make the divisor float64")
+        return divided_towards_zero(operand(duration, "int64"), by)
+    value = apply(op, "float64", operand(duration, "float64"), operand(number, "float64"))
+    null = apply("is_null", "bool", value)
+    return where(null, constant(None, "int64"), Expr("cast", (value,), "int64"))
+
+
+def _whole_division(op: str, one: Any, two: Any) -> Expr:
+    """// and % of integers: floored; by zero as pandas, infinite or NaN, so that a column as divisor gives floats."""
+    left, right = operand(one, "int64"), operand(two, "int64")
+    quotient = apply(op, "int64", left, right)
+    if not hasattr(two, "expr") and plain_scalar(two):
+        return quotient
+    infinite = apply("div", "float64", cast(left, "float64"), constant(0, "float64"))
+    zero = apply("eq", "bool", right, constant(0, "int64"))
+    return where(zero, infinite if op == "floordiv" else constant(None, "float64"), cast(quotient, "float64"))
+
+
+def _power(one: Any, two: Any) -> Expr:
+    """A whole power of integers, exact."""
+    power = None if hasattr(two, "expr") else plain_scalar(two)
+    if power is None or not 0 <= power <= _HIGHEST_POWER:
+        raise TracingError(
+            f"integers to powers other than constants from 0 to {_HIGHEST_POWER} are not compiled: make one of them float64"
+        )
+    return apply("pow", "int64", operand(one, "int64"), constant(power, "int64"))

@@ -1,0 +1,91 @@
+"""Calling a function with symbolic columns, and noticing what symbolic columns cannot."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import random
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..expressions import Expr
+from .column import SymbolicColumn
+from .frame import SymbolicFrame
+from .pandas_functions import replaced
+from .refusals import TracingError
+
+#: pandas is one for all threads.
+_LOCK = threading.RLock()
+
+
+def trace(function: Callable[[], Any]) -> Any:
+    """Call a function of symbolic columns twice and return its result.
+
+    Raises TracingError where it does what cannot be compiled, draws random numbers, gives another result the second time, or
+    fails on what it was not written for.
+    """
+    with _LOCK, replaced(), warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        results = [_called(function) for _ in range(2)]
+    if _fingerprint(results[0]) != _fingerprint(results[1]):
+        raise TracingError(
+            "it gives another result each time it is called, as random numbers and the current time do: compute it before the "
+            "workflow and send it as a column"
+        )
+    return results[0]
+
+
+def _called(function: Callable[[], Any]) -> Any:
+    with _without_random_numbers():
+        try:
+            return function()
+        except TracingError:
+            raise
+        except Exception as error:
+            raise TracingError(
+                f"it fails on columns that stand for any data ({type(error).__name__}: {error}): write it as arithmetic on "
+                "whole columns, or serve the workflow with --features nvtabular"
+            ) from error
+
+
+@contextlib.contextmanager
+def _without_random_numbers() -> Iterator[None]:
+    """Refuses what moves the state of a global generator, and puts the state back."""
+    ours, python = np.random.get_state(legacy=True), random.getstate()
+    try:
+        yield
+        drawn = np.random.get_state(legacy=True)
+        if drawn[2:] != ours[2:] or not np.array_equal(drawn[1], ours[1]) or random.getstate() != python:
+            raise TracingError(
+                "it draws random numbers, which a server must not answer with: compute the column before the workflow and "
+                "send it"
+            )
+    finally:
+        np.random.set_state(ours)
+        random.setstate(python)
+
+
+def _fingerprint(result: Any) -> Any:
+    """Equal for results of the same expressions."""
+    known: dict[int, int] = {}
+    numbers: dict[Any, int] = {}
+    columns = result.items() if isinstance(result, (SymbolicFrame, dict)) else [("", result)]
+    return [
+        (name, _number(c.expr, known, numbers) if isinstance(c, SymbolicColumn) else str(c)) for name, c in columns
+    ], list(numbers)
+
+
+def _number(expr: Expr, known: dict[int, int], numbers: dict[Any, int]) -> int:
+    """The number of an expression among the different ones; each shared part once."""
+    if id(expr) not in known:
+        arguments = tuple(_number(arg, known, numbers) for arg in expr.args)
+        arrays = [
+            (name, hashlib.sha256(np.ascontiguousarray(a)).hexdigest()) for name, a in sorted(expr.arrays.items())
+        ]
+        key = (expr.op, expr.dtype, repr(sorted(expr.settings.items())), repr(arrays), arguments)
+        known[id(expr)] = numbers.setdefault(key, len(numbers))
+    return known[id(expr)]
