@@ -9,6 +9,7 @@ from nextitem_client._client import Client
 from nextitem_client._exceptions import (
     AccessDenied,
     AmbiguousModel,
+    BundleError,
     ClientClosed,
     InvalidOption,
     InvalidSession,
@@ -28,6 +29,7 @@ from nextitem_client._exceptions import (
     WrongProtocol,
 )
 from nextitem_client._filters import ItemIds, ItemIdsPerSession
+from nextitem_client._offline import OfflineClient
 from nextitem_client._response import Recommendation, Recommendations
 from nextitem_client._sessions import Session
 from nextitem_client._settings import Tls
@@ -37,6 +39,7 @@ __all__ = [
     "AccessDenied",
     "AmbiguousModel",
     "AsyncClient",
+    "BundleError",
     "Client",
     "ClientClosed",
     "Feature",
@@ -48,6 +51,7 @@ __all__ = [
     "ModelNotFound",
     "NextItemError",
     "NotANextItemModel",
+    "OfflineClient",
     "Recommendation",
     "Recommendations",
     "RequestRejected",

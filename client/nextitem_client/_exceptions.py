@@ -6,6 +6,7 @@ NextItemError
 │   └── UnsupportedOption            this model was exported without that option
 ├── ClientClosed (RuntimeError)      the client was used after close(), or before it was open
 ├── MissingPackage (ImportError)     a package that this call needs is not installed
+├── BundleError                      a folder that cannot be answered from: damaged, not trusted, another format
 └── ServerError
     ├── ServerUnavailable            nobody answers at that address
     │   ├── ServerTimeout            not within timeout_s
@@ -50,6 +51,10 @@ class ClientClosed(NextItemError, RuntimeError):
 
 class MissingPackage(NextItemError, ImportError):
     """A package that this call needs is not installed; the message is the pip install."""
+
+
+class BundleError(NextItemError):
+    """A folder that OfflineClient cannot answer from; the message says why and what to do."""
 
 
 class ServerError(NextItemError):

@@ -312,7 +312,7 @@ def test_every_error_is_in_the_drawn_tree():
 
     drawn = module.__doc__
     classes = [value for value in vars(module).values() if isinstance(value, type)]
-    assert len(classes) == 19
+    assert len(classes) == 20
     for error in classes:
         assert issubclass(error, nextitem.NextItemError)
         assert error.__name__ in drawn

@@ -1,0 +1,184 @@
+"""Files of interactions, one row each: Parquet, CSV and JSON lines, read in chunks.
+
+CSV and JSON lines take nothing but Python; Parquet takes pyarrow, see `_parquet.py`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from nextitem_client._exceptions import InvalidOption
+from nextitem_client._signature import Signature
+from nextitem_client.bulk._columns import require_columns
+from nextitem_client.bulk._grouping import Rows
+from nextitem_client.bulk._parquet import ParquetRows
+
+_CHUNK_ROWS = 8_192
+
+
+class RowFile(Protocol):
+    """A file of interactions. Both methods read it from its start and raise InvalidOption, with the line, for damage."""
+
+    @property
+    def id_type(self) -> str | None:
+        """What session ids are: "string", "integer" (int64), "unsigned" (uint64); None where only reading tells."""
+        ...
+
+    def ids(self) -> Iterator[Sequence[Any]]:
+        """The session id of each row, in chunks; None where there is none."""
+        ...
+
+    def rows(self) -> Iterator[Rows]:
+        """The same with the features' values; what a row lacks is ABSENT."""
+        ...
+
+
+class _Absent:
+    """Stands for a value that a row does not have, so that the client's error says so."""
+
+    def __repr__(self) -> str:
+        return "absent"
+
+
+ABSENT = _Absent()
+
+
+def open_rows(path: Path, session_column: str, signature: Signature) -> RowFile:
+    """The reader of a file by the end of its name. Raises InvalidOption, MissingPackage."""
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise InvalidOption(f"{path} is of no known kind; known are {', '.join(READERS)}.")
+    if not path.is_file():
+        raise InvalidOption(f"The file of sessions {path} does not exist.")
+    return reader(path, session_column, signature)
+
+
+class CsvRows:
+    """CSV in UTF-8 with a header line; an empty field is null. Session ids are strings."""
+
+    id_type = "string"
+
+    def __init__(self, path: Path, session_column: str, signature: Signature) -> None:
+        self._path = path
+        with path.open(encoding="utf-8-sig", newline="") as text:
+            header: list[str] = next(csv.reader(text), list[str]())
+        require_columns(path, header, session_column, signature)
+        self._session = header.index(session_column)
+        self._width = len(header)
+        self._features = [(f.name, header.index(f.name), _FROM_TEXT[f.kind]) for f in signature.features]
+
+    def ids(self) -> Iterator[Sequence[Any]]:
+        """See RowFile."""
+        for chunk in self._chunks():
+            yield [row[self._session] or None for row in chunk]
+
+    def rows(self) -> Iterator[Rows]:
+        """See RowFile."""
+        for chunk in self._chunks():
+            ids = [row[self._session] or None for row in chunk]
+            yield ids, {name: [read(row[place]) for row in chunk] for name, place, read in self._features}
+
+    def _chunks(self) -> Iterator[list[list[str]]]:
+        with self._path.open(encoding="utf-8-sig", newline="") as text:
+            reader = csv.reader(text, strict=True)
+            try:
+                next(reader)
+                while chunk := [self._checked(row, reader.line_num) for row in islice(reader, _CHUNK_ROWS) if row]:
+                    yield chunk
+            except (csv.Error, UnicodeDecodeError) as error:
+                raise InvalidOption(f"{self._path} is no CSV near line {reader.line_num}: {error}.") from None
+
+    def _checked(self, row: list[str], line: int) -> list[str]:
+        if len(row) != self._width:
+            raise InvalidOption(
+                f"Line {line} of {self._path} has {len(row)} fields, and its header has {self._width}: correct the line."
+            )
+        return row
+
+
+class JsonLines:
+    """JSON lines in UTF-8: an object for each interaction. Session ids are strings or integers."""
+
+    id_type = None
+
+    def __init__(self, path: Path, session_column: str, signature: Signature) -> None:
+        self._path = path
+        self._session = session_column
+        self._names = signature.feature_names
+
+    def ids(self) -> Iterator[Sequence[Any]]:
+        """See RowFile."""
+        for chunk in self._chunks():
+            yield [row.get(self._session) for row in chunk]
+
+    def rows(self) -> Iterator[Rows]:
+        """See RowFile."""
+        for chunk in self._chunks():
+            ids = [row.get(self._session) for row in chunk]
+            yield ids, {name: [row.get(name, ABSENT) for row in chunk] for name in self._names}
+
+    def _chunks(self) -> Iterator[list[dict[str, Any]]]:
+        with self._path.open("rb") as lines:
+            numbered = enumerate(lines, start=1)
+            while some := list(islice(numbered, _CHUNK_ROWS)):
+                yield [self._object(line, number) for number, line in some if line.strip()]
+
+    def _object(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise InvalidOption(f"Line {number} of {self._path} is no JSON ({error}): correct the line.") from None
+        if not isinstance(row, dict):
+            raise InvalidOption(f"Line {number} of {self._path} is no JSON object; expected is one interaction a line.")
+        found = cast("dict[str, Any]", row)
+        session_id = found.get(self._session)
+        if not (session_id is None or type(session_id) is str or (type(session_id) is int and abs(session_id) < 2**63)):
+            raise InvalidOption(
+                f"Line {number} of {self._path} has the {self._session} {session_id!r}; expected is text or an integer "
+                "of 64 bits."
+            )
+        return found
+
+
+def _integer(text: str) -> Any:
+    # What is no integer stays text, so that the client refuses it by name.
+    try:
+        return int(text) if text else None
+    except ValueError:
+        return text
+
+
+def _float(text: str) -> Any:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return text
+
+
+def _boolean(text: str) -> Any:
+    return {"": None, "true": True, "false": False, "1": True, "0": False}.get(text.lower(), text)
+
+
+def _datetime(text: str) -> Any:
+    digits = text[1:] if text.startswith("-") else text
+    return int(text) if digits.isdigit() else text or None
+
+
+_FROM_TEXT: Mapping[str, Callable[[str], Any]] = {
+    "string": lambda text: text or None,
+    "integer": _integer,
+    "boolean": _boolean,
+    "float": _float,
+    "datetime": _datetime,
+}
+
+READERS: Mapping[str, Callable[[Path, str, Signature], RowFile]] = {
+    ".parquet": ParquetRows,
+    ".csv": CsvRows,
+    ".jsonl": JsonLines,
+}

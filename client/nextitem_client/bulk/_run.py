@@ -1,0 +1,271 @@
+"""recommend_file(): a file of interactions to a file of recommendations."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Optional, Protocol, Union
+
+from nextitem_client._exceptions import InvalidOption, InvalidSession, RequestRejected, UnexpectedResponse
+from nextitem_client._response import Recommendation
+from nextitem_client._signature import Signature
+from nextitem_client.bulk._grouping import GroupedSession, Sessions, count_sessions, group
+from nextitem_client.bulk._input import RowFile, open_rows
+from nextitem_client.bulk._output import WRITERS, open_table
+from nextitem_client.bulk._parts import Parts, failures_file, parts_folder
+from nextitem_client.bulk._progress import progress_bar
+
+#: Sessions in a part: what a killed run loses at most.
+PART_SESSIONS = 2_048
+DEFAULT_CONCURRENCY = 4
+DEFAULT_SESSION_COLUMN = "session_id"
+
+Row = tuple[Any, Optional[int], Any, Optional[float], str]
+
+
+class Recommender(Protocol):
+    """What answers: a Client or an OfflineClient."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def signature(self) -> Signature: ...
+
+    def recommend_many(self, sessions: Iterable[Any], k: int | None = None) -> list[Recommendation]: ...
+
+
+@dataclass(frozen=True)
+class BulkReport:
+    """What a run has done.
+
+    sessions: all of the file, of which `failed` are listed in the file `failures` (None where there are none) and
+    `resumed` were done by an earlier run. complete_before: the output was complete already, and nothing was asked.
+    """
+
+    output: Path
+    sessions: int
+    failed: int
+    resumed: int
+    failures: Path | None
+    complete_before: bool = False
+
+
+@dataclass(frozen=True)
+class _Failure:
+    error: str
+    reason: str
+
+
+_Answered = list["tuple[GroupedSession, Recommendation | _Failure]"]
+
+
+def recommend_file(
+    sessions: Union[str, os.PathLike[str]],
+    output: Union[str, os.PathLike[str]],
+    client: Recommender,
+    *,
+    session_column: str = DEFAULT_SESSION_COLUMN,
+    k: int | None = None,
+    concurrency: int = DEFAULT_CONCURRENCY,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> BulkReport:
+    """Recommend to every session of a file; docs/offline.md describes both files.
+
+    Args:
+        sessions: .parquet, .csv or .jsonl, one row for each interaction: `session_column` and the model's features.
+        output: .parquet, .csv or .jsonl, one row for each recommended item, sessions in order of first appearance.
+        client: a Client or an OfflineClient.
+        session_column: rows that are equal here are one session.
+        k: items wanted per session; None: the model's default.
+        concurrency: requests under way at a time.
+        resume: continue a run that was interrupted; nothing is done where the output is complete.
+        overwrite: replace an output, and drop what an interrupted run has left.
+        progress: draw a progress bar on a terminal.
+
+    Sessions that cannot be answered are listed with the reason in `<output>.failed.jsonl`. Where the run ends early
+    (an error of the server, Ctrl-C, a killed process) what is done stays beside the output for `resume`.
+    Raises InvalidOption, MissingPackage, ServerError's family and OSError.
+    """
+    source, target = Path(sessions), Path(output)
+    if concurrency < 1:
+        raise InvalidOption(f"concurrency is {concurrency}; expected is 1 or more.")
+    if _is_complete(target, resume=resume, overwrite=overwrite):
+        failures = failures_file(target)
+        failed = _lines(failures)
+        return BulkReport(target, failed, failed, 0, failures if failed else None, complete_before=True)
+    signature = client.signature
+    wanted = _check_k(k, signature)
+    file = open_rows(source, session_column, signature)
+    found, id_type = _first_pass(file)
+    item = next(feature for feature in signature.features if feature.name == signature.item_column)
+    table = open_table(target, id_type, "string" if item.datatype == "BYTES" else "integer")
+    parts = Parts(target, table, _request(source, session_column, wanted, client))
+    if resume and parts_folder(target).exists():
+        parts.resume()
+    else:
+        parts.begin()
+    resumed = sum(part.sessions for part in parts.done)
+    todo = islice(group(file.rows(), found), resumed, None)
+    with progress_bar(found.count, resumed, shown=progress) as bar:
+        _answer_in_parts(client, todo, wanted, concurrency, parts, bar)
+    parts.finish()
+    failed = sum(part.failed for part in parts.done)
+    total = sum(part.sessions for part in parts.done)
+    return BulkReport(target, total, failed, resumed, failures_file(target) if failed else None)
+
+
+def _is_complete(output: Path, *, resume: bool, overwrite: bool) -> bool:
+    """Whether there is nothing to do. Raises InvalidOption where what is there must not be touched."""
+    if output.suffix.lower() not in WRITERS:
+        raise InvalidOption(f"The output {output} is of no known kind; known are {', '.join(WRITERS)}.")
+    if not output.parent.is_dir():
+        raise InvalidOption(f"The folder {output.parent} of the output does not exist.")
+    if resume and overwrite:
+        raise InvalidOption("resume and overwrite exclude each other: continue an earlier run, or start anew.")
+    if overwrite or (resume and parts_folder(output).exists()):
+        return False
+    if parts_folder(output).exists():
+        raise InvalidOption(
+            f"{parts_folder(output)} holds an unfinished run: continue it with resume=True (--resume), or drop it "
+            "with overwrite=True (--overwrite)."
+        )
+    if output.exists() and not resume:
+        raise InvalidOption(
+            f"The output {output} exists: name another, or replace it with overwrite=True (--overwrite)."
+        )
+    return output.exists()
+
+
+def _check_k(k: int | None, signature: Signature) -> int | None:
+    """Refuse what would fail for every session."""
+    limit = signature.top_k_limit
+    if k is not None and not 1 <= k <= limit:
+        raise InvalidOption(f"k is {k}; expected is an int from 1 to {limit}, or None for {signature.top_k_default}.")
+    return k
+
+
+def _first_pass(file: RowFile) -> tuple[Sessions, str]:
+    kinds: set[str] = set()
+
+    def ids() -> Iterator[Sequence[Any]]:
+        for chunk in file.ids():
+            if file.id_type is None:
+                kinds.update(map(_kind, (value for value in chunk if value is not None)))
+            yield chunk
+
+    found = count_sessions(ids())
+    if len(kinds) > 1:
+        raise InvalidOption(
+            "Some session ids are text and some are integers, so that one may stand for two; choose one."
+        )
+    return found, file.id_type or ("integer" if kinds == {"integer"} else "string")
+
+
+def _kind(session_id: Any) -> str:
+    return "integer" if isinstance(session_id, int) else "string"
+
+
+def _request(source: Path, session_column: str, k: int | None, client: Recommender) -> dict[str, Any]:
+    """What must be the same for a run to be continued."""
+    state = source.stat()
+    return {
+        "sessions": source.name,
+        "bytes": state.st_size,
+        "modified_ns": state.st_mtime_ns,
+        "session_column": session_column,
+        "k": client.signature.top_k_default if k is None else k,
+        "model": client.model,
+        "bundle_version": client.signature.bundle_version,
+        "part_sessions": PART_SESSIONS,
+    }
+
+
+def _answer_in_parts(
+    client: Recommender, sessions: Iterator[GroupedSession], k: int | None, concurrency: int, parts: Parts, bar: Any
+) -> None:
+    rows: list[Row] = []
+    failures: list[dict[str, Any]] = []
+    held, version = 0, None
+    for answered in _answer_batches(client, sessions, k, concurrency):
+        for session, answer in answered:
+            if isinstance(answer, _Failure):
+                failures.append({"session_id": session.session_id, "error": answer.error, "reason": answer.reason})
+                continue
+            version = version or answer.model_version
+            if answer.model_version != version:
+                raise UnexpectedResponse(
+                    f"Version {answer.model_version} of the model {answer.model} took the place of {version} during "
+                    "the run, and one file should be of one version: start anew with overwrite=True (--overwrite)."
+                )
+            rows += _rows(session.session_id, answer)
+        held += len(answered)
+        bar.update(len(answered))
+        if held == PART_SESSIONS:
+            parts.add(rows, failures, held)
+            rows, failures, held = [], [], 0
+    if held:
+        parts.add(rows, failures, held)
+
+
+def _rows(session_id: Any, answer: Recommendation) -> list[Row]:
+    """One row an item; where there is none, one without rank, item and score, so that no session is missing."""
+    pairs = zip(answer.item_ids, answer.scores)
+    found: list[Row] = [(session_id, rank, item, score, answer.status) for rank, (item, score) in enumerate(pairs, 1)]
+    return found or [(session_id, None, None, None, answer.status)]
+
+
+def _answer_batches(
+    client: Recommender, sessions: Iterator[GroupedSession], k: int | None, concurrency: int
+) -> Iterator[_Answered]:
+    """Batches in order, each within one part, `concurrency` of them under way at a time."""
+    pending: deque[Future[_Answered]] = deque()
+    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="nextitem-bulk")
+    try:
+        for batch in _batches(sessions, client.signature.max_sessions_per_request):
+            pending.append(pool.submit(_answer, client, batch, k))
+            if len(pending) > 2 * concurrency:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _batches(sessions: Iterator[GroupedSession], size: int) -> Iterator[list[GroupedSession]]:
+    while part := list(islice(sessions, PART_SESSIONS)):
+        for start in range(0, len(part), size):
+            yield part[start : start + size]
+
+
+def _answer(client: Recommender, batch: list[GroupedSession], k: int | None) -> _Answered:
+    """Answers of a batch; where it is refused, its halves are asked, until the guilty session stands alone."""
+    try:
+        if len(batch) == 1 and batch[0].session_id is None:
+            raise InvalidSession(f"{_interactions(batch[0])} interactions have no session id.")
+        if any(session.session_id is None for session in batch):
+            raise InvalidSession("One of them has no id.")
+        return list(zip(batch, client.recommend_many([session.columns for session in batch], k)))
+    except (InvalidSession, RequestRejected) as error:
+        if len(batch) == 1:
+            return [(batch[0], _Failure(type(error).__name__, str(error)))]
+    middle = len(batch) // 2
+    return _answer(client, batch[:middle], k) + _answer(client, batch[middle:], k)
+
+
+def _interactions(session: GroupedSession) -> int:
+    return max(map(len, session.columns.values()), default=0)
+
+
+def _lines(path: Path) -> int:
+    if not path.exists():
+        return 0
+    with path.open("rb") as content:
+        return sum(1 for _ in content)
