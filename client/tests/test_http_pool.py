@@ -5,6 +5,8 @@ import contextlib
 import gzip
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -170,18 +172,22 @@ def test_nobody_accepts_the_connection(protocol):
         one.close()
 
 
+FORK = """
+import os, sys
+from nextitem_client import Client
+client = Client(sys.argv[1], "shop")
+child = os.fork()
+answer = client.recommend(eval(sys.argv[2])).item_ids
+if child == 0:
+    os._exit(0 if answer == ["a"] else 1)
+assert (os.waitpid(child, 0)[1], answer, client.recommend(eval(sys.argv[2])).item_ids) == (0, ["a"], ["a"])
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows")
 def test_a_fork_does_not_share_connections(many):
-    with http_gateway(many.http_url) as gateway, Client(gateway.url, "shop") as client:
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                code = 0 if client.recommend([EVENT]).item_ids == ["a"] else 2
-            finally:
-                os._exit(code)
-        assert os.waitpid(child, 0)[1] == 0
-        assert client.recommend([EVENT]).item_ids == ["a"]
+    with http_gateway(many.http_url) as gateway:
+        subprocess.run([sys.executable, "-c", FORK, gateway.url, repr([EVENT])], check=True, timeout=60)
         assert gateway.connections == 2
 
 
