@@ -63,6 +63,11 @@ CASES: dict[str, Case] = {
     "shape of fractions": (changed("price", shape=[2.5, 3]), 500, "Unable to parse 'shape'"),
     "negative shape": (changed("price", shape=[-1, 3]), 500, "Unable to parse 'shape'"),
     "shape beyond INT64": (changed("price", shape=[2**64, 3]), 500, "Unable to parse 'shape'"),
+    "shape whose product overflows": (
+        changed("price", shape=[2**32, 2**32], data=[]),
+        400,
+        "input 'price' has the impossible shape [4294967296, 4294967296]: dimensions are 0 or more, and their product",
+    ),
     "shape of a thousand dimensions": (changed("price", shape=[1] * 1000), 500, "Unable to parse 'data'"),
     "no datatype": (changed("price", datatype=...), 500, "Unable to parse 'datatype'"),
     "an unknown datatype": (changed("price", datatype="FLOAT"), 400, "invalid datatype for input price"),

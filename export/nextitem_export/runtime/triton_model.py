@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
 
+from .arrival import let_arrive, refuse_impossible
 from .request import RequestError
 from .step import open_step
 
@@ -22,6 +23,7 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Open the step. Triton shows what is raised here as the reason that the model is not ready."""
         self._name = args["model_name"]
+        let_arrive(_utils)
         self._step = open_step(Path(args["model_repository"]) / args["model_version"])
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
@@ -37,6 +39,7 @@ class TritonPythonModel:
 
     def _answer(self, tensors: dict[str, Any]) -> Any:
         try:
+            refuse_impossible(tensors)
             return _response(self._step.run(tensors))
         except RequestError as error:
             return _failure(str(error), _utils.TritonError.INVALID_ARG)
@@ -46,6 +49,8 @@ class TritonPythonModel:
 
     def _answer_together(self, inputs: list[dict[str, Any]]) -> list[Any]:
         try:
+            for tensors in inputs:
+                refuse_impossible(tensors)
             joined = {name: np.concatenate([tensors[name] for tensors in inputs]) for name in inputs[0]}
             outputs = self._step.run(joined)
         except Exception:  # noqa: BLE001  one of them is at fault: find out which by answering each alone

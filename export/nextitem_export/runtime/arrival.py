@@ -1,0 +1,160 @@
+"""Lets every tensor arrive that Triton lets pass, so that the step can refuse the impossible ones.
+
+Before a step's `execute`, Triton's Python backend makes a numpy array of each tensor, outside of any try: where numpy refuses,
+the step's process ends, and with it the bundle. Triton up to 24.10 checks a shape by the product of its dimensions alone, in 64
+bits, so that [-2, -3], [0, 2**62] and [2**32, 2**32] pass, and numpy refuses them. docs/decisions/0006-impossible-shapes.md
+says what else was thought of.
+
+Both places where the backend makes an array can be reached from Python:
+
+- numbers: pybind11, in which the backend is written, takes numpy's C functions once from the capsule
+  `numpy.core.multiarray._ARRAY_API`. For the moment of that taking it gets a copy of the table in which `PyArray_NewFromDescr`
+  looks at the shape first. Nothing else in the process sees the copy.
+- strings: the backend calls `triton_python_backend_utils.deserialize_bytes_tensor(…).reshape(shape)`.
+
+An impossible tensor arrives as `Impossible`, which says the shape that was claimed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import math
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+
+from .request import Array, RequestError
+
+#: numpy's C functions that pybind11 knows of end here; the place of PyArray_NewFromDescr. Both are numpy's ABI, 1 and 2.
+_FUNCTIONS, _NEW_FROM_DESCR = 283, 94
+#: More elements than any request holds, few enough for numpy with each type.
+_MAX_ELEMENTS = 2**48
+
+_Pointer = ctypes.c_void_p
+_NewFromDescr = ctypes.PYFUNCTYPE(
+    _Pointer, _Pointer, _Pointer, ctypes.c_int, ctypes.POINTER(ctypes.c_ssize_t), _Pointer, _Pointer, ctypes.c_int, _Pointer
+)  # fmt: skip
+_kept: list[Any] = []  # what C holds pointers to
+
+
+class Impossible(np.ndarray[Any, Any]):
+    """A tensor [] in the place of one whose shape no array can have; `claimed` is that shape."""
+
+    claimed: tuple[int, ...] = ()
+
+    def __array_finalize__(self, obj: Any) -> None:
+        self.claimed = getattr(obj, "claimed", ())
+
+    def view(self, *_: Any, **__: Any) -> Impossible:  # the backend asks for the type of the tensor
+        """Itself."""
+        return self
+
+
+def refuse_impossible(tensors: Mapping[str, Array]) -> None:
+    """Raise RequestError if a tensor arrived with a shape that no array can have."""
+    for name, tensor in tensors.items():
+        if isinstance(tensor, Impossible):
+            raise RequestError(
+                f"input '{name}' has the impossible shape {list(tensor.claimed)}: dimensions are 0 or more, and their "
+                "product is the number of values that were sent"
+            )
+
+
+def let_arrive(utils: Any) -> None:
+    """Prepare this process, once, before its first request.
+
+    utils: the module triton_python_backend_utils, as it is inside Triton.
+    """
+    if _kept:
+        return
+    utils.deserialize_bytes_tensor = _Strings
+    modules = list(_numpys())
+    with _lent(_checking_functions(modules[0]._ARRAY_API), modules):
+        utils.Tensor("taken", np.zeros(1))  # pybind11 takes its functions with the first array that it sees
+
+
+def possible(shape: Sequence[int]) -> bool:
+    """Whether numpy can make an array of this shape, of whatever type a tensor has."""
+    return min(shape, default=0) >= 0 and math.prod([size or 1 for size in shape]) <= _MAX_ELEMENTS
+
+
+def _impossible(shape: Sequence[int]) -> Impossible:
+    array = np.zeros((), np.uint8).view(Impossible)
+    array.claimed = tuple(shape)
+    return array
+
+
+class _Strings:
+    """The strings of a BYTES tensor: each its length, uint32 little-endian, and itself."""
+
+    def __init__(self, encoded: Array) -> None:
+        data = encoded.tobytes()
+        self._strings: list[bytes] = []
+        end = 0
+        while end < len(data):
+            start = end + 4
+            end = start + int.from_bytes(data[end:start], "little")
+            self._strings.append(data[start:end])
+
+    def reshape(self, shape: Sequence[int]) -> Array:
+        """Object array of bytes in this shape, or Impossible."""
+        if not possible(shape) or math.prod(shape) != len(self._strings):
+            return _impossible(shape)
+        array = np.empty(len(self._strings), np.object_)
+        array[:] = self._strings
+        return array.reshape(shape)
+
+
+def _numpys() -> Iterator[Any]:
+    """numpy's module of C functions under the names that pybind11 looks for: numpy 1's, numpy 2's."""
+    for name in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        with suppress(ImportError):
+            module = importlib.import_module(name)
+            if hasattr(module, "_ARRAY_API"):
+                yield module
+
+
+def _checking_functions(capsule: Any) -> Any:
+    """A copy of numpy's table of C functions whose PyArray_NewFromDescr returns Impossible where numpy would refuse."""
+    python = ctypes.pythonapi
+    python.PyCapsule_GetPointer.restype = _Pointer
+    python.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+    python.Py_IncRef.argtypes = [ctypes.py_object]
+    python.Py_DecRef.argtypes = [_Pointer]
+    address = python.PyCapsule_GetPointer(capsule, None)
+    table = (_Pointer * _FUNCTIONS).from_buffer_copy((_Pointer * _FUNCTIONS).from_address(address))
+    make: Callable[..., int] = _NewFromDescr(table[_NEW_FROM_DESCR])
+
+    def make_if_possible(kind: int, dtype: int, ndim: int, dims: Any, *rest: Any) -> int:
+        shape = dims[:ndim]
+        if possible(shape):
+            return make(kind, dtype, ndim, dims, *rest)
+        array = _impossible(shape)
+        python.Py_DecRef(dtype)  # PyArray_NewFromDescr takes the reference over
+        python.Py_IncRef(array)  # and gives one
+        return id(array)
+
+    checking = _NewFromDescr(make_if_possible)
+    table[_NEW_FROM_DESCR] = ctypes.cast(checking, _Pointer).value
+    _kept.extend((table, checking))
+    return table
+
+
+@contextmanager
+def _lent(table: Any, modules: Sequence[Any]) -> Generator[None]:
+    """Show this table in the place of numpy's."""
+    python = ctypes.pythonapi
+    python.PyCapsule_New.restype = ctypes.py_object
+    python.PyCapsule_New.argtypes = [_Pointer, ctypes.c_char_p, _Pointer]
+    own = [module._ARRAY_API for module in modules]
+    capsule = python.PyCapsule_New(ctypes.addressof(table), None, None)
+    try:
+        for module in modules:
+            module._ARRAY_API = capsule
+        yield
+    finally:
+        for module, functions in zip(modules, own, strict=True):
+            module._ARRAY_API = functions
