@@ -35,7 +35,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--name", help="the model that clients will call")
     add("--explain", action="store_true", help="only show how each feature is compiled, or why it is not")
     add("--layout", default=defaults["layout"], help=f"{', '.join(choices.LAYOUTS)} (default: %(default)s)")
-    add("--format", default=defaults["format"], help="onnx or torchscript (default: %(default)s)")
+    add(
+        "--format",
+        default=defaults["format"],
+        help="onnx, onnx_dynamo (the same by torch.export) or torchscript (default: %(default)s)",
+    )
     add("--runtime", default=defaults["runtime"], help=f"{', '.join(choices.RUNTIMES)} (default: %(default)s)")
     add("--features", default=defaults["features"], help=f"{', '.join(choices.FEATURES)} (default: %(default)s)")
     for option, text in (

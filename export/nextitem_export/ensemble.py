@@ -15,7 +15,7 @@ from . import runtime
 from ._errors import ExportError
 from .graphs import items
 from .graphs.features import write_features
-from .graphs.formats import write_ranker
+from .graphs.formats import FORMATS, write_ranker
 from .graphs.ranker import OUTPUTS, Ranker, filter_tensors
 from .options import ExportOptions
 from .plan import Plan
@@ -27,8 +27,6 @@ from .triton_config import EnsembleStep, StepConfig, TensorSpec, WarmUp, write_e
 from .wire import request_tensors
 
 _DATATYPES = {"int64": "INT64", "float32": "FP32"}
-#: TorchScript compiles itself during its first calls with each batch size, so each that matters is warmed up.
-_WARM_BATCHES = {"onnx": (1, 64), "torchscript": (1, 2, 4, 8, 16, 32, 64)}
 
 _MODEL_PY = '''"""{what} of the nextitem bundle "{name}"; the code is in nextitem_runtime beside this file."""
 
@@ -142,7 +140,7 @@ def _step_configs(build: Path, layout: EnsembleLayout, plan: Plan, options: Expo
         max_batch_size=0,
         warm_ups=(WarmUp("session", first),),
     )
-    batches = {min(batch, options.max_sessions) for batch in _WARM_BATCHES[options.format]}
+    batches = {min(batch, options.max_sessions) for batch in FORMATS[options.format].warm_batches}
     example = _encoded(plan, features_folder, 1)
     yield StepConfig(
         layout.steps[1],

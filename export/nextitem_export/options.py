@@ -15,7 +15,8 @@ FEATURES = ("compiled", "nvtabular")
 class ExportOptions:
     """How a bundle is made.
 
-    layout: `ensemble`, three steps behind one name. format: `onnx` or `torchscript`, how the session model is written.
+    layout: `ensemble`, three steps behind one name.
+    format: `onnx`, `onnx_dynamo` (the same by torch.export) or `torchscript`, how the session model is written.
     runtime: `python`, Triton's Python backend. features: `compiled`, the workflow as a graph; `nvtabular`,
     the workflow itself, slow and pickled.
     top_k, max_top_k: items in an answer by default and at most.

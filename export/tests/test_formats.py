@@ -79,7 +79,7 @@ def test_a_written_ranker_answers_batches_of_any_size_as_the_eager_one(written):
 def test_step_json_says_threads_and_that_requests_may_be_joined(written):
     settings = json.loads((written[1] / "step.json").read_text())
     assert settings["kind"] == "ranker"
-    assert settings["graph"] == written[0]
+    assert settings["graph"] == FORMATS[written[0]].graph
     assert settings["available"] == "available__3"
     assert settings["threads"] == 2
     assert settings["batched"] is True
@@ -105,15 +105,16 @@ def test_dropout_is_off_in_the_graph(tmp_path):
         np.testing.assert_allclose(answer["scores__1"], scores, rtol=1e-5)
 
 
-def test_the_onnx_graph_is_of_a_version_that_triton_reads(tmp_path):
-    write("onnx", Mean(), tmp_path)
+@pytest.mark.parametrize(("format_name", "opset", "ir"), [("onnx", OPSET, IR_VERSION), ("onnx_dynamo", 18, 10)])
+def test_the_onnx_graph_is_of_a_version_that_triton_reads(format_name, opset, ir, tmp_path):
+    write(format_name, Mean(), tmp_path)
     graph = onnx.load(str(tmp_path / "model.onnx"))
-    assert graph.ir_version <= IR_VERSION
-    assert {opset.domain: opset.version for opset in graph.opset_import} == {"": OPSET}
+    assert graph.ir_version <= ir
+    assert {opset.domain: opset.version for opset in graph.opset_import} == {"": opset}
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path):
-    with pytest.raises(UnsupportedModel, match="unknown format 'gguf', known are onnx, torchscript"):
+    with pytest.raises(UnsupportedModel, match="unknown format 'gguf', known are onnx, onnx_dynamo, torchscript"):
         write("gguf", Mean(), tmp_path)
 
 

@@ -1,7 +1,9 @@
-"""How the ranker is written: ONNX or TorchScript. A format is a function registered under its name."""
+"""How the ranker is written: ONNX, by either of torch's exporters, or TorchScript."""
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
 import warnings
 from collections.abc import Callable
@@ -16,11 +18,29 @@ from ..runtime.step import open_step
 from .ranker import OUTPUTS, Ranker, RankerFeature, filter_tensors
 
 OPSET = 17
+#: The lowest that torch's newer exporter writes.
+DYNAMO_OPSET = 18
 #: Triton 24.10's ONNX Runtime reads no newer one.
 IR_VERSION = 8
 
 Writer = Callable[[Ranker, tuple[RankerFeature, ...], tuple[torch.Tensor, ...], Path], dict[str, Any]]
-FORMATS: dict[str, Writer] = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """A way to write the ranker.
+
+    write: puts the graph into a folder and returns what step.json says of it beyond what all formats say.
+    graph: what opens it, by the runtime's name (`runtime/ranker.py`).
+    warm_batches: the batch sizes that a server asks before it is ready.
+    """
+
+    write: Writer
+    graph: str
+    warm_batches: tuple[int, ...]
+
+
+FORMATS: dict[str, Format] = {}
 
 
 def write_ranker(
@@ -41,21 +61,28 @@ def write_ranker(
     if format_name not in FORMATS:
         raise UnsupportedModel(f"unknown format '{format_name}', known are {', '.join(FORMATS)}")
     cardinality = len(ranker.log_popularity)
-    no_filters = (torch.zeros(len(example[0]), WIDTHS[0], dtype=torch.int64),) * 2
-    example = (*example, *no_filters, torch.ones(cardinality, dtype=torch.bool))
+    # Two tensors, not one twice: torch.export takes one object for one input.
+    excluded, allowed = (torch.zeros(len(example[0]), WIDTHS[0], dtype=torch.int64) for _ in range(2))
+    example = (*example, excluded, allowed, torch.ones(cardinality, dtype=torch.bool))
+    ranker = copy.copy(ranker.eval())
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracer warnings; the parity gate judges the result
-            settings = FORMATS[format_name](ranker.eval(), features, example, folder)
-        settings |= {"kind": "ranker", "graph": format_name, "threads": threads, "batched": True}
+            settings = FORMATS[format_name].write(ranker, features, example, folder)
+        settings |= {"kind": "ranker", "graph": FORMATS[format_name].graph, "threads": threads, "batched": True}
         settings |= {"available": filter_tensors(features)[-1]}
         (folder / "step.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
         open_step(folder)  # a graph may be written and yet be refused by what runs it
     except UnsupportedModel:
         raise
     except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # torch.export wraps what the model said in advice on torch
+            cause = cause.__cause__
+        if isinstance(cause, UnsupportedModel):
+            raise cause from error
         raise UnsupportedModel(
-            f"{type(ranker.model).__name__} cannot be exported to {format_name}: {type(error).__name__}: {error}"
+            f"{type(ranker.model).__name__} cannot be exported to {format_name}: {type(cause).__name__}: {cause}"
         ) from error
 
 
@@ -65,6 +92,7 @@ def _onnx(
     example: tuple[torch.Tensor, ...],
     folder: Path,
 ) -> dict[str, Any]:
+    ranker.top_k = torch.topk
     filters = filter_tensors(features)
     names = [*(feature.tensor for feature in features), *filters]
     axes: dict[str, dict[int, str]] = {name: {0: "B"} for name in (*names, *OUTPUTS)}
@@ -83,6 +111,32 @@ def _onnx(
     return {}
 
 
+def _onnx_dynamo(
+    ranker: Ranker,
+    features: tuple[RankerFeature, ...],
+    example: tuple[torch.Tensor, ...],
+    folder: Path,
+) -> dict[str, Any]:
+    """The second route, by torch.export: slower, and stricter about what a model's forward does."""
+    ranker.top_k = torch.topk
+    filters = filter_tensors(features)
+    anything = torch.export.Dim.DYNAMIC
+    axes: list[dict[int, Any]] = [*({0: anything} for _ in features), *({0: anything, 1: anything},) * 2, {}]
+    program = torch.onnx.export(
+        ranker,
+        example,
+        input_names=[*(feature.tensor for feature in features), *filters],
+        output_names=list(OUTPUTS),
+        dynamic_shapes=(tuple(axes),),
+        opset_version=DYNAMO_OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    program.save(str(folder / "model.onnx"))
+    return {}
+
+
 def _torchscript(
     ranker: Ranker,
     features: tuple[RankerFeature, ...],
@@ -97,5 +151,7 @@ def _torchscript(
     }
 
 
-FORMATS["onnx"] = _onnx
-FORMATS["torchscript"] = _torchscript
+FORMATS["onnx"] = Format(_onnx, "onnx", (1, 64))
+FORMATS["onnx_dynamo"] = Format(_onnx_dynamo, "onnx", (1, 64))
+# TorchScript compiles itself during its first calls with each batch size, so each that matters is warmed up.
+FORMATS["torchscript"] = Format(_torchscript, "torchscript", (1, 2, 4, 8, 16, 32, 64))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -35,6 +35,9 @@ def filter_tensors(features: Sequence[RankerFeature]) -> tuple[str, str, str]:
 class Ranker(nn.Module):
     """Ranks the catalogue for each session.
 
+    top_k: the k best of scores [B, V] and their indices, [B, k] each, ties lower index first. ONNX's TopK keeps that promise by
+    itself, torch's does not: what writes ONNX puts `torch.topk` here.
+
     forward takes the features in order, each [B, T] padded on the right with 0, and then the filters: codes that a session
     excludes and those that it allows, int64 [B, P] padded with 0 (a row of 0 alone allows all), and what is available, bool
     [V]. It returns codes int64 [B, K] (best first, exact ties lower code first, 0 where fewer than K items are left), scores
@@ -57,6 +60,7 @@ class Ranker(nn.Module):
         self.names = tuple(feature.name for feature in features)
         self.item_feature = item_feature
         self.k = k
+        self.top_k = _stable_top_k
         self.scorer = _scorer(model, len(log_popularity))
         # Special codes are no items: the lowest score keeps them behind every item.
         special = np.full(len(log_popularity), False)
@@ -74,7 +78,7 @@ class Ranker(nn.Module):
         filled = (items != PADDING).any(dim=1, keepdim=True)
         scores = torch.where(known, self.scorer(features), self.log_popularity)  # (B, V)
         scores = self._filtered(scores, excluded, allowed, available)
-        best, codes = _top_k(scores, self.k)
+        best, codes = _top_k(scores, self.k, self.top_k)
         valid = best > self.lowest
         codes = torch.where(valid, codes, PADDING)
         best = torch.where(valid, best, self.lowest)  # a model may give -inf or NaN, which JSON has not
@@ -148,13 +152,13 @@ def _scorer(model: nn.Module, cardinality: int) -> nn.Module:
     return _QueryScorer(model)
 
 
-def _top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+TopK = Callable[[Tensor, int], tuple[Tensor, Tensor]]
+
+
+def _top_k(scores: Tensor, k: int, top_k: TopK) -> tuple[Tensor, Tensor]:
     """The k best of scores [B, V], best first, ties lower index first; filled with the lowest score beyond V."""
     reachable = min(k, scores.shape[1])
-    if torch.onnx.is_in_onnx_export():
-        best, codes = torch.topk(scores, reachable)  # ONNX's TopK gives ties to the lower index
-    else:
-        best, codes = _stable_top_k(scores, reachable)
+    best, codes = top_k(scores, reachable)
     missing = k - reachable
     if missing:
         best = nn.functional.pad(best, (0, missing), value=LOWEST_FLOAT32)
