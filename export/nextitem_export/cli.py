@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--format",
         default=defaults["format"],
-        help="onnx, onnx_dynamo (the same by torch.export) or torchscript (default: %(default)s)",
+        help="onnx, onnx_dynamo or torchscript (default: %(default)s)",
     )
     add("--runtime", default=defaults["runtime"], help=f"{', '.join(choices.RUNTIMES)} (default: %(default)s)")
     add("--features", default=defaults["features"], help=f"{', '.join(choices.FEATURES)} (default: %(default)s)")

@@ -41,7 +41,7 @@ def test_help_shows_the_two_commands_and_warns_of_foreign_runs(help_text):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--format", "gguf"], "unknown format 'gguf', known are onnx, torchscript"),
+        (["--format", "gguf"], "unknown format 'gguf', known are onnx, onnx_dynamo, torchscript"),
         (["--top-k", "0"], "top_k is 0, expected 1 or more"),
         ([], "There is no run directory"),
     ],
