@@ -127,3 +127,16 @@ def test_a_model_that_cannot_be_traced_is_refused_with_the_reason(format_name, t
     with pytest.raises(UnsupportedModel) as caught:
         write(format_name, Broken(), tmp_path)
     assert str(caught.value) == f"Broken cannot be exported to {format_name}: NotImplementedError: needs a GPU"
+
+
+@pytest.mark.parametrize("format_name", ["onnx", "torchscript"])
+def test_a_model_bound_to_the_batch_of_the_trace_is_refused_with_the_remedy(format_name, tmp_path):
+    class Bound(Mean):
+        def query(self, features):
+            codes = features["item"]
+            return self.items(codes)[torch.arange(len(codes)), 0]
+
+    with pytest.raises(
+        UnsupportedModel, match=r"^the graph of Bound is bound to the two sessions .* tensor\.shape\[0\]"
+    ):
+        write(format_name, Bound(), tmp_path)

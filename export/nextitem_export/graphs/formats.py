@@ -6,15 +6,16 @@ import copy
 import dataclasses
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from .._errors import UnsupportedModel
 from ..runtime.filters import WIDTHS
-from ..runtime.step import open_step
+from ..runtime.step import Step, open_step
 from .ranker import OUTPUTS, Ranker, RankerFeature, filter_tensors
 
 OPSET = 17
@@ -72,7 +73,9 @@ def write_ranker(
         settings |= {"kind": "ranker", "graph": FORMATS[format_name].graph, "threads": threads, "batched": True}
         settings |= {"available": filter_tensors(features)[-1]}
         (folder / "step.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
-        open_step(folder)  # a graph may be written and yet be refused by what runs it
+        step = open_step(folder)  # a graph may be written and yet be refused by what runs it
+        inputs = dict(zip((*(feature.tensor for feature in features), *filter_tensors(features)), example, strict=True))
+        _check_batches(step, {name: inputs[name].numpy() for name in step.inputs}, type(ranker.model).__name__)
     except UnsupportedModel:
         raise
     except Exception as error:
@@ -84,6 +87,23 @@ def write_ranker(
         raise UnsupportedModel(
             f"{type(ranker.model).__name__} cannot be exported to {format_name}: {type(cause).__name__}: {cause}"
         ) from error
+
+
+def _check_batches(step: Step, example: Mapping[str, np.ndarray], model: str) -> None:
+    """Raise UnsupportedModel unless the graph takes other numbers of sessions than the two that it was traced with."""
+    for rows in (1, 3):
+        try:
+            answer = step.run({name: values[:1].repeat(rows, axis=0) for name, values in example.items()})
+            what = f"{len(answer[OUTPUTS[0]])} answers"
+            if len(answer[OUTPUTS[0]]) == rows:
+                continue
+        except Exception as error:  # noqa: BLE001  ONNX Runtime and torch raise classes of their own
+            what = f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"  # TorchScript prints a stack first
+        raise UnsupportedModel(
+            f"the graph of {model} is bound to the two sessions that it was traced with; for {rows} it gives {what}. "
+            "Python numbers become constants: write tensor.shape[0] where the model says len(tensor), gather where it "
+            "indexes by torch.arange(…), and no loop over sessions"
+        )
 
 
 def _onnx(

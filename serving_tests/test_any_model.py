@@ -1,0 +1,49 @@
+"""docs/any-model.md as it is printed: three models that were not trained here, exported and asked."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nextitem_client import Client
+from nextitem_server import TritonServer
+
+from shop import ROOT
+
+CODE = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "any-model.md").read_text(), re.DOTALL))
+NAMES = ("by_query", "by_scores", "like_t4r")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page's code, run in a folder that has the demo's clicks."""
+    folder = tmp_path_factory.mktemp("any_model")
+    (folder / "demo").symlink_to(ROOT / "demo")
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CODE], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    return folder / "model_repository"
+
+
+def test_the_page_exports_three_models_that_triton_serves(exported: Path) -> None:
+    assert sorted(set(NAMES)) == sorted(
+        path.name for path in exported.iterdir() if (path / "1" / "bundle.json").exists()
+    )
+    session = {
+        "item_id": ["A13", "A16"],
+        "timestamp": ["2008-08-10T10:00:00", "2008-08-10T10:00:40"],
+        "category": ["trousers", "trousers"],
+        "price": [28.0, 33.0],
+    }
+    with TritonServer(exported) as server:
+        for name in NAMES:
+            with Client(server.http_url, model=name) as client:
+                needed = {feature.name for feature in client.signature.features}
+                answer = client.recommend({key: session[key] for key in needed}, k=5)
+            assert answer.status == "ok"
+            assert len(set(answer.item_ids)) == 5
