@@ -152,6 +152,49 @@ def snapshot(folder: Path) -> dict[str, bytes | None]:
     return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
 
 
+class BodyTable:
+    """What the matrix of bodies measured, printed at the end of the session where it ran beyond the quick ones."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str, str], dict] = {}
+
+    def add(self, body: str, pretraining: str, format_name: str, **figures) -> None:
+        self.rows[body, pretraining, format_name] = figures
+
+    def markdown(self) -> str:
+        lines = [
+            "| body | pre-training | format | parameters | export s | MB | ms, 1 session | ms, 32 | largest difference |",
+            "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        ]
+        lines += [
+            f"| {' | '.join(key)} | {f['parameters']:,} | {f['seconds']:.1f} | {f['megabytes']:.2f} | {f['ms'][1]:.2f} | "
+            f"{f['ms'][32]:.1f} | {f['worst']:.1e} |"
+            for key, f in sorted(self.rows.items())
+        ]
+        return "\n".join(lines)
+
+
+_TABLE = pytest.StashKey[BodyTable]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make room for the table."""
+    config.stash[_TABLE] = BodyTable()
+
+
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    """Print the table of bodies."""
+    table = config.stash[_TABLE]
+    if len(table.rows) > 9:
+        terminalreporter.section("bodies")
+        terminalreporter.write_line(table.markdown())
+
+
+@pytest.fixture(scope="session")
+def body_table(pytestconfig: pytest.Config) -> BodyTable:
+    return pytestconfig.stash[_TABLE]
+
+
 @pytest.fixture(scope="session")
 def shop() -> SimpleNamespace:
     """What other shops are made of; tests reach it as a fixture since a conftest is not to be imported."""
