@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import uuid
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,9 @@ from nextitem_client._settings import Settings
 from nextitem_client._signature import PARAMETER, Signature, parse_signature
 from nextitem_client._transport import Inference, Reply, parse_url
 
+_WHY_NOT_LOADED = (
+    "the server's log says why it did not load; with --model-control-mode=explicit it has to be loaded first."
+)
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,256}")  # what a log line can hold without quoting
 
 
@@ -147,16 +151,18 @@ class BaseClient:
 
     def _not_found(self, model: str, present: list[str]) -> ModelNotFound:
         listed = ", ".join(present) if present else "none"
+        near = difflib.get_close_matches(model, present, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
         return ModelNotFound(
-            f"The server at {self._address.url} has no ready model {model}; ready nextitem models: {listed}. "
-            "If it should be there, the server's log says why it did not load."
+            f"The server at {self._address.url} has no ready model {model}{hint}; ready nextitem models: {listed}. "
+            f"If it should be there, {_WHY_NOT_LOADED}"
         )
 
     def _only_one(self, names: list[str]) -> str:
         if not names:
             raise ModelNotFound(
                 f"The server at {self._address.url} has no ready nextitem model. Export one into "
-                "its repository with nextitem-export and start it again."
+                f"its repository with nextitem-export and start it again. If one is there, {_WHY_NOT_LOADED}"
             )
         if len(names) > 1:
             raise AmbiguousModel(

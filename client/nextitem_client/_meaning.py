@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 
@@ -27,13 +28,18 @@ _CERTIFICATE_TROUBLE = (
 )  # fmt: skip
 NO_MEMORY = "shared memory region"  # … where it does not know a block, or cannot open it
 _RESTRICTED = "is restricted, expecting header"  # … where an API or protocol is restricted
+# The SETTINGS frame with which a gRPC port opens, as http.client (raw) and aiohttp (escaped) quote it.
+_HTTP2_SETTINGS = re.compile(r"(?:\x00|\\+x00){2}(?:\\+x..|[^\\])(?:\x04|\\+x04)(?:\x00|\\+x00){5}", re.DOTALL)
+# … and what gRPC says where the other side does not speak it: Triton's HTTP, TLS or its lack, another web server.
+_NO_GRPC = ("Socket closed", "andshake failed", "Failed parsing HTTP/2", "http1.x server")
+_SHOWN_CHARACTERS = 200  # of what others say
 
 
 def from_http_status(
     address: Address, status: int, message: str | None, body: str, retry_after: str | None = None
 ) -> ServerError:
     """An HTTP response that is not 200; `message` is what Triton's JSON says, None where it is none."""
-    text = message if message is not None else f"HTTP status {status}: {body[:200].strip()}"
+    text = message if message is not None else f"HTTP status {status}: {_one_line(body)}"
     if status in (401, 403):
         return _denied(address, text)
     if status == 429 or _QUEUE_FULL in text:
@@ -112,12 +118,13 @@ def no_free_connection(address: Address, pool_size: int, timeout_s: float) -> Se
 
 def wrong_protocol(address: Address, detail: str) -> WrongProtocol:
     """Somebody answers, but not what this protocol's Triton would."""
-    other = "grpc://…:8001" if address.protocol == "http" else "http://…:8000"
-    tls = "without" if address.tls else "with"
+    ours, theirs = ("HTTP", "grpc") if address.protocol == "http" else ("gRPC", "http")
+    other, tls = (f"{theirs}s", "without") if address.tls else (theirs, "with")
+    told = "it answers in HTTP/2, as gRPC does" if _HTTP2_SETTINGS.search(detail) else _one_line(detail)
     return WrongProtocol(
-        f"What listens at {address.url} does not speak Triton's "
-        f"{'HTTP' if address.protocol == 'http' else 'gRPC'} ({detail}). The services have ports "
-        f"of their own: is it {other}, or a URL {tls} TLS?{_client_certificate(address)}"
+        f"What listens at {address.url} does not speak Triton's {ours} ({told}). Is it {other}://{address.target}, "
+        "another port (8000 is HTTP, 8001 gRPC, 8002 metrics, unless set otherwise), or a URL "
+        f"{tls} TLS?{_client_certificate(address)}"
     )
 
 
@@ -143,7 +150,7 @@ def _from_unavailable(address: Address, text: str) -> ServerError:
     if "connect" in text or "andshake" in text:
         if _names_certificate(text):
             return untrusted(address, text)
-        if "Socket closed" in text or "andshake failed" in text:
+        if any(words in text for words in _NO_GRPC):
             error = wrong_protocol(address, text)
             error.retryable = "Socket closed" in text  # or a server that is just going down
             return error
@@ -157,6 +164,12 @@ def _names_certificate(text: str) -> bool:
 
 def _means_no_model(text: str) -> bool:
     return "unknown model" in text or "is not found" in text
+
+
+def _one_line(text: str) -> str:
+    # It may be a page of HTML, or bytes that were taken for text.
+    shown = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}…"
 
 
 def _own_words(text: str) -> str:
@@ -173,7 +186,7 @@ def _seconds(retry_after: str | None) -> float | None:
 
 def _unavailable(address: Address, detail: str) -> ServerUnavailable:
     return ServerUnavailable(
-        f"No server answers at {address.url} ({detail}). Is it running, and are host and port "
+        f"No server answers at {address.url} ({_one_line(detail)}). Is it running, and are host and port "
         f"right? nextitem-serve prints both URLs once it is ready.{_client_certificate(address)}"
     )
 

@@ -220,7 +220,7 @@ def test_the_wrong_port_or_protocol(many):
 
 
 def test_a_model_that_is_not_there(many, protocol, url):
-    with pytest.raises(nextitem.ModelNotFound, match=r"no ready model shpo; .*numbers, .*shop"):
+    with pytest.raises(nextitem.ModelNotFound, match=r"no ready model shpo \(did you mean shop\?\); .*numbers, .*shop"):
         Client(url(many, protocol), "shpo")
 
 

@@ -27,7 +27,7 @@ def test_the_first_example_recommends_what_was_not_seen(many, capsys):
     assert capsys.readouterr().out.startswith("['C3', 'D4', 'E5']")
     exec(BLOCKS[0].replace("127.0.0.1:8000", "127.0.0.1:1"), {})
     assert "No server answers" in capsys.readouterr().out
-    assert len(BLOCKS[0].strip().splitlines()) <= 12
+    assert len(BLOCKS[0].strip().splitlines()) <= 10
 
 
 def test_the_tree_of_errors_is_the_modules():
