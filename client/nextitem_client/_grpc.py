@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -17,10 +18,6 @@ from nextitem_client._triton import Placement, arguments, half, ready_names, rep
 _T = TypeVar("_T")
 
 _MAX_MESSAGE_BYTES = int(np.iinfo(np.int32).max)
-# gRPC's own pauses between attempts to connect (1 s, growing to 120 s, in which every request fails
-# at once) would outlast those of _retry.py.
-_RECONNECT_MS = 100
-_LONGEST_RECONNECT_MS = 2_000
 
 
 class _GrpcCodec:
@@ -32,9 +29,23 @@ class _GrpcCodec:
         self._tensors = half("grpc")
         # Metadata has names in lower case.
         self._options: dict[str, Any] = {"headers": {name.lower(): value for name, value in settings.headers.items()}}
-        self._connection: Any = half(half_name).InferenceServerClient(
-            address.target, creds=_credentials(address, settings), channel_args=_channel_arguments(settings)
+        self._half = half(half_name)
+        self._credentials = _credentials(address, settings)
+        self._lock = threading.Lock()
+        self._connection = self._new_connection()
+
+    def _new_connection(self) -> Any:
+        return self._half.InferenceServerClient(
+            self._address.target, creds=self._credentials, channel_args=_channel_arguments(self._settings)
         )
+
+    def _renew(self, failed: Any) -> None:
+        # A channel that could not connect pauses before it tries again, in which every request fails at
+        # once: by its arguments 0.1 s with grpcio 1.85, 5 s with 1.67 whatever they say. When to try
+        # again is decided in _retry.py. The old channel closes with the last request that uses it.
+        with self._lock:
+            if self._connection is failed:
+                self._connection = self._new_connection()
 
     def _call_options(self, timeout_s: float) -> dict[str, Any]:
         return {**self._options, "client_timeout": timeout_s}
@@ -51,13 +62,17 @@ class _GrpcCodec:
         }
         return inputs, options
 
-    def _meaning(self, error: Exception) -> ServerError | None:
+    def _meaning(self, connection: Any, error: Exception) -> ServerError | None:
         """Of tritonclient's InferenceServerException; None for anything else."""
         message, status = getattr(error, "message", None), getattr(error, "status", None)
         if not callable(message) or not callable(status):
             return None
         code = str(status() or "").rsplit(".", 1)[-1]
-        return from_grpc_status(self._address, code, str(message() or error).strip(), self._settings.timeout_s)
+        text = str(message() or error).strip()
+        meaning = from_grpc_status(self._address, code, text, self._settings.timeout_s)
+        if meaning.retryable and "connect" in text:
+            self._renew(connection)
+        return meaning
 
 
 class GrpcTransport(_GrpcCodec):
@@ -69,39 +84,40 @@ class GrpcTransport(_GrpcCodec):
     def ready_models(self, timeout_s: float) -> list[str]:
         """See Transport."""
         options = self._call_options(timeout_s)
-        index = self._call(lambda: self._connection.get_model_repository_index(**options))
+        index = self._call(lambda connection: connection.get_model_repository_index(**options))
         return ready_names((entry.name, entry.state) for entry in index.models)
 
     def model_parameters(self, model: str, timeout_s: float) -> Mapping[str, str]:
         """See Transport."""
         options = self._call_options(timeout_s)
-        return _parameters(self._call(lambda: self._connection.get_model_config(model, **options)))
+        return _parameters(self._call(lambda connection: connection.get_model_config(model, **options)))
 
     def infer(self, inference: Inference, timeout_s: float, placement: Placement | None = None) -> Reply:
         """See Transport; `placement`: tensors that lie in shared memory."""
         inputs, options = self._infer_arguments(inference, timeout_s, placement)
-        result = self._call(lambda: self._connection.infer(inference.model, inputs, **options))
+        result = self._call(lambda connection: connection.infer(inference.model, inputs, **options))
         return reply(result, inference.outputs, str(result.get_response().model_version), placement)
 
     def register_memory(self, region: str, key: str, size: int, timeout_s: float) -> None:
         """Make a shared memory known to the server."""
         options = self._call_options(timeout_s)
-        self._call(lambda: self._connection.register_system_shared_memory(region, key, size, **options))
+        self._call(lambda connection: connection.register_system_shared_memory(region, key, size, **options))
 
     def unregister_memory(self, region: str, timeout_s: float) -> None:
         """Let the server forget it."""
         options = self._call_options(timeout_s)
-        self._call(lambda: self._connection.unregister_system_shared_memory(region, **options))
+        self._call(lambda connection: connection.unregister_system_shared_memory(region, **options))
 
     def close(self) -> None:
         """See Transport."""
         self._connection.close()
 
-    def _call(self, ask: Callable[[], _T]) -> _T:
+    def _call(self, ask: Callable[[Any], _T]) -> _T:
+        connection = self._connection
         try:
-            return ask()
+            return ask(connection)
         except Exception as error:
-            meaning = self._meaning(error)
+            meaning = self._meaning(connection, error)
             if meaning is None:
                 raise
             raise meaning from None
@@ -115,28 +131,31 @@ class AsyncGrpcTransport(_GrpcCodec):
 
     async def ready_models(self, timeout_s: float) -> list[str]:
         """See AsyncTransport."""
-        index = await self._call(self._connection.get_model_repository_index(**self._call_options(timeout_s)))
+        options = self._call_options(timeout_s)
+        index = await self._call(lambda connection: connection.get_model_repository_index(**options))
         return ready_names((entry.name, entry.state) for entry in index.models)
 
     async def model_parameters(self, model: str, timeout_s: float) -> Mapping[str, str]:
         """See AsyncTransport."""
-        return _parameters(await self._call(self._connection.get_model_config(model, **self._call_options(timeout_s))))
+        options = self._call_options(timeout_s)
+        return _parameters(await self._call(lambda connection: connection.get_model_config(model, **options)))
 
     async def infer(self, inference: Inference, timeout_s: float) -> Reply:
         """See AsyncTransport."""
         inputs, options = self._infer_arguments(inference, timeout_s, None)
-        result = await self._call(self._connection.infer(inference.model, inputs, **options))
+        result = await self._call(lambda connection: connection.infer(inference.model, inputs, **options))
         return reply(result, inference.outputs, str(result.get_response().model_version), None)
 
     async def close(self) -> None:
         """See AsyncTransport."""
         await self._connection.close()
 
-    async def _call(self, answer: Awaitable[Any]) -> Any:
+    async def _call(self, ask: Callable[[Any], Awaitable[Any]]) -> Any:
+        connection = self._connection
         try:
-            return await answer
+            return await ask(connection)
         except Exception as error:
-            meaning = self._meaning(error)
+            meaning = self._meaning(connection, error)
             if meaning is None:
                 raise
             raise meaning from None
@@ -166,9 +185,7 @@ def _channel_arguments(settings: Settings) -> list[tuple[str, Any]]:
     given: list[tuple[str, Any]] = [
         ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
         ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
-        ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MS),
-        ("grpc.min_reconnect_backoff_ms", connect_ms),  # it is the time given to one connection, too
-        ("grpc.max_reconnect_backoff_ms", _LONGEST_RECONNECT_MS),
+        ("grpc.min_reconnect_backoff_ms", connect_ms),  # the time given to one connection
         ("grpc.use_local_subchannel_pool", 1),  # else a new client inherits another's pauses
     ]
     if settings.tls is not None and settings.tls.server_name is not None:

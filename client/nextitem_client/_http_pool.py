@@ -111,7 +111,7 @@ def _exchange(
     connection.request(request.method, request.path, body=request.body or None, headers=dict(request.headers))
     response = connection.getresponse()
     parts: list[bytes] = []
-    while True:
+    while not response.isclosed():  # from Python 3.13 on it closes with the last byte, earlier with the read after it
         sock.settimeout(_remaining_s(deadline))
         part = response.read1(_CHUNK_BYTES)
         if not part:

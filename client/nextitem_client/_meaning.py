@@ -25,6 +25,7 @@ _CERTIFICATE_TROUBLE = (
     "CERTIFICATE_VERIFY_FAILED", "CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "UNKNOWN_CA", "CERTIFICATE_UNKNOWN",
     "HOSTNAME VERIFICATION", "PEER CERTIFICATE",
 )  # fmt: skip
+NO_MEMORY = "shared memory region"  # … where it does not know a block, or cannot open it
 _RESTRICTED = "is restricted, expecting header"  # … where an API or protocol is restricted
 
 
@@ -46,6 +47,8 @@ def from_http_status(
         unavailable = _unavailable(address, text)
         unavailable.retry_after_s = _seconds(retry_after)
         return unavailable
+    if NO_MEMORY in text:
+        return RequestRejected(text)
     if message is None or status in (404, 405):  # an HTTP server, but not Triton's: its metrics, for instance
         return wrong_protocol(address, text)
     return RequestRejected(_own_words(text))
@@ -114,7 +117,7 @@ def wrong_protocol(address: Address, detail: str) -> WrongProtocol:
     return WrongProtocol(
         f"What listens at {address.url} does not speak Triton's "
         f"{'HTTP' if address.protocol == 'http' else 'gRPC'} ({detail}). The services have ports "
-        f"of their own: is it {other}, or a URL {tls} TLS?"
+        f"of their own: is it {other}, or a URL {tls} TLS?{_client_certificate(address)}"
     )
 
 
@@ -140,7 +143,7 @@ def _from_unavailable(address: Address, text: str) -> ServerError:
     if "connect" in text or "andshake" in text:
         if _names_certificate(text):
             return untrusted(address, text)
-        if "Socket closed" in text or "andshake" in text:
+        if "Socket closed" in text or "andshake failed" in text:
             error = wrong_protocol(address, text)
             error.retryable = "Socket closed" in text  # or a server that is just going down
             return error
@@ -171,8 +174,13 @@ def _seconds(retry_after: str | None) -> float | None:
 def _unavailable(address: Address, detail: str) -> ServerUnavailable:
     return ServerUnavailable(
         f"No server answers at {address.url} ({detail}). Is it running, and are host and port "
-        "right? nextitem-serve prints both URLs once it is ready."
+        f"right? nextitem-serve prints both URLs once it is ready.{_client_certificate(address)}"
     )
+
+
+def _client_certificate(address: Address) -> str:
+    # A server that misses it may just end the connection: TLS 1.3 has no other answer at that point.
+    return " Or does it ask for a client's certificate (tls=Tls(certificate_file=…))?" if address.tls else ""
 
 
 def _busy(address: Address, detail: str) -> ServerBusy:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from multiprocessing.shared_memory import SharedMemory
@@ -21,12 +22,15 @@ import numpy as np
 import numpy.typing as npt
 
 from nextitem_client._exceptions import InvalidOption, RequestRejected, ServerError, UnexpectedResponse
+from nextitem_client._meaning import NO_MEMORY
 from nextitem_client._settings import Settings
 from nextitem_client._transport import Inference, Reply
 from nextitem_client._triton import Placement, deserialize_strings, serialize_strings
 
 _ALIGNMENT = 64
 _SMALLEST_BLOCK = 1 << 16
+_LAST_WAIT_S = 5.0
+_SWEEP_S = 0.1
 _DTYPES: Mapping[str, Any] = {"INT64": np.int64, "FP32": np.float32}
 
 
@@ -133,7 +137,7 @@ class SharedMemoryTransport:
             block.write(contents, inference.output_bytes)
             reply = self._inner.infer(inference, timeout_s, block)
         except RequestRejected as error:
-            if "shared memory region" not in str(error):
+            if NO_MEMORY not in str(error):
                 self._give_back(block)  # the request's own fault
                 raise
             self._discard(block, timeout_s)  # a server that was started anew knows none of our blocks
@@ -149,14 +153,20 @@ class SharedMemoryTransport:
         return reply
 
     def close(self) -> None:
-        """See Transport; the server lets go of all blocks where it can be reached."""
+        """See Transport. Waits a few seconds for requests that the server has not finished."""
         with self._lock:
-            blocks, self._idle, self._doubtful = self._idle + self._doubtful, [], []
-        for block in blocks:
-            self._discard(block, self._settings.connect_timeout_s)
+            self._doubtful, self._idle = self._doubtful + self._idle, []
+        deadline = time.monotonic() + _LAST_WAIT_S
+        while self._sweep(self._settings.connect_timeout_s) and time.monotonic() < deadline:
+            time.sleep(_SWEEP_S)
+        for block in self._doubtful:  # the server keeps its hold on these until it ends
+            block.remove()
+        self._doubtful = []
         self._inner.close()
 
     def _take(self, size: int, timeout_s: float) -> Block:
+        if self._doubtful:
+            self._sweep(timeout_s)
         with self._lock:
             fitting = [block for block in self._idle if block.size >= size]
             if fitting:
@@ -189,10 +199,26 @@ class SharedMemoryTransport:
         with self._lock:
             self._idle.append(block)
 
-    def _discard(self, block: Block, timeout_s: float) -> None:
-        with contextlib.suppress(ServerError):
+    def _sweep(self, timeout_s: float) -> int:
+        """Discard the doubtful blocks that the server is done with; returns how many are left."""
+        with self._lock:
+            blocks, self._doubtful = self._doubtful, []
+        kept = [block for block in blocks if not self._discard(block, timeout_s)]
+        with self._lock:
+            self._doubtful += kept
+            return len(self._doubtful)
+
+    def _discard(self, block: Block, timeout_s: float) -> bool:
+        """False if the server is still using it: then it says so and refuses (it was seen to, in 24.10)."""
+        try:
             self._inner.unregister_memory(block.region, timeout_s)
+        except RequestRejected as error:
+            if "in use" in str(error):
+                return False
+        except ServerError:
+            pass  # it is gone, and its mapping with it
         block.remove()
+        return True
 
 
 def _size(content: Union[bytes, npt.NDArray[Any]]) -> int:

@@ -51,9 +51,9 @@ def ssl_context(tls: Tls | None) -> ssl.SSLContext:
 
 def root_certificates(tls: Tls | None) -> bytes | None:
     """The trusted authorities as PEM: those of `ca_file`, or the system's, as with HTTP; None: gRPC's own."""
+    context = ssl_context(tls)  # which checks the files, as gRPC would do only when it connects
     if tls is not None and tls.ca_file is not None:
         return Path(tls.ca_file).read_bytes()
-    context = ssl.create_default_context()
     found = context.get_ca_certs(binary_form=True)
     return "".join(ssl.DER_cert_to_PEM_cert(one) for one in found).encode() or None
 

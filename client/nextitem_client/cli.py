@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from nextitem_client._client import Client
-from nextitem_client._exceptions import InvalidSession, NextItemError
+from nextitem_client._exceptions import InvalidOption, InvalidSession, NextItemError
 from nextitem_client._response import Recommendation
-from nextitem_client._settings import DEFAULT_TIMEOUT_S
+from nextitem_client._settings import DEFAULT_TIMEOUT_S, Tls
 
 EXIT_FAILED = 2
 
@@ -33,8 +33,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         sessions, several = _read_sessions(arguments.session)
-        with Client(arguments.url, arguments.model, timeout_s=arguments.timeout_s) as client:
-            found = client.recommend_many(sessions, arguments.k)
+        headers = dict(_header(text) for text in arguments.header)
+        tls = Tls(ca_file=arguments.ca_file) if arguments.ca_file is not None else None
+        with Client(arguments.url, arguments.model, timeout_s=arguments.timeout_s, headers=headers, tls=tls) as client:
+            found = client.recommend_many(
+                sessions,
+                arguments.k,
+                exclude=_ids(arguments.exclude, client),
+                allow=_ids(arguments.allow, client),
+                exclude_seen=arguments.exclude_seen,
+            )
     except NextItemError as error:
         print(f"nextitem-recommend: {error}", file=sys.stderr)
         return EXIT_FAILED
@@ -43,6 +51,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         print("\n\n".join(_as_table(answer, i, several) for i, answer in enumerate(found)))
     return 0
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition(":")
+    if not separator:
+        raise InvalidOption(f"--header {name} has no colon; expected is --header 'NAME: VALUE'.")
+    return name.strip(), value.strip()
+
+
+def _ids(given: list[str] | None, client: Client) -> list[Any] | None:
+    """Ids from the command line are text; those of an integer column are numbers."""
+    if given is None:
+        return None
+    kind = {feature.name: feature.kind for feature in client.signature.features}[client.signature.item_column]
+    if kind != "integer":
+        return given
+    try:
+        return [int(one) for one in given]
+    except ValueError as error:
+        raise InvalidOption(f"An id of --exclude or --allow is no number ({error}), as this model's ids are.") from None
 
 
 def _read_sessions(source: str) -> tuple[list[Any], bool]:
@@ -96,8 +124,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", metavar="NAME", help="the bundle's name, where the server has several")
     add("--k", type=int, metavar="N", help="items wanted (the model's default)")
     add("--session", default="-", metavar="FILE", help="JSON file; - is standard input (default)")
+    add("--exclude", metavar="ID", nargs="+", help="items never to recommend")
+    add("--allow", metavar="ID", nargs="+", help="items of which alone to recommend")
+    add("--exclude-seen", action="store_true", help="leave out the session's own items")
     add("--json", action="store_true", help="print JSON instead of a table")
     add("--timeout-s", type=float, default=DEFAULT_TIMEOUT_S, metavar="S", help="default %(default)s")
+    add("--header", metavar="'NAME: VALUE'", action="append", default=[], help="sent along, such as an API key")
+    add("--ca-file", metavar="FILE", help="authorities to trust with https:// and grpcs://, PEM")
     return parser
 
 

@@ -70,8 +70,7 @@ class TritonPythonModel:
         if not 1 <= k <= 10:
             error = pb.TritonError(f"top_k is {{k}}; expected is 1 to 10")
             return pb.InferenceResponse(error=error)
-        if BEHAVIOUR == "slow":
-            time.sleep(3)
+        time.sleep({{"slow": 3, "late": 1}}.get(BEHAVIOUR, 0))
         items = tensors["item_id"]
         rows = len(items)
         text = items.dtype == object
@@ -152,6 +151,7 @@ def write_many(repository: Path) -> None:
     write_model(repository, "future", {**SIGNATURE, "format_version": 99})
     write_model(repository, "damaged", '{"format_version": 1')
     write_model(repository, "slow", SIGNATURE, "slow")
+    write_model(repository, "late", SIGNATURE, "late")
     write_model(repository, "ragged", SIGNATURE, "ragged")
 
 

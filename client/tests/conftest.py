@@ -16,6 +16,7 @@ import pytest
 # Tests are imported by path (importlib mode): what they share has to be found.
 sys.path.insert(0, str(Path(__file__).parent))
 
+from client_certificates import grpc_options, make_certificates
 from client_models import EXPLICIT, write_alone, write_many
 
 # The matrix runs these tests in environments that hold the client alone, against servers that it
@@ -33,6 +34,30 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A server with one nextitem model and a step of it, which tests may unload."""
     yield from _given_or_started("alone", tmp_path_factory, write_alone, *EXPLICIT)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """See client_certificates.py."""
+    if "certificates" in SERVERS:
+        return Path(SERVERS["certificates"]["folder"])
+    folder = tmp_path_factory.mktemp("certificates")
+    make_certificates(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def secure(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[Any]:
+    """A server that speaks TLS on its gRPC port."""
+    options = grpc_options(certificates, mutual=False)
+    yield from _given_or_started("secure", tmp_path_factory, write_alone, *options)
+
+
+@pytest.fixture(scope="session")
+def mutual(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[Any]:
+    """… and asks for the client's certificate."""
+    options = grpc_options(certificates, mutual=True)
+    yield from _given_or_started("mutual", tmp_path_factory, write_alone, *options)
 
 
 def _given_or_started(

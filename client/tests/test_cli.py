@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from client_gateways import http_gateway
 
 from nextitem_client import cli
 
@@ -39,6 +40,22 @@ def test_json_of_one_and_of_several(run):
     assert [one["item_ids"] for one in json.loads(out)["recommendations"]] == [["ä"], []]
 
 
+def test_filters(run):
+    events = [{**EVENT, "item_id": item} for item in "abc"]
+    assert json.loads(run(events, "--json", "--exclude", "a", "b")[1])["item_ids"] == ["c"]
+    assert json.loads(run(events, "--json", "--allow", "a")[1])["item_ids"] == ["a"]
+    assert json.loads(run(events, "--json", "--exclude-seen")[1])["item_ids"] == []
+    numbers = {"item_id": [1, 2]}
+    assert json.loads(run(numbers, "--json", "--model", "numbers", "--exclude", "2")[1])["item_ids"] == [1]
+
+
+def test_headers(run, many):
+    with http_gateway(many.http_url) as gateway:
+        run([EVENT], "--url", gateway.url, "--header", "x-key: a:b", "--header", "y:z")
+        assert gateway.requests[-1].headers["x-key"] == "a:b"
+        assert gateway.requests[-1].headers["y"] == "z"
+
+
 def test_a_file_over_grpc(run, many, tmp_path):
     file = tmp_path / "session.json"
     file.write_text(json.dumps([EVENT]), encoding="utf-8")
@@ -55,6 +72,9 @@ def test_a_file_over_grpc(run, many, tmp_path):
         ([], ("--k", "99"), "top_k is 99"),
         ([], ("--session", "/no/such/file"), "cannot be read: No such file"),
         ([], ("--model", "none"), "no ready model none"),
+        ({"item_id": [1]}, ("--model", "numbers", "--exclude", "x"), "as this model's ids are"),
+        ([], ("--header", "key"), "expected is --header 'NAME: VALUE'"),
+        ([], ("--ca-file", "ca.crt"), "is no file"),
         ([], ("--url", "grpc://127.0.0.1"), "lacks the port"),
     ],
 )

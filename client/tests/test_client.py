@@ -1,9 +1,11 @@
 """The client against a real Triton whose models echo what they received."""
 
+import asyncio
 import json
 import math
 import socket
 import struct
+import sys
 import threading
 import time
 import urllib.request
@@ -223,7 +225,7 @@ def test_a_model_that_is_not_there(many, protocol, url):
 
 
 def test_several_models(many, protocol, url):
-    with pytest.raises(nextitem.AmbiguousModel, match=r"damaged, future, numbers, ragged, readme, shop"):
+    with pytest.raises(nextitem.AmbiguousModel, match=r"damaged, future, late, numbers, ragged, readme, shop"):
         Client(url(many, protocol))
 
 
@@ -321,3 +323,15 @@ def test_aware_times_of_any_zone(shop, received):
     tokyo = timezone(timedelta(hours=9))
     row = received(shop.recommend([{**EVENT, "timestamp": datetime(2024, 5, 1, 19, tzinfo=tokyo)}]))
     assert row["timestamp"] == [1714557600 * 10**9]
+
+
+def test_packages_that_are_missing(monkeypatch):
+    for name, make in (
+        ("tritonclient.http", lambda: Client("http://127.0.0.1:1", "shop")),
+        ("tritonclient.grpc", lambda: Client("grpc://127.0.0.1:1", "shop")),
+        ("aiohttp", lambda: asyncio.run(nextitem.AsyncClient("http://127.0.0.1:1", "shop").open())),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, name, None)
+            with pytest.raises(nextitem.MissingPackage, match=r"pip install 'tritonclient\[http,grpc\]>=2\.51'"):
+                make()

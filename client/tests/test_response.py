@@ -1,7 +1,9 @@
+import sys
+
 import numpy as np
 import pytest
 
-from nextitem_client import UnexpectedResponse
+from nextitem_client import MissingPackage, Recommendation, Recommendations, UnexpectedResponse
 from nextitem_client._response import read_response
 
 LOWEST = np.finfo(np.float32).min
@@ -32,3 +34,36 @@ def test_a_missing_tensor(missing):
 def test_fewer_rows_than_sessions():
     with pytest.raises(UnexpectedResponse, match="answered 2 sessions with"):
         read_response(tensors(np.array([[5]]), [[1]]), 2, "shop", "1")
+
+
+def recommendation(*items: str, status: str = "ok") -> Recommendation:
+    return Recommendation(list(items), [1.0 / (rank + 1) for rank in range(len(items))], status, "shop", "1")
+
+
+def test_a_table():
+    pytest.importorskip("pandas")
+    frame = Recommendations(
+        [recommendation("a", "b"), recommendation(), recommendation("c", status="cold")]
+    ).to_pandas()
+    assert frame.to_dict("list") == {
+        "session": [0, 0, 2],
+        "rank": [1, 2, 1],
+        "item_id": ["a", "b", "c"],
+        "score": [1.0, 0.5, 1.0],
+        "status": ["ok", "ok", "cold"],
+    }
+    assert list(Recommendations().to_pandas().columns) == ["session", "rank", "item_id", "score", "status"]
+
+
+def test_a_table_without_pandas(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingPackage, match=r"Install it with: pip install pandas$"):
+        Recommendations().to_pandas()
+    with pytest.raises(ImportError):
+        Recommendations().to_pandas()
+
+
+def test_answers_are_equal_whatever_the_request_was_called():
+    first, second = (Recommendation(["a"], [1.0], "ok", "shop", "1", request_id=one) for one in "xy")
+    assert first == second
+    assert isinstance(Recommendations([first]), list)

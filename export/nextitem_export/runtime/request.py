@@ -31,15 +31,20 @@ class RequestError(ValueError):
 class Request:
     """The valid interactions of B sessions, one after the other.
 
-    lengths: int64 [B]; valid: bool [B, T], the interactions that are no padding. columns: name to [N], N = lengths.sum():
-    strings as object array of str, integers, booleans and date-times int64, floats float32 with NaN for null. top_k: items
-    wanted per session.
+    lengths: int64 [B]; valid: bool [B, T], the interactions that are no padding. values: name to [N], N = lengths.sum():
+    strings as object array of str, integers, booleans and date-times int64, floats float32 with NaN for null; one more, the
+    type's zero, where there is padding. top_k: items wanted per session.
     """
 
     lengths: Array
     valid: Array
-    columns: dict[str, Array]
+    values: dict[str, Array]
     top_k: int
+
+    @property
+    def columns(self) -> dict[str, Array]:
+        """Name to the valid interactions [N]."""
+        return {name: values[: self.lengths.sum()] for name, values in self.values.items()}
 
     @property
     def sessions(self) -> Array:
@@ -51,25 +56,20 @@ class Request:
 
         newest: only so many last interactions of each session.
         """
-        lengths, valid, columns = self.lengths, self.valid, self.columns
-        if newest is not None and newest < valid.shape[1]:
-            recent = np.flatnonzero((np.arange(valid.shape[1]) >= (lengths - newest)[:, None])[valid])
-            columns = {name: values.take(recent) for name, values in columns.items()}
-            lengths = np.minimum(lengths, newest)
-            valid = np.arange(newest) < lengths[:, None]
-        tensors = {"session_length": lengths[:, None]}
-        if valid.all():
-            return tensors | {name: values.reshape(valid.shape) for name, values in columns.items()}
-        blank = np.full(valid.shape, "", dtype=np.object_)  # copied, which is faster than filled
-        for name, values in columns.items():
-            padded = blank.copy() if values.dtype == np.object_ else np.zeros(valid.shape, dtype=values.dtype)
-            padded[valid] = values
-            tensors[name] = padded
-        return tensors
+        width = self.valid.shape[1]
+        if newest is None or newest >= width:
+            newest = width
+        kept = np.minimum(self.lengths, newest)
+        tensors = {"session_length": kept[:, None]}
+        if newest == width and self.lengths.min() == width:
+            return tensors | {name: values.reshape(self.valid.shape) for name, values in self.values.items()}
+        ranks, ends = np.arange(newest), np.cumsum(self.lengths)
+        places = np.where(ranks < kept[:, None], (ends - kept)[:, None] + ranks, ends[-1])  # the last one is the zero
+        return tensors | {name: values.take(places) for name, values in self.values.items()}
 
     def rising(self, name: str) -> bool:
         """Whether an integer column never falls within a session and holds no null."""
-        values = self.columns[name]
+        values = self.values[name][: self.lengths.sum()]
         follows = values[1:] >= values[:-1]
         ends = np.cumsum(self.lengths)[:-1]
         follows[ends[(ends > 0) & (ends < len(values))] - 1] = True
@@ -88,12 +88,12 @@ def read_request(tensors: Mapping[str, Array], signature: Signature) -> Request:
     lengths = _session_length(tensors.get("session_length"), rows, width)
     top_k = _top_k(tensors.get("top_k"), rows, signature)
     valid = np.arange(width) < lengths[:, None]
-    places = None if lengths.min() == width else np.flatnonzero(valid)
-    columns = {
+    places = None if lengths.min() == width else np.append(np.flatnonzero(valid), 0)
+    values = {
         feature.name: _values(feature, tensors[feature.name], valid, places, signature.max_id_bytes)
         for feature in signature.features
     }
-    return Request(lengths, valid, columns, top_k)
+    return Request(lengths, valid, values, top_k)
 
 
 def _shape(tensors: Mapping[str, Array], signature: Signature) -> tuple[int, int]:
@@ -179,8 +179,13 @@ def _top_k(values: Array | None, rows: int, signature: Signature) -> int:
 
 
 def _values(feature: RawFeature, tensor: Array, valid: Array, places: Array | None, max_id_bytes: int) -> Array:
-    """The checked column [N] of a feature [B, T]. places: of the N in the flat tensor; None where there is no padding."""
+    """The checked values of a feature [B, T]. places: of the N in the flat tensor, and one that becomes the type's zero.
+
+    places None: there is no padding.
+    """
     values = tensor.ravel() if places is None else tensor.take(places)
+    if places is not None:
+        values[-1] = b"" if feature.kind == "string" else 0
     if feature.kind == "string":
         return read_strings(feature.name, values, valid, max_id_bytes)
     if feature.kind == "float":

@@ -130,6 +130,8 @@ def test_what_is_refused_and_the_remedy(function, parts):
         (lambda c: ~c, "int64", ["not boolean"]),
         (lambda c: c - c, "bool", ["TypeError", "boolean subtract"]),
         (lambda c: c.mean(), "bool", ["Series.mean"]),
+        (lambda c: c.where(c).fillna(3), "bool", ["objects", "np.where"]),
+        (lambda c: (c > 0).mask(c > 1, -1), "int64", ["objects", "astype('int64')"]),
     ],
 )
 def test_what_is_refused_by_dtype(function, dtype, parts):

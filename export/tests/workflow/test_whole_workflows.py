@@ -231,6 +231,6 @@ def test_the_demos_workflow(demo):
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
 def test_a_hundred_thousand_sessions_through_the_demos_workflow(demo):
-    """Without one mismatch, in the numpy form and as ONNX. Takes about four minutes on two cores."""
+    """Without one mismatch, in the numpy form and as ONNX. Takes about three minutes on two cores."""
     harness, frame = demo
     equal_in_batches(harness, (recombined(frame, 1_000, seed) for seed in range(100)), 100_000)

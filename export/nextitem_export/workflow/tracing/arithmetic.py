@@ -39,17 +39,11 @@ _BOOLEAN = {"add": "or", "mul": "and"}
 _HIGHEST_POWER = 63
 
 
-def binary_function(op: str, two: Any) -> Callable[[Any, Any], Any]:
-    """What pandas does; integers // and % what may be zero are floats, since pandas makes infinity and NaN of them."""
-    function = PYTHON[op]
-    if op not in ("floordiv", "mod") or not (hasattr(two, "expr") or two == 0):
-        return function
-
-    def divided(left: Any, right: Any) -> Any:
-        result = pd.Series(function(left, right))
-        return result.astype(np.float64) if result.dtype.kind in "iu" else result
-
-    return divided
+def _may_be_zero(op: str, divisor: Any) -> bool:
+    """Whether pandas looks for zeros in a divisor: the remainder by a boolean False stays numpy's 0."""
+    if hasattr(divisor, "shadow"):
+        return op == "floordiv" or divisor.shadow.dtype != bool
+    return divisor == 0
 
 
 def binary_expr(op: str, one: Any, two: Any, shadow: pd.Series) -> Expr:
@@ -163,9 +157,9 @@ def _whole_division(op: str, one: Any, two: Any) -> Expr:
     """// and % of integers: floored; by zero as pandas, infinite or NaN, so that a column as divisor gives floats."""
     left, right = operand(one, "int64"), operand(two, "int64")
     quotient = apply(op, "int64", left, right)
-    if not hasattr(two, "expr") and plain_scalar(two):
+    if not _may_be_zero(op, two):
         return quotient
-    infinite = apply("div", "float64", cast(left, "float64"), constant(0, "float64"))
+    infinite = apply("div", "float64", cast(left, "float64"), cast(right, "float64"))
     zero = apply("eq", "bool", right, constant(0, "int64"))
     return where(zero, infinite if op == "floordiv" else constant(None, "float64"), cast(quotient, "float64"))
 

@@ -20,6 +20,12 @@ def choose(condition: Any, yes: Any, no: Any, *, by: Callable[..., Any] = np.whe
     if condition.shadow.dtype != bool:
         condition = condition.astype(bool)
 
+    if by is not np.where and len({_is_boolean(side) for side in (yes, no)}) == 2:
+        raise TracingError(
+            "where() and mask() of booleans beside other values make objects of them: use np.where(condition, a, b), or make "
+            "the column integers with astype('int64')"
+        )
+
     def build(shadow: pd.Series) -> Expr:
         dtype = expr_dtype(shadow)
         for side in (yes, no):
@@ -29,3 +35,7 @@ def choose(condition: Any, yes: Any, no: Any, *, by: Callable[..., Any] = np.whe
         return where(condition.expr, operand(yes, dtype), operand(no, dtype))
 
     return condition.derive(by, build, condition, yes, no)
+
+
+def _is_boolean(side: Any) -> bool:
+    return side.shadow.dtype == bool if hasattr(side, "shadow") else isinstance(plain_scalar(side), bool)

@@ -10,11 +10,12 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..expressions import Expr, apply, cast
 from . import refusals
-from .arithmetic import PYTHON, binary_expr, binary_function
+from .arithmetic import PYTHON, binary_expr
 from .folding import combined, folded_expr
 from .methods import SeriesMethods
 from .promotion import expr_dtype, narrowed
@@ -42,7 +43,10 @@ class SymbolicColumn(SeriesMethods):
         """
         shadow = pd.Series(function(*(o.shadow if isinstance(o, SymbolicColumn) else o for o in operands)))
         fold = combined(operands, function)
-        return SymbolicColumn(build(shadow) if fold is None else folded_expr(fold), shadow)
+        expr = build(shadow) if fold is None else folded_expr(fold)
+        if expr.dtype == "float64" and shadow.dtype.kind in "iu":  # by what is in the rows, of which the shadow has few
+            shadow = shadow.astype(np.float64)
+        return SymbolicColumn(expr, shadow)
 
     @property
     def dtype(self) -> Any:
@@ -52,7 +56,7 @@ class SymbolicColumn(SeriesMethods):
     def binary(self, op: str, other: Any, *, swapped: bool = False) -> SymbolicColumn:
         """self op other, or other op self; other a column or a scalar."""
         one, two = (other, self) if swapped else (self, other)
-        return self.derive(binary_function(op, two), lambda shadow: binary_expr(op, one, two, shadow), one, two)
+        return self.derive(PYTHON[op], lambda shadow: binary_expr(op, one, two, shadow), one, two)
 
     def unary(self, op: str, function: Callable[[Any], Any]) -> SymbolicColumn:
         """A function of one column, computed in the dtype that pandas gives it."""

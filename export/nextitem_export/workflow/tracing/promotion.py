@@ -89,7 +89,7 @@ def plain_scalar(value: Any) -> Any:
 
 def narrowed(expr: Expr, shadow: pd.Series) -> Expr:
     """Integers beyond the dtype that pandas has for the result wrap around, as numpy's do."""
-    if shadow.dtype.kind not in "iu" or shadow.dtype.itemsize == 8:
+    if expr.dtype != "int64" or shadow.dtype.kind not in "iu" or shadow.dtype.itemsize == 8:
         return expr
     bits = 8 * shadow.dtype.itemsize
     low = -(2 ** (bits - 1)) if shadow.dtype.kind == "i" else 0
