@@ -88,6 +88,11 @@ class Parts:
         self._append(asdict(part))
         self.done.append(part)
 
+    def drop_if_empty(self) -> None:
+        """Where nothing is done there is nothing to continue."""
+        if not self.done:
+            shutil.rmtree(self._folder)
+
     def finish(self) -> None:
         """Join the parts into the output and the list of failures, and remove them."""
         failed = [self._failed(part) for part in self.done if part.failed]
