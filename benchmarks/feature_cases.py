@@ -15,6 +15,7 @@ from nvtabular import ops
 
 from nextitem_export.graphs.features import write_compiled
 from nextitem_export.runtime.graph_onnx import OnnxStep
+from nextitem_export.runtime.item_index import ItemIndex
 from nextitem_export.runtime.request import read_request
 from nextitem_export.runtime.signature import RawFeature, Signature
 from nextitem_export.runtime.step import open_step
@@ -164,10 +165,14 @@ def _write(compiled: CompiledWorkflow, form: str, raw: tuple[RawFeature, ...], f
         max_sessions_per_request=64,
         max_interactions_per_session=10_000,
         max_id_bytes=1_024,
+        max_filter_ids=16_384,
         options=("session_length", "top_k"),
     )
     settings = write_compiled(compiled, folder, ServedForm(form))
     settings |= {"kind": "features_compiled", "signature": signature.to_json()}
+    settings |= {"filters": [f"excluded__{len(compiled.outputs)}", f"allowed__{len(compiled.outputs) + 1}"]}
+    # No request here has filters, so the index of items, which is mapped from disk, is never read.
+    ItemIndex.of(np.array(["none"], dtype=object)).save(folder)
     (folder / "step.json").write_text(json.dumps(settings), encoding="utf-8")
     return folder
 

@@ -16,7 +16,7 @@ import numpy as np
 from nextitem_client._exceptions import InvalidOption, UnsupportedOption
 from nextitem_client._sessions import is_list, show
 from nextitem_client._signature import Feature, Signature
-from nextitem_client._values import ENCODERS, NULL_BYTES, NULL_INT64, ValueRefused
+from nextitem_client._values import ENCODERS, NULL_BYTES, NULL_INT64, ValueRefused, encode_plain
 
 #: Raw item ids, as in the training data: a list, tuple, set, numpy array, pandas Series …
 ItemIds = Union[Sequence[Any], Set[Any], "np.ndarray[Any, Any]"]
@@ -124,16 +124,7 @@ def _listed(collection: Any) -> list[Any]:
 
 
 def _encode(where: str, name: str, given: Any, item: Feature, signature: Signature) -> list[Any]:
-    encode = ENCODERS[item.kind]
-    encoded: dict[Any, None] = {}  # in order, each once
-    for value in _listed(given):
-        try:
-            encoded[encode(value)] = None
-        except ValueRefused as refused:
-            raise InvalidOption(
-                f"{where} holds {show(value)} ({type(value).__name__}); expected is {refused}, "
-                f"as {item.name} is a {item.kind} in this model."
-            ) from None
+    encoded = dict.fromkeys(_encoded_ids(where, _listed(given), item))  # in order, each once
     for null in (NULL_BYTES, NULL_INT64):
         encoded.pop(null, None)
     if len(encoded) > signature.max_filter_ids:
@@ -146,6 +137,22 @@ def _encode(where: str, name: str, given: Any, item: Feature, signature: Signatu
             f"{where} holds no id, so that nothing could be recommended; give the allowed ids, or None for no rule."
         )
     return list(encoded)
+
+
+def _encoded_ids(where: str, values: list[Any], item: Feature) -> list[Any]:
+    plain = encode_plain(item.kind, values)
+    if plain is not None:
+        return plain
+    encoded: list[Any] = []
+    for value in values:
+        try:
+            encoded.append(ENCODERS[item.kind](value))
+        except ValueRefused as refused:
+            raise InvalidOption(
+                f"{where} holds {show(value)} ({type(value).__name__}); expected is {refused}, "
+                f"as {item.name} is a {item.kind} in this model."
+            ) from None
+    return encoded
 
 
 def _flags(given: Any, sessions: int, one: bool) -> list[bool] | None:

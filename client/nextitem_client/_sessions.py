@@ -10,7 +10,7 @@ import numpy as np
 
 from nextitem_client._exceptions import InvalidSession
 from nextitem_client._signature import Feature, Signature
-from nextitem_client._values import ENCODERS, ValueRefused, is_null
+from nextitem_client._values import ENCODERS, ValueRefused, encode_plain, is_null
 
 #: A list of events, each a dict from feature to value; or a dict from feature to a column of
 #: values (list, tuple, numpy array …), where a single value stands for a constant column.
@@ -108,6 +108,9 @@ def _encode_column(column: Sequence[Any], feature: Feature, index: int) -> list[
             )
         # tolist() would make ints of datetime64 in a unit that the type no longer tells.
         column = list(array) if array.dtype.kind in "mM" else array.tolist()
+    plain = encode_plain(feature.kind, column if isinstance(column, list) else list(column))
+    if plain is not None:
+        return plain
     encode = ENCODERS[feature.kind]
     encoded: list[Any] = []
     for position, value in enumerate(column):

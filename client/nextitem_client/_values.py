@@ -19,6 +19,9 @@ INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
 FP32_LOWEST = float(np.finfo(np.float32).min)
 
+# What rounds to FP32's largest value or below fits; an infinity or beyond does not.
+_FP32_END = 2.0**128 - 2.0**103
+
 NULL_BYTES = b""
 NULL_INT64 = INT64_MIN
 NULL_FP32 = math.nan
@@ -112,6 +115,24 @@ ENCODERS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
+def encode_plain(kind: str, values: list[Any]) -> list[Any] | None:
+    """A whole column of one plain type at once, several times faster; None where values need a closer look."""
+    types = set(map(type, values))
+    if len(types) != 1:
+        return None
+    (plain,) = types
+    if kind == "string" and plain is str:
+        try:
+            return [value.encode("utf-8") for value in values]
+        except UnicodeEncodeError:
+            return None
+    if kind in ("integer", "datetime") and plain is int:
+        return values if min(values) >= INT64_MIN and max(values) <= INT64_MAX else None
+    if kind == "float" and plain is float:
+        return values if all(-_FP32_END < value < _FP32_END for value in values) else None
+    return None
+
+
 def _is_integer(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
@@ -127,8 +148,7 @@ def _fp32(value: Any) -> float:
         number = math.inf
     if number != number:  # Decimal("NaN")
         return NULL_FP32
-    # What rounds to FP32's largest value or below fits; an infinity or beyond does not.
-    if abs(number) < 2.0**128 - 2.0**103:
+    if abs(number) < _FP32_END:
         return number
     raise ValueRefused("a finite number within FP32 (±3.4e38)")
 

@@ -16,6 +16,7 @@ from nextitem_client._values import (
     encode_datetime,
     encode_float,
     encode_integer,
+    encode_plain,
     encode_string,
 )
 
@@ -147,3 +148,30 @@ def test_booleans():
 def test_what_is_refused_and_what_is_expected_instead(kind, value):
     with pytest.raises(ValueRefused, match=r"^(an? |ISO-8601)"):
         ENCODERS[kind](value)
+
+
+plain_values = {
+    "string": st.text(),
+    "integer": st.integers(INT64_MIN - 2, INT64_MAX + 2),
+    "boolean": st.booleans(),
+    "float": st.floats() | st.floats(3.3e38, 3.5e38),
+    "datetime": st.integers(INT64_MIN - 2, INT64_MAX + 2),
+}
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+@settings(deadline=None)  # a busy machine is no failure
+@given(st.data())
+def test_columns_at_once_are_as_one_by_one(kind, data):
+    mixed = st.sampled_from([*plain_values.values(), st.none()]).flatmap(lambda values: values)
+    column = data.draw(st.lists(data.draw(st.sampled_from([plain_values[kind], mixed])), max_size=4))
+    at_once = encode_plain(kind, column)
+    if at_once is not None:
+        assert at_once == [ENCODERS[kind](value) for value in column]
+
+
+@pytest.mark.parametrize(
+    ("kind", "column"), [("string", ["a", ""]), ("integer", [1, -1]), ("float", [1.5]), ("datetime", [5])]
+)
+def test_plain_columns_go_at_once(kind, column):
+    assert encode_plain(kind, column) is not None

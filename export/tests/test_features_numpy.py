@@ -122,10 +122,14 @@ def test_a_large_vocabulary_is_mapped_and_never_copied(tmp_path, keys):
     keys = np.sort(keys)
     lookup_program(keys).save(tmp_path / "program")
     kind = "string" if keys.dtype.kind == "S" else "integer"
-    signature = Signature(1, 1, "item_id", (RawFeature("item_id", kind),), 5, 9, 64, 100, 64, 10, ())
-    ItemIndex.of(np.array(["a"], dtype=object) if kind == "string" else keys[:1]).save(tmp_path)
-    settings = {"kind": "features_compiled", "form": "numpy", "newest": None, "filters": ["excluded", "allowed"]}
-    (tmp_path / "step.json").write_text(json.dumps({**settings, "signature": signature.to_json()}))
+    signature = Signature(1, 1, "item_id", (RawFeature("item_id", kind),), 5, 9, 64, 100, 64, 9, ())
+    ItemIndex.of(np.array(["a"], dtype=object) if kind == "string" else np.array([1])).save(tmp_path)
+    (tmp_path / "step.json").write_text(
+        json.dumps(
+            {"kind": "features_compiled", "form": "numpy", "newest": None, "signature": signature.to_json()}
+            | {"filters": ["excluded__1", "allowed__2"]}
+        )
+    )
     wanted = keys[[0, 123_456, -1]]
     wanted = np.append(wanted, [b"unknown-and-longer-than-any"] if kind == "string" else [5])
     request = {"item_id": wanted.astype(object if kind == "string" else np.int64)[None]}
