@@ -38,14 +38,14 @@ class RowFile(Protocol):
         ...
 
 
-class _Absent:
+class Absent:
     """Stands for a value that a row does not have, so that the client's error says so."""
 
     def __repr__(self) -> str:
         return "absent"
 
 
-ABSENT = _Absent()
+ABSENT = Absent()
 
 
 def open_rows(path: Path, session_column: str, signature: Signature) -> RowFile:
