@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from nextitem_client._exceptions import InvalidOption
 from nextitem_client.bulk import DEFAULT_CONCURRENCY, DEFAULT_SESSION_COLUMN, BulkReport, recommend_file
 
 EXIT_SOME_FAILED = 1
-EXIT_INTERRUPTED = 130  # a shell's 128 + SIGINT
 
 
 def add_bulk_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +35,9 @@ def add_bulk_arguments(parser: argparse.ArgumentParser) -> None:
 def check_bulk_arguments(arguments: argparse.Namespace) -> bool:
     """Whether a whole file is asked for. Raises InvalidOption where only part of it is said."""
     if arguments.sessions is None and arguments.output is None:
+        for name in ("resume", "overwrite", "no_progress"):
+            if getattr(arguments, name):
+                raise InvalidOption(f"--{name.replace('_', '-')} is for whole files and needs --sessions and --output.")
         return False
     if arguments.sessions is None or arguments.output is None:
         missing = "--output" if arguments.output is None else "--sessions"
@@ -50,31 +51,34 @@ def recommend_to_file(
     client: Client, arguments: argparse.Namespace, exclude: list[Any] | None, allow: list[Any] | None
 ) -> int:
     """Do as the arguments say; return the exit code."""
-    try:
-        report = recommend_file(
-            arguments.sessions,
-            arguments.output,
-            client,
-            session_column=arguments.session_column,
-            k=arguments.k,
-            exclude=exclude,
-            allow=allow,
-            exclude_seen=arguments.exclude_seen,
-            concurrency=arguments.concurrency,
-            resume=arguments.resume,
-            overwrite=arguments.overwrite,
-            progress=not arguments.no_progress,
-        )
-    except KeyboardInterrupt:
-        print("nextitem-recommend: interrupted; the same command with --resume continues.", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    report = recommend_file(
+        arguments.sessions,
+        arguments.output,
+        client,
+        session_column=arguments.session_column,
+        k=arguments.k,
+        exclude=exclude,
+        allow=allow,
+        exclude_seen=arguments.exclude_seen,
+        concurrency=arguments.concurrency,
+        resume=arguments.resume,
+        overwrite=arguments.overwrite,
+        progress=not arguments.no_progress,
+    )
     print(_summary(report))
     return EXIT_SOME_FAILED if report.failed else 0
 
 
+def how_to_continue(arguments: argparse.Namespace) -> str:
+    """What to say after Ctrl-C."""
+    if arguments.sessions is None:
+        return "interrupted."
+    return f"interrupted; the same command with --resume{' for --overwrite' if arguments.overwrite else ''} continues."
+
+
 def _summary(report: BulkReport) -> str:
     failed = f"; {report.failed} failed, see {report.failures}" if report.failed else ""
-    if report.complete_before:
+    if report.sessions is None:
         return f"{report.output} is complete already{failed}"
     resumed = f", {report.resumed} of them by an earlier run" if report.resumed else ""
     return f"{report.output}: {report.sessions - report.failed} sessions answered{resumed}{failed}"

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from nextitem_client._cli_bulk import add_bulk_arguments, check_bulk_arguments, recommend_to_file
+from nextitem_client._cli_bulk import add_bulk_arguments, check_bulk_arguments, how_to_continue, recommend_to_file
 from nextitem_client._client import Client
 from nextitem_client._exceptions import InvalidOption, InvalidSession, NextItemError
 from nextitem_client._offline import OfflineClient
@@ -18,6 +18,7 @@ from nextitem_client._response import Recommendation
 from nextitem_client._settings import DEFAULT_TIMEOUT_S, Tls
 
 EXIT_FAILED = 2
+EXIT_INTERRUPTED = 130  # a shell's 128 + SIGINT
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 _EPILOG = """\
@@ -48,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (NextItemError, OSError) as error:
         print(f"nextitem-recommend: {error}", file=sys.stderr)
         return EXIT_FAILED
+    except KeyboardInterrupt:
+        print(f"nextitem-recommend: {how_to_continue(arguments)}", file=sys.stderr)
+        return EXIT_INTERRUPTED
     if arguments.json:
         print(_as_json(found, several))
     else:

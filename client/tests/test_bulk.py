@@ -1,52 +1,24 @@
 """Whole files of sessions, against a server that is none; serving_tests/ has the real ones."""
 
 import csv
-import json
+import errno
 import os
 import sys
+from unittest.mock import Mock
 
 import pytest
+from client_rows import read_lines, rows_of, write_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nextitem_client import InvalidOption, MissingPackage, ServerUnavailable, UnexpectedResponse
-from nextitem_client.bulk import _answering, _run, recommend_file
+from nextitem_client import InvalidOption, MissingPackage
+from nextitem_client.bulk import recommend_file
 from nextitem_client.bulk._grouping import count_sessions, group
 from nextitem_client.bulk._input import ABSENT, CsvRows, JsonLines
 from nextitem_client.bulk._progress import progress_bar
-from nextitem_client.testing import FakeAnswer, FakeServer
+from nextitem_client.testing import FakeServer
 
 FEATURES = {"item_id": "string", "at": "datetime", "size": "integer", "new": "boolean", "price": "float"}
-
-
-def last_items(request) -> list:
-    """The session's own items, newest first."""
-    return request.session["item_id"][::-1]
-
-
-@pytest.fixture
-def fake() -> FakeServer:
-    return FakeServer(last_items, features={"item_id": "string"}, max_sessions_per_request=3, top_k_default=2)
-
-
-@pytest.fixture
-def small_parts(monkeypatch):
-    for module in (_run, _answering):
-        monkeypatch.setattr(module, "PART_SESSIONS", 5)
-
-
-def write_lines(path, rows):
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def read_lines(path) -> list:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def many(count: int) -> list:
-    return [{"session_id": number, "item_id": f"{number}-{event}"} for number in range(count) for event in range(2)]
-
 
 ids = st.one_of(st.none(), st.integers(0, 4), st.sampled_from(["0", "1", "ä"]))
 
@@ -143,7 +115,7 @@ def test_parquet_keeps_times_exact_and_whole_floats_whole(tmp_path, small_parts)
 
 
 def test_the_answers_are_rows_in_order(tmp_path, fake, small_parts):
-    source = write_lines(tmp_path / "s.jsonl", many(12))
+    source = write_lines(tmp_path / "s.jsonl", rows_of(12))
     report = recommend_file(source, tmp_path / "o.jsonl", fake.client(), concurrency=3, progress=False)
     assert (report.sessions, report.failed, report.resumed, report.failures) == (12, 0, 0, None)
     assert read_lines(tmp_path / "o.jsonl") == [
@@ -160,7 +132,7 @@ def test_the_answers_are_rows_in_order(tmp_path, fake, small_parts):
 
 
 def test_a_session_without_any_item_has_a_row(tmp_path, fake):
-    source = write_lines(tmp_path / "s.jsonl", many(1))
+    source = write_lines(tmp_path / "s.jsonl", rows_of(1))
     recommend_file(source, tmp_path / "o.jsonl", fake.client(), exclude_seen=True, progress=False)
     (row,) = read_lines(tmp_path / "o.jsonl")
     assert row == {"session_id": 0, "rank": None, "item_id": None, "score": None, "status": "ok"}
@@ -175,84 +147,6 @@ def test_no_session_at_all(tmp_path, fake, kind):
     assert (tmp_path / f"o.{kind}").exists()
 
 
-def test_failures_are_listed_and_their_neighbours_answered(tmp_path, fake, small_parts):
-    rows = [*many(7), {"session_id": "", "item_id": 5}, {"item_id": "lost"}, {"session_id": "z"}, *many(8)[14:]]
-    rows = [{**row, "session_id": str(row["session_id"])} if "session_id" in row else row for row in rows]
-    source = write_lines(tmp_path / "s.jsonl", rows)
-    report = recommend_file(source, tmp_path / "o.jsonl", fake.client(), progress=False)
-    assert (report.sessions, report.failed) == (11, 3)
-    assert report.failures == tmp_path / "o.jsonl.failed.jsonl"
-    assert read_lines(report.failures) == [
-        {"session_id": "", "error": "InvalidSession",
-         "reason": "Feature item_id of event 0 of session 0 is 5 (int); expected is a str, or None."},
-        {"session_id": None, "error": "InvalidSession", "reason": "1 interactions have no session id."},
-        {"session_id": "z", "error": "InvalidSession",
-         "reason": "Feature item_id of event 0 of session 0 is absent (Absent); expected is a str, or None."},
-    ]  # fmt: skip
-    assert {row["session_id"] for row in read_lines(tmp_path / "o.jsonl")} == {str(n) for n in range(8)}
-    again = recommend_file(source, tmp_path / "o.jsonl", fake.client(), resume=True, progress=False)
-    assert (again.complete_before, again.failed, again.failures) == (True, 3, report.failures)
-    good = write_lines(tmp_path / "s.jsonl", many(2))
-    recommend_file(good, tmp_path / "o.jsonl", fake.client(), overwrite=True, progress=False)
-    assert not report.failures.exists(), "of another run"
-
-
-@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
-def test_an_interrupted_run_continues_to_the_same_file(tmp_path, fake, small_parts, kind):
-    if kind == "parquet":
-        pytest.importorskip("pyarrow")
-    rows = [*many(8), {"session_id": 8}, *many(19)[18:]]
-    source = write_lines(tmp_path / "s.jsonl", rows)
-    recommend_file(source, tmp_path / f"whole.{kind}", fake.client(), progress=False)
-    broken, asked = fake.client(retries=0), len(fake.requests)
-    output = tmp_path / f"o.{kind}"
-    many_times = broken.recommend_many
-
-    def until(*arguments, **options):
-        if len(fake.requests) - asked >= 12:
-            raise KeyboardInterrupt
-        return many_times(*arguments, **options)
-
-    broken.recommend_many = until
-    with pytest.raises(KeyboardInterrupt):
-        recommend_file(source, output, broken, concurrency=1, progress=False)
-    assert not output.exists()
-    with (tmp_path / f"o.{kind}.parts" / "journal.jsonl").open("a") as torn:
-        torn.write('{"number": 7, "ses')  # what a kill may leave
-    with pytest.raises(InvalidOption, match=r"holds an unfinished run: continue it with resume=True \(--resume\)"):
-        recommend_file(source, output, fake.client(), progress=False)
-    with pytest.raises(InvalidOption, match=r"asked for something else: k was 2 and is 1\. Repeat its command"):
-        recommend_file(source, output, fake.client(), k=1, resume=True, progress=False)
-    asked = len(fake.requests)
-    report = recommend_file(source, output, fake.client(), resume=True, progress=False)
-    assert (report.resumed, report.sessions, report.failed) == (10, 19, 1)
-    assert len(fake.requests) - asked == 9
-    assert output.read_bytes() == (tmp_path / f"whole.{kind}").read_bytes()
-    failed = [tmp_path / f"{name}.{kind}.failed.jsonl" for name in ("o", "whole")]
-    assert failed[0].read_bytes() == failed[1].read_bytes()
-    assert not (tmp_path / f"o.{kind}.parts").exists()
-
-
-def test_a_server_that_goes_away_ends_the_run_and_loses_nothing(tmp_path, fake, small_parts):
-    source = write_lines(tmp_path / "s.jsonl", many(4))
-    fake.fail(ServerUnavailable("down"))
-    with pytest.raises(ServerUnavailable, match="down"):
-        recommend_file(source, tmp_path / "o.jsonl", fake.client(retries=0), progress=False)
-    assert os.listdir(tmp_path) == ["s.jsonl"], "nothing was done, so there is nothing to continue"
-    assert recommend_file(source, tmp_path / "o.jsonl", fake.client(), resume=True, progress=False).sessions == 4
-
-
-def test_a_model_that_is_replaced_meanwhile(tmp_path, fake, small_parts):
-    def answer(request):
-        fake.version = "2" if len(fake.requests) > 4 else "1"
-        return FakeAnswer(["x"])
-
-    fake.answer = answer
-    source = write_lines(tmp_path / "s.jsonl", many(9))
-    with pytest.raises(UnexpectedResponse, match="Version 2 of the model fake took the place of 1 during the run"):
-        recommend_file(source, tmp_path / "o.jsonl", fake.client(), concurrency=1, progress=False)
-
-
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
@@ -265,25 +159,50 @@ def test_a_model_that_is_replaced_meanwhile(tmp_path, fake, small_parts):
         ("s.csv", "", "the file has none"),
         ("s.csv", "session_id,item_id,item_id\n", "has the column item_id more than once"),
         ("s.csv", "session_id,item_id\n1,a\n1\n", r"Line 3 of .* has 1 fields, and its header has 2"),
-        ("s.csv", 'session_id,item_id\n1,"a\n', r"is no CSV near line 2"),
+        ("s.csv", 'session_id,item_id\n1,"a\n', r"is no CSV in UTF-8 near line 2"),
         ("s.jsonl", '{"session_id": 1}\n{"session', r"Line 2 of .* is no JSON"),
         ("s.jsonl", "[1]\n", r"Line 1 of .* is no JSON object"),
-        ("s.jsonl", '{"session_id": 1.5}\n', r"has the session_id 1\.5; expected is text or an integer"),
+        (
+            "s.jsonl",
+            '{"session_id": 1.5}\n',
+            r"has the session_id 1\.5; expected is text that UTF-8 can hold, or an integer of",
+        ),
         ("s.jsonl", '{"session_id": 1}\n{"session_id": "1"}\n', "Some session ids are text and some are integers"),
-        ("s.parquet", "no", "is no Parquet file"),
+        ("s.jsonl", '{"session_id": "\\ud800"}\n', "expected is text that UTF-8 can hold"),
+        ("s.jsonl", "[" * 100_000, r"Line 1 of .* is no JSON"),
+        ("s.csv", b"session_id,item_id\n1,\xff\n", r"s\.csv is no CSV in UTF-8 near line 1: .*0xff"),
+        ("s.csv", b"session_id,item_id\n" + b"1,a\n" * 9_000 + b"\xff", r"is no CSV in UTF-8 near line \d{4}: .*0xff"),
+        ("s.parquet", "no", r"s\.parquet cannot be read as a Parquet file"),
         (None, "", r"gone\.csv does not exist"),
+        (".", None, r"The file of sessions .* is a folder"),
     ],
 )
 def test_files_that_cannot_be_read(tmp_path, fake, name, content, expected):
     if name == "s.parquet":
         pytest.importorskip("pyarrow")
     path = tmp_path / (name or "gone.csv")
-    if name:
-        path.write_text(content)
+    if name and content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InvalidOption, match=expected):
         recommend_file(path, tmp_path / "o.jsonl", fake.client(), progress=False)
-    assert os.listdir(tmp_path) == ([name] if name else [])
+    assert os.listdir(tmp_path) == ([name] if name and content is not None else [])
     assert fake.requests == []
+
+
+def test_a_file_that_the_system_does_not_let_us_read(tmp_path, fake, monkeypatch):
+    source = write_lines(tmp_path / "s.jsonl", rows_of(1))
+    denied = PermissionError(errno.EACCES, "Permission denied")
+    monkeypatch.setattr(JsonLines, "_chunks", Mock(side_effect=denied))  # root may read all
+    with pytest.raises(InvalidOption, match=r"s\.jsonl cannot be read \(Permission denied\)"):
+        recommend_file(source, tmp_path / "o.jsonl", fake.client(), progress=False)
+
+
+def test_one_row_a_session_with_lists_in_parquet(tmp_path, fake):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(arrow.table({"session_id": [1], "item_id": [["a", "b"]]}), tmp_path / "s.parquet")
+    with pytest.raises(InvalidOption, match=r"holds lists in item_id; expected is one row for each interaction"):
+        recommend_file(tmp_path / "s.parquet", tmp_path / "o.jsonl", fake.client(), progress=False)
 
 
 def test_session_ids_of_other_types_in_parquet(tmp_path, fake):
@@ -301,26 +220,31 @@ def test_session_ids_of_other_types_in_parquet(tmp_path, fake):
         ({"concurrency": 0}, "concurrency is 0"),
         ({"resume": True, "overwrite": True}, "exclude each other"),
         ({"output": "o.txt"}, r"o\.txt is of no known kind; known are \.parquet, \.csv, \.jsonl"),
-        ({"output": "no/o.csv"}, "The folder .*no of the output does not exist"),
+        ({"output": "no/o.csv"}, "The folder .*no of the output does not exist: make it"),
+        ({"output": "folder.csv"}, r"folder\.csv is a folder; expected is the name of a file"),
+        ({"output": "s.jsonl", "overwrite": True}, r"s\.jsonl is the file of sessions itself"),
         ({"output": "there.csv"}, r"there\.csv exists: name another, or replace it with overwrite=True"),
         ({"exclude": [1]}, "exclude"),
     ],
 )
 def test_options_that_cannot_be_meant(tmp_path, fake, options, expected):
-    source = write_lines(tmp_path / "s.jsonl", many(1))
+    source = write_lines(tmp_path / "s.jsonl", rows_of(1))
     (tmp_path / "there.csv").write_text("mine")
+    (tmp_path / "folder.csv").mkdir()
+    before = source.read_bytes()
     options = {"output": "o.csv", **options}
     output = tmp_path / options.pop("output")
     with pytest.raises(InvalidOption, match=expected):
         recommend_file(source, output, fake.client(), progress=False, **options)
-    assert sorted(os.listdir(tmp_path)) == ["s.jsonl", "there.csv"]
+    assert sorted(os.listdir(tmp_path)) == ["folder.csv", "s.jsonl", "there.csv"]
     assert (tmp_path / "there.csv").read_text() == "mine"
+    assert source.read_bytes() == before
 
 
 def test_what_is_missing_is_named_with_its_installation(tmp_path, fake, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    source = write_lines(tmp_path / "s.jsonl", many(1))
+    source = write_lines(tmp_path / "s.jsonl", rows_of(1))
     with pytest.raises(MissingPackage, match=r"need pyarrow.*pip install 'nextitem-client\[bulk\]'"):
         recommend_file(source, tmp_path / "o.parquet", fake.client(), progress=False)
     with pytest.raises(MissingPackage, match=r"needs tqdm.*pip install 'nextitem-client\[bulk\]', or .*--no-progress"):

@@ -18,7 +18,7 @@ from nextitem_client.bulk._answering import PART_SESSIONS, Failure, Wanted, answ
 from nextitem_client.bulk._grouping import GroupedSession, Sessions, count_sessions, group
 from nextitem_client.bulk._input import RowFile, open_rows
 from nextitem_client.bulk._output import WRITERS, open_table
-from nextitem_client.bulk._parts import Parts, failures_file, parts_folder
+from nextitem_client.bulk._parts import Parts, failures_file, is_unfinished, parts_folder
 from nextitem_client.bulk._progress import progress_bar
 
 DEFAULT_CONCURRENCY = 4
@@ -32,11 +32,12 @@ class BulkReport:
     """What a run has done.
 
     sessions: all of the file, of which `failed` are listed in the file `failures` (None where there are none) and
-    `resumed` were done by an earlier run. complete_before: the output was complete already, and nothing was asked.
+    `resumed` were done by an earlier run. complete_before: the output was complete already, so that nothing was asked
+    and `sessions` is None.
     """
 
     output: Path
-    sessions: int
+    sessions: int | None
     failed: int
     resumed: int
     failures: Path | None
@@ -69,7 +70,8 @@ def recommend_file(
         exclude, allow: raw ids never to recommend, or of which alone to recommend, the same for all sessions.
         exclude_seen: leave out what the session itself holds.
         concurrency: requests under way at a time.
-        resume: continue a run that was interrupted; nothing is done where the output is complete.
+        resume: continue a run that was interrupted; nothing is done where the output is complete and newer than
+            the sessions.
         overwrite: replace an output, and drop what an interrupted run has left.
         progress: draw a progress bar on a terminal.
 
@@ -80,46 +82,54 @@ def recommend_file(
     source, target = Path(sessions), Path(output)
     if concurrency < 1:
         raise InvalidOption(f"concurrency is {concurrency}; expected is 1 or more.")
-    if _is_complete(target, resume=resume, overwrite=overwrite):
+    if not source.is_file():
+        raise InvalidOption(f"The file of sessions {source} {'is a folder' if source.is_dir() else 'does not exist'}.")
+    if _is_complete(source, target, resume=resume, overwrite=overwrite):
         failures = failures_file(target)
         failed = _lines(failures)
-        return BulkReport(target, failed, failed, 0, failures if failed else None, complete_before=True)
+        return BulkReport(target, None, failed, 0, failures if failed else None, complete_before=True)
     signature = client.signature
     wanted = _wanted(signature, k, exclude, allow, exclude_seen)
-    file = open_rows(source, session_column, signature)
-    found, id_type = _first_pass(file)
+    try:
+        file = open_rows(source, session_column, signature)
+        found, id_type = _first_pass(file)
+    except OSError as error:
+        raise InvalidOption(f"The file of sessions {source} cannot be read ({error.strerror or error}).") from error
     item = next(feature for feature in signature.features if feature.name == signature.item_column)
     table = open_table(target, id_type, "string" if item.datatype == "BYTES" else "integer")
     parts = Parts(target, table, _request(source, session_column, wanted, client))
-    if resume and parts_folder(target).exists():
-        parts.resume()
-    else:
-        parts.begin()
-    resumed = sum(part.sessions for part in parts.done)
-    todo = islice(group(file.rows(), found), resumed, None)
     try:
+        if resume and is_unfinished(target):
+            parts.resume()
+        else:
+            parts.begin()
+        resumed = sum(part.sessions for part in parts.done)
+        todo = islice(group(file.rows(), found), resumed, None)
         with progress_bar(found.count, resumed, shown=progress) as bar:
             _answer_in_parts(client, todo, wanted, concurrency, parts, bar)
-    except BaseException:
-        parts.drop_if_empty()
-        raise
-    parts.finish()
+        parts.finish()
+    finally:
+        parts.close()
     failed = sum(part.failed for part in parts.done)
     total = sum(part.sessions for part in parts.done)
     return BulkReport(target, total, failed, resumed, failures_file(target) if failed else None)
 
 
-def _is_complete(output: Path, *, resume: bool, overwrite: bool) -> bool:
+def _is_complete(source: Path, output: Path, *, resume: bool, overwrite: bool) -> bool:
     """Whether there is nothing to do. Raises InvalidOption where what is there must not be touched."""
     if output.suffix.lower() not in WRITERS:
         raise InvalidOption(f"The output {output} is of no known kind; known are {', '.join(WRITERS)}.")
     if not output.parent.is_dir():
-        raise InvalidOption(f"The folder {output.parent} of the output does not exist.")
+        raise InvalidOption(f"The folder {output.parent} of the output does not exist: make it, or name another.")
+    if output.is_dir():
+        raise InvalidOption(f"The output {output} is a folder; expected is the name of a file.")
+    if output.exists() and output.samefile(source):
+        raise InvalidOption(f"The output {output} is the file of sessions itself: name another.")
     if resume and overwrite:
         raise InvalidOption("resume and overwrite exclude each other: continue an earlier run, or start anew.")
-    if overwrite or (resume and parts_folder(output).exists()):
+    if overwrite or (resume and is_unfinished(output)):
         return False
-    if parts_folder(output).exists():
+    if is_unfinished(output):
         raise InvalidOption(
             f"{parts_folder(output)} holds an unfinished run: continue it with resume=True (--resume), or drop it "
             "with overwrite=True (--overwrite)."
@@ -127,6 +137,11 @@ def _is_complete(output: Path, *, resume: bool, overwrite: bool) -> bool:
     if output.exists() and not resume:
         raise InvalidOption(
             f"The output {output} exists: name another, or replace it with overwrite=True (--overwrite)."
+        )
+    if output.exists() and output.stat().st_mtime_ns < source.stat().st_mtime_ns:
+        raise InvalidOption(
+            f"The output {output} is complete, but older than {source}, so it may answer an earlier file: replace it with "
+            "overwrite=True (--overwrite), or name another."
         )
     return output.exists()
 
