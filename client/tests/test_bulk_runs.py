@@ -113,6 +113,21 @@ def test_a_run_that_ends_while_it_finishes(tmp_path, fake, small_parts, monkeypa
     assert sorted(os.listdir(tmp_path)) == ["o.jsonl", "s.jsonl"]
 
 
+def test_ctrl_c_right_after_a_part_was_recorded(tmp_path, fake, small_parts, monkeypatch):
+    source, output = write_lines(tmp_path / "s.jsonl", rows_of(12)), tmp_path / "o.jsonl"
+    append = _parts.Parts._append
+
+    def append_and_end(self, entry):
+        append(self, entry)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_parts.Parts, "_append", append_and_end)
+        with pytest.raises(KeyboardInterrupt):
+            recommend_file(source, output, fake.client(), progress=False)
+    assert recommend_file(source, output, fake.client(), resume=True, progress=False).resumed == 5
+
+
 def test_a_part_that_is_lost(tmp_path, fake, small_parts):
     source, output = write_lines(tmp_path / "s.jsonl", rows_of(12)), tmp_path / "o.jsonl"
     interrupted(fake, source, output, after=4)

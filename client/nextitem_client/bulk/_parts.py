@@ -81,7 +81,7 @@ class Parts:
         """
         with self._kept():
             self._take()
-        lines = _complete_lines(self._journal) if self._journal.exists() else []
+        lines = _complete_lines(self._journal)
         if not lines:  # killed before it had begun
             self.begin()
             return
@@ -133,7 +133,8 @@ class Parts:
         """Let other runs at it; what is done stays. Where this run has begun and done nothing, nothing is left."""
         if self._lock is None:
             return
-        if self._began and not self.done:
+        # By the journal, as Ctrl-C may come between its line and what this object knows.
+        if self._began and len(_complete_lines(self._journal)) < 2:
             self._drop()
         self._lock.close()
         self._lock = None
@@ -194,6 +195,8 @@ def _unwritable(error: OSError, folder: Path, cure: str) -> OSError:
 
 def _complete_lines(journal: Path) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
+    if not journal.exists():
+        return found
     for line in journal.read_bytes().splitlines(keepends=True):
         if not line.endswith(b"\n"):
             break
