@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +26,14 @@ def change(file: Path, old: str, new: str) -> None:
     text = file.read_text()
     assert old in text
     file.write_text(text.replace(old, new))
+
+
+def accept(bundle: Path, file: Path) -> None:
+    """Put a file's checksum into the manifest, as whoever doctors a bundle would."""
+    manifest = next(bundle.glob("*/bundle.json"))
+    document = json.loads(manifest.read_text())
+    document["sha256"][file.relative_to(bundle.parent).as_posix()] = hashlib.sha256(file.read_bytes()).hexdigest()
+    manifest.write_text(json.dumps(document))
 
 
 def _folders(bundle: Path) -> Iterator[Path]:
