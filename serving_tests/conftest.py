@@ -16,6 +16,7 @@ from nextitem_training.run_directory import RunDirectory
 
 import warehouse
 from asking import Asker
+from bundles import copied
 from packing import pack_sessions
 from shop import ASKED, BUNDLES, CONFIG, MAX_TOP_K, ROOT, succeed, trained
 
@@ -100,3 +101,15 @@ def sessions(clicks: pd.DataFrame) -> list[pd.DataFrame]:
 def pack(signature: dict) -> Callable[..., dict[str, np.ndarray]]:
     """Raw sessions to the tensors of a request of the shop."""
     return lambda batch, **options: pack_sessions(signature["features"], batch) | options
+
+
+@pytest.fixture
+def shop_copy(repository: Path, tmp_path: Path) -> Path:
+    """A copy of the first bundle that a test may change."""
+    return copied(repository / "shop", tmp_path / "repository")
+
+
+@pytest.fixture
+def asked_shop(sessions: list[pd.DataFrame]) -> dict[str, list]:
+    """A session for the client."""
+    return sessions[0].drop(columns="session_id").to_dict("list")

@@ -62,7 +62,7 @@ def read_bundle(path: Path) -> Bundle:
         version=version,
         parameters=config.parameters,
         steps=config.steps,
-        holds_pickle=bool(manifest["holds_pickle"]),
+        holds_pickle=bool(manifest["holds_pickle"]) or _lies_in(path.parent, config.steps, "*.pkl"),
         libraries=_texts(manifest["libraries"]),
         sha256=_texts(manifest["sha256"]),
     )
@@ -95,6 +95,11 @@ def verify_files(bundle: Bundle) -> None:
 
 
 def _config(path: Path) -> ModelConfig:
+    if not path.is_dir():
+        raise BundleError(
+            f"{path} {'is a file' if path.exists() else 'does not exist'}; expected is the folder of a bundle, "
+            "<repository>/<name>."
+        )
     if not (path / _CONFIG).is_file():
         inside = sorted(config.parent.name for config in path.glob(f"*/{_CONFIG}") if _is_bundle(config))
         if inside:
@@ -128,6 +133,10 @@ def _manifest(path: Path) -> dict[str, Any]:
         f"{path} has format_version {version}; this nextitem-client reads {FORMAT_VERSION}. Upgrade it: "
         "pip install --upgrade nextitem-client."
     )
+
+
+def _lies_in(repository: Path, steps: tuple[EnsembleStep, ...], pattern: str) -> bool:
+    return any(file for step in steps for file in (repository / step.model / str(step.version)).rglob(pattern))
 
 
 def _texts(document: Any) -> dict[str, str]:

@@ -84,7 +84,11 @@ class _Finder(MetaPathFinder):
         if found is None:
             return None
         is_package = found[0].name == "__init__.py"
-        return spec_from_loader(fullname, _Loader(*found, is_package), is_package=is_package)
+        spec = spec_from_loader(fullname, _Loader(*found, is_package), is_package=is_package)
+        if spec is not None and is_package:
+            # Python fills in the folder, and its own finder would import the submodules from there, __pycache__ and all.
+            spec.submodule_search_locations = []
+        return spec
 
 
 def _finder() -> _Finder:

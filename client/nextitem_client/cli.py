@@ -10,12 +10,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+from nextitem_client._cli_bulk import add_bulk_arguments, check_bulk_arguments, how_to_continue, recommend_to_file
 from nextitem_client._client import Client
 from nextitem_client._exceptions import InvalidOption, InvalidSession, NextItemError
+from nextitem_client._offline import OfflineClient
 from nextitem_client._response import Recommendation
 from nextitem_client._settings import DEFAULT_TIMEOUT_S, Tls
 
 EXIT_FAILED = 2
+EXIT_INTERRUPTED = 130  # a shell's 128 + SIGINT
+DEFAULT_URL = "http://127.0.0.1:8000"
 
 _EPILOG = """\
 a session is a JSON list of events, or an object of columns; several stand under "sessions":
@@ -25,6 +29,7 @@ a session is a JSON list of events, or an object of columns; several stand under
 
 example:
   echo '[{"item_id": "A12", "timestamp": "2024-05-01T10:00:00Z"}]' | nextitem-recommend --k 5
+  nextitem-recommend --bundle model_repository/shop --sessions sessions.parquet --output items.parquet
 """
 
 
@@ -32,25 +37,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Ask for the sessions' next items and print them; return the exit code."""
     arguments = _parser().parse_args(argv)
     try:
-        sessions, several = _read_sessions(arguments.session)
-        headers = dict(_header(text) for text in arguments.header)
-        tls = Tls(ca_file=arguments.ca_file) if arguments.ca_file is not None else None
-        with Client(arguments.url, arguments.model, timeout_s=arguments.timeout_s, headers=headers, tls=tls) as client:
+        whole_file = check_bulk_arguments(arguments)
+        sessions, several = ([], False) if whole_file else _read_sessions(arguments.session)
+        with _client(arguments) as client:
+            exclude, allow = _ids(arguments.exclude, client), _ids(arguments.allow, client)
+            if whole_file:
+                return recommend_to_file(client, arguments, exclude, allow)
             found = client.recommend_many(
-                sessions,
-                arguments.k,
-                exclude=_ids(arguments.exclude, client),
-                allow=_ids(arguments.allow, client),
-                exclude_seen=arguments.exclude_seen,
+                sessions, arguments.k, exclude=exclude, allow=allow, exclude_seen=arguments.exclude_seen
             )
-    except NextItemError as error:
+    except (NextItemError, OSError) as error:
         print(f"nextitem-recommend: {error}", file=sys.stderr)
         return EXIT_FAILED
+    except KeyboardInterrupt:
+        print(f"nextitem-recommend: {how_to_continue(arguments)}", file=sys.stderr)
+        return EXIT_INTERRUPTED
     if arguments.json:
         print(_as_json(found, several))
     else:
         print("\n\n".join(_as_table(answer, i, several) for i, answer in enumerate(found)))
     return 0
+
+
+def _client(arguments: argparse.Namespace) -> Client:
+    if arguments.bundle is None:
+        if arguments.no_verify or arguments.trust_pickle:
+            raise InvalidOption("--no-verify and --trust-pickle say how to open a bundle; they need --bundle.")
+        headers = dict(_header(text) for text in arguments.header)
+        tls = Tls(ca_file=arguments.ca_file) if arguments.ca_file is not None else None
+        url = arguments.url if arguments.url is not None else DEFAULT_URL
+        return Client(url, arguments.model, timeout_s=arguments.timeout_s, headers=headers, tls=tls)
+    of_a_server = {"--url": arguments.url, "--model": arguments.model, "--header": arguments.header or None}
+    for name, value in {**of_a_server, "--ca-file": arguments.ca_file}.items():
+        if value is not None:
+            raise InvalidOption(f"--bundle answers without a server and does not go with {name}.")
+    return OfflineClient(arguments.bundle, verify=not arguments.no_verify, trust_pickle=arguments.trust_pickle)
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -115,13 +136,16 @@ def _as_table(answer: Recommendation, index: int, several: bool) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nextitem-recommend",
-        description="Asks a nextitem server for the next items of a session.",
+        description="Asks a nextitem server, or a bundle, for the next items of sessions.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--url", default="http://127.0.0.1:8000", help="or grpc://host:8001 (%(default)s)")
+    add("--url", help=f"or grpc://host:8001 ({DEFAULT_URL})")
     add("--model", metavar="NAME", help="the bundle's name, where the server has several")
+    add("--bundle", metavar="FOLDER", help="answer from <repository>/<name>, without a server")
+    add("--no-verify", action="store_true", help="do not compare the bundle's files with its checksums")
+    add("--trust-pickle", action="store_true", help="open a bundle of --features nvtabular")
     add("--k", type=int, metavar="N", help="items wanted (the model's default)")
     add("--session", default="-", metavar="FILE", help="JSON file; - is standard input (default)")
     add("--exclude", metavar="ID", nargs="+", help="items never to recommend")
@@ -131,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--timeout-s", type=float, default=DEFAULT_TIMEOUT_S, metavar="S", help="default %(default)s")
     add("--header", metavar="'NAME: VALUE'", action="append", default=[], help="sent along, such as an API key")
     add("--ca-file", metavar="FILE", help="authorities to trust with https:// and grpcs://, PEM")
+    add_bulk_arguments(parser)
     return parser
 
 

@@ -18,6 +18,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from client_certificates import grpc_options, make_certificates
 from client_models import EXPLICIT, write_alone, write_many
+from client_rows import last_items
+
+from nextitem_client.bulk import _answering, _run
+from nextitem_client.testing import FakeServer
 
 # The matrix runs these tests in environments that hold the client alone, against servers that it
 # started: a JSON object from fixture to URLs.
@@ -107,3 +111,16 @@ def _received(recommendation: Any) -> dict[str, list[Any]]:
         else:
             values[name] = [bytes.fromhex(text) for text in content]
     return values
+
+
+@pytest.fixture
+def fake() -> FakeServer:
+    """For bulk runs: recommends what the session holds, three sessions a request."""
+    return FakeServer(last_items, features={"item_id": "string"}, max_sessions_per_request=3, top_k_default=2)
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bulk runs in parts of five sessions."""
+    for module in (_run, _answering):
+        monkeypatch.setattr(module, "PART_SESSIONS", 5)

@@ -38,14 +38,14 @@ class RowFile(Protocol):
         ...
 
 
-class _Absent:
+class Absent:
     """Stands for a value that a row does not have, so that the client's error says so."""
 
     def __repr__(self) -> str:
         return "absent"
 
 
-ABSENT = _Absent()
+ABSENT = Absent()
 
 
 def open_rows(path: Path, session_column: str, signature: Signature) -> RowFile:
@@ -53,8 +53,6 @@ def open_rows(path: Path, session_column: str, signature: Signature) -> RowFile:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise InvalidOption(f"{path} is of no known kind; known are {', '.join(READERS)}.")
-    if not path.is_file():
-        raise InvalidOption(f"The file of sessions {path} does not exist.")
     return reader(path, session_column, signature)
 
 
@@ -65,8 +63,11 @@ class CsvRows:
 
     def __init__(self, path: Path, session_column: str, signature: Signature) -> None:
         self._path = path
-        with path.open(encoding="utf-8-sig", newline="") as text:
-            header: list[str] = next(csv.reader(text), list[str]())
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as text:
+                header: list[str] = next(csv.reader(text, strict=True), list[str]())
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise InvalidOption(f"{path} is no CSV in UTF-8 near line 1: {error}.") from None
         require_columns(path, header, session_column, signature)
         self._session = header.index(session_column)
         self._width = len(header)
@@ -91,7 +92,7 @@ class CsvRows:
                 while chunk := [self._checked(row, reader.line_num) for row in islice(reader, _CHUNK_ROWS) if row]:
                     yield chunk
             except (csv.Error, UnicodeDecodeError) as error:
-                raise InvalidOption(f"{self._path} is no CSV near line {reader.line_num}: {error}.") from None
+                raise InvalidOption(f"{self._path} is no CSV in UTF-8 near line {reader.line_num}: {error}.") from None
 
     def _checked(self, row: list[str], line: int) -> list[str]:
         if len(row) != self._width:
@@ -131,18 +132,24 @@ class JsonLines:
     def _object(self, line: bytes, number: int) -> dict[str, Any]:
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidOption(f"Line {number} of {self._path} is no JSON ({error}): correct the line.") from None
         if not isinstance(row, dict):
             raise InvalidOption(f"Line {number} of {self._path} is no JSON object; expected is one interaction a line.")
         found = cast("dict[str, Any]", row)
         session_id = found.get(self._session)
-        if not (session_id is None or type(session_id) is str or (type(session_id) is int and abs(session_id) < 2**63)):
+        if not _is_session_id(session_id):
             raise InvalidOption(
-                f"Line {number} of {self._path} has the {self._session} {session_id!r}; expected is text or an integer "
-                "of 64 bits."
+                f"Line {number} of {self._path} has the {self._session} {session_id!r}; expected is text "
+                "that UTF-8 can hold, or an integer of 64 bits."
             )
         return found
+
+
+def _is_session_id(value: Any) -> bool:
+    if type(value) is str:
+        return value.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in value)  # JSON allows half a pair
+    return value is None or (type(value) is int and abs(value) < 2**63)
 
 
 def _integer(text: str) -> Any:

@@ -27,9 +27,15 @@ class ParquetRows:
         self._parquet = _import("pyarrow.parquet")
         try:
             schema: Any = self._parquet.ParquetFile(path).schema_arrow
-        except self._arrow.ArrowException as error:
-            raise InvalidOption(f"{path} is no Parquet file: {error}.") from None
+        except (self._arrow.ArrowException, OSError) as error:
+            raise InvalidOption(f"{path} cannot be read as a Parquet file: {error}.") from None
         require_columns(path, list(schema.names), session_column, signature)
+        lists = [f.name for f in signature.features if self._arrow.types.is_nested(schema.field(f.name).type)]
+        if lists:
+            raise InvalidOption(
+                f"{path} holds lists in {', '.join(lists)}; expected is one row for each interaction: explode them first "
+                "(DataFrame.explode in pandas)."
+            )
         self.id_type = self._id_type(schema.field(session_column).type)
 
     def ids(self) -> Iterator[Sequence[Any]]:

@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Optional, Protocol, Union
+from typing import Any, Optional, Union
 
-from nextitem_client._exceptions import InvalidOption, InvalidSession, RequestRejected, UnexpectedResponse
+from nextitem_client._client import Client
+from nextitem_client._exceptions import InvalidOption, UnexpectedResponse
+from nextitem_client._filters import ItemIds
 from nextitem_client._response import Recommendation
 from nextitem_client._signature import Signature
+from nextitem_client.bulk._answering import PART_SESSIONS, Failure, Wanted, answer_batches
 from nextitem_client.bulk._grouping import GroupedSession, Sessions, count_sessions, group
 from nextitem_client.bulk._input import RowFile, open_rows
 from nextitem_client.bulk._output import WRITERS, open_table
-from nextitem_client.bulk._parts import Parts, failures_file, parts_folder
+from nextitem_client.bulk._parts import Parts, failures_file, is_unfinished, parts_folder
 from nextitem_client.bulk._progress import progress_bar
 
-#: Sessions in a part: what a killed run loses at most.
-PART_SESSIONS = 2_048
 DEFAULT_CONCURRENCY = 4
 DEFAULT_SESSION_COLUMN = "session_id"
 
 Row = tuple[Any, Optional[int], Any, Optional[float], str]
-
-
-class Recommender(Protocol):
-    """What answers: a Client or an OfflineClient."""
-
-    @property
-    def model(self) -> str: ...
-
-    @property
-    def signature(self) -> Signature: ...
-
-    def recommend_many(self, sessions: Iterable[Any], k: int | None = None) -> list[Recommendation]: ...
 
 
 @dataclass(frozen=True)
@@ -45,33 +32,28 @@ class BulkReport:
     """What a run has done.
 
     sessions: all of the file, of which `failed` are listed in the file `failures` (None where there are none) and
-    `resumed` were done by an earlier run. complete_before: the output was complete already, and nothing was asked.
+    `resumed` were done by an earlier run. complete_before: the output was complete already, so that nothing was asked
+    and `sessions` is None.
     """
 
     output: Path
-    sessions: int
+    sessions: int | None
     failed: int
     resumed: int
     failures: Path | None
     complete_before: bool = False
 
 
-@dataclass(frozen=True)
-class _Failure:
-    error: str
-    reason: str
-
-
-_Answered = list["tuple[GroupedSession, Recommendation | _Failure]"]
-
-
 def recommend_file(
     sessions: Union[str, os.PathLike[str]],
     output: Union[str, os.PathLike[str]],
-    client: Recommender,
+    client: Client,
     *,
     session_column: str = DEFAULT_SESSION_COLUMN,
     k: int | None = None,
+    exclude: ItemIds | None = None,
+    allow: ItemIds | None = None,
+    exclude_seen: bool = False,
     concurrency: int = DEFAULT_CONCURRENCY,
     resume: bool = False,
     overwrite: bool = False,
@@ -85,8 +67,11 @@ def recommend_file(
         client: a Client or an OfflineClient.
         session_column: rows that are equal here are one session.
         k: items wanted per session; None: the model's default.
+        exclude, allow: raw ids never to recommend, or of which alone to recommend, the same for all sessions.
+        exclude_seen: leave out what the session itself holds.
         concurrency: requests under way at a time.
-        resume: continue a run that was interrupted; nothing is done where the output is complete.
+        resume: continue a run that was interrupted; nothing is done where the output is complete and newer than
+            the sessions.
         overwrite: replace an output, and drop what an interrupted run has left.
         progress: draw a progress bar on a terminal.
 
@@ -97,42 +82,54 @@ def recommend_file(
     source, target = Path(sessions), Path(output)
     if concurrency < 1:
         raise InvalidOption(f"concurrency is {concurrency}; expected is 1 or more.")
-    if _is_complete(target, resume=resume, overwrite=overwrite):
+    if not source.is_file():
+        raise InvalidOption(f"The file of sessions {source} {'is a folder' if source.is_dir() else 'does not exist'}.")
+    if _is_complete(source, target, resume=resume, overwrite=overwrite):
         failures = failures_file(target)
         failed = _lines(failures)
-        return BulkReport(target, failed, failed, 0, failures if failed else None, complete_before=True)
+        return BulkReport(target, None, failed, 0, failures if failed else None, complete_before=True)
     signature = client.signature
-    wanted = _check_k(k, signature)
-    file = open_rows(source, session_column, signature)
-    found, id_type = _first_pass(file)
+    wanted = _wanted(signature, k, exclude, allow, exclude_seen)
+    try:
+        file = open_rows(source, session_column, signature)
+        found, id_type = _first_pass(file)
+    except OSError as error:
+        raise InvalidOption(f"The file of sessions {source} cannot be read ({error.strerror or error}).") from error
     item = next(feature for feature in signature.features if feature.name == signature.item_column)
     table = open_table(target, id_type, "string" if item.datatype == "BYTES" else "integer")
     parts = Parts(target, table, _request(source, session_column, wanted, client))
-    if resume and parts_folder(target).exists():
-        parts.resume()
-    else:
-        parts.begin()
-    resumed = sum(part.sessions for part in parts.done)
-    todo = islice(group(file.rows(), found), resumed, None)
-    with progress_bar(found.count, resumed, shown=progress) as bar:
-        _answer_in_parts(client, todo, wanted, concurrency, parts, bar)
-    parts.finish()
+    try:
+        if resume and is_unfinished(target):
+            parts.resume()
+        else:
+            parts.begin()
+        resumed = sum(part.sessions for part in parts.done)
+        todo = islice(group(file.rows(), found), resumed, None)
+        with progress_bar(found.count, resumed, shown=progress) as bar:
+            _answer_in_parts(client, todo, wanted, concurrency, parts, bar)
+        parts.finish()
+    finally:
+        parts.close()
     failed = sum(part.failed for part in parts.done)
     total = sum(part.sessions for part in parts.done)
     return BulkReport(target, total, failed, resumed, failures_file(target) if failed else None)
 
 
-def _is_complete(output: Path, *, resume: bool, overwrite: bool) -> bool:
+def _is_complete(source: Path, output: Path, *, resume: bool, overwrite: bool) -> bool:
     """Whether there is nothing to do. Raises InvalidOption where what is there must not be touched."""
     if output.suffix.lower() not in WRITERS:
         raise InvalidOption(f"The output {output} is of no known kind; known are {', '.join(WRITERS)}.")
     if not output.parent.is_dir():
-        raise InvalidOption(f"The folder {output.parent} of the output does not exist.")
+        raise InvalidOption(f"The folder {output.parent} of the output does not exist: make it, or name another.")
+    if output.is_dir():
+        raise InvalidOption(f"The output {output} is a folder; expected is the name of a file.")
+    if output.exists() and output.samefile(source):
+        raise InvalidOption(f"The output {output} is the file of sessions itself: name another.")
     if resume and overwrite:
         raise InvalidOption("resume and overwrite exclude each other: continue an earlier run, or start anew.")
-    if overwrite or (resume and parts_folder(output).exists()):
+    if overwrite or (resume and is_unfinished(output)):
         return False
-    if parts_folder(output).exists():
+    if is_unfinished(output):
         raise InvalidOption(
             f"{parts_folder(output)} holds an unfinished run: continue it with resume=True (--resume), or drop it "
             "with overwrite=True (--overwrite)."
@@ -141,15 +138,23 @@ def _is_complete(output: Path, *, resume: bool, overwrite: bool) -> bool:
         raise InvalidOption(
             f"The output {output} exists: name another, or replace it with overwrite=True (--overwrite)."
         )
+    if output.exists() and output.stat().st_mtime_ns < source.stat().st_mtime_ns:
+        raise InvalidOption(
+            f"The output {output} is complete, but older than {source}, so it may answer an earlier file: replace it with "
+            "overwrite=True (--overwrite), or name another."
+        )
     return output.exists()
 
 
-def _check_k(k: int | None, signature: Signature) -> int | None:
+def _wanted(
+    signature: Signature, k: int | None, exclude: ItemIds | None, allow: ItemIds | None, exclude_seen: bool
+) -> Wanted:
     """Refuse what would fail for every session."""
-    limit = signature.top_k_limit
+    limit, default = signature.top_k_limit, signature.top_k_default
     if k is not None and not 1 <= k <= limit:
-        raise InvalidOption(f"k is {k}; expected is an int from 1 to {limit}, or None for {signature.top_k_default}.")
-    return k
+        raise InvalidOption(f"k is {k}; expected is an int from 1 to {limit}, or None for {default}.")
+    excluded, allowed = (None if one is None else list(one) for one in (exclude, allow))
+    return Wanted(default if k is None else k, excluded, allowed, exclude_seen)
 
 
 def _first_pass(file: RowFile) -> tuple[Sessions, str]:
@@ -173,7 +178,7 @@ def _kind(session_id: Any) -> str:
     return "integer" if isinstance(session_id, int) else "string"
 
 
-def _request(source: Path, session_column: str, k: int | None, client: Recommender) -> dict[str, Any]:
+def _request(source: Path, session_column: str, wanted: Wanted, client: Client) -> dict[str, Any]:
     """What must be the same for a run to be continued."""
     state = source.stat()
     return {
@@ -181,7 +186,7 @@ def _request(source: Path, session_column: str, k: int | None, client: Recommend
         "bytes": state.st_size,
         "modified_ns": state.st_mtime_ns,
         "session_column": session_column,
-        "k": client.signature.top_k_default if k is None else k,
+        **wanted.document(),
         "model": client.model,
         "bundle_version": client.signature.bundle_version,
         "part_sessions": PART_SESSIONS,
@@ -189,14 +194,14 @@ def _request(source: Path, session_column: str, k: int | None, client: Recommend
 
 
 def _answer_in_parts(
-    client: Recommender, sessions: Iterator[GroupedSession], k: int | None, concurrency: int, parts: Parts, bar: Any
+    client: Client, sessions: Iterator[GroupedSession], wanted: Wanted, concurrency: int, parts: Parts, bar: Any
 ) -> None:
     rows: list[Row] = []
     failures: list[dict[str, Any]] = []
     held, version = 0, None
-    for answered in _answer_batches(client, sessions, k, concurrency):
+    for answered in answer_batches(client, sessions, wanted, concurrency):
         for session, answer in answered:
-            if isinstance(answer, _Failure):
+            if isinstance(answer, Failure):
                 failures.append({"session_id": session.session_id, "error": answer.error, "reason": answer.reason})
                 continue
             version = version or answer.model_version
@@ -220,48 +225,6 @@ def _rows(session_id: Any, answer: Recommendation) -> list[Row]:
     pairs = zip(answer.item_ids, answer.scores)
     found: list[Row] = [(session_id, rank, item, score, answer.status) for rank, (item, score) in enumerate(pairs, 1)]
     return found or [(session_id, None, None, None, answer.status)]
-
-
-def _answer_batches(
-    client: Recommender, sessions: Iterator[GroupedSession], k: int | None, concurrency: int
-) -> Iterator[_Answered]:
-    """Batches in order, each within one part, `concurrency` of them under way at a time."""
-    pending: deque[Future[_Answered]] = deque()
-    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="nextitem-bulk")
-    try:
-        for batch in _batches(sessions, client.signature.max_sessions_per_request):
-            pending.append(pool.submit(_answer, client, batch, k))
-            if len(pending) > 2 * concurrency:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _batches(sessions: Iterator[GroupedSession], size: int) -> Iterator[list[GroupedSession]]:
-    while part := list(islice(sessions, PART_SESSIONS)):
-        for start in range(0, len(part), size):
-            yield part[start : start + size]
-
-
-def _answer(client: Recommender, batch: list[GroupedSession], k: int | None) -> _Answered:
-    """Answers of a batch; where it is refused, its halves are asked, until the guilty session stands alone."""
-    try:
-        if len(batch) == 1 and batch[0].session_id is None:
-            raise InvalidSession(f"{_interactions(batch[0])} interactions have no session id.")
-        if any(session.session_id is None for session in batch):
-            raise InvalidSession("One of them has no id.")
-        return list(zip(batch, client.recommend_many([session.columns for session in batch], k)))
-    except (InvalidSession, RequestRejected) as error:
-        if len(batch) == 1:
-            return [(batch[0], _Failure(type(error).__name__, str(error)))]
-    middle = len(batch) // 2
-    return _answer(client, batch[:middle], k) + _answer(client, batch[middle:], k)
-
-
-def _interactions(session: GroupedSession) -> int:
-    return max(map(len, session.columns.values()), default=0)
 
 
 def _lines(path: Path) -> int:
