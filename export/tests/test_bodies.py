@@ -21,6 +21,20 @@ WINDOW = 6
 ITEMS = 50
 K = 10
 
+# One of each kind; `make test` takes these alone, and without normalisation but for the first.
+REPRESENTATIVE = ("bert", "convbert", "deberta", "funnel", "gpt2", "gru4rec", "roformer", "xlnet")
+CASES = [
+    pytest.param(
+        body,
+        approach,
+        normalize,
+        marks=[] if body in REPRESENTATIVE[: 1 if normalize else None] else [pytest.mark.slow],
+    )
+    for body in BODIES
+    for approach in BODIES.get(body).approaches
+    for normalize in (False, True)
+]
+
 FEATURES = (RankerFeature("item", "feature__0", "int64"), RankerFeature("price", "feature__1", "float32"))
 SCHEMA = SessionSchema(
     window=WINDOW,
@@ -52,10 +66,7 @@ def sessions(count: int, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
-@pytest.mark.parametrize(
-    ("body", "pretraining"), [(body, approach) for body in BODIES for approach in BODIES.get(body).approaches]
-)
-@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize(("body", "pretraining", "normalize"), CASES)
 def test_a_body_is_exported_as_it_is(tmp_path, body: str, pretraining: str, format_name: str, normalize: bool) -> None:
     torch.manual_seed(1)
     config = ModelConfig(body=body, pretraining=pretraining, d_model=16, layers=2, heads=2, normalize=normalize)
