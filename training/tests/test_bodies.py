@@ -1,4 +1,6 @@
 import functools
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -43,6 +45,12 @@ WITHOUT_EFFECT = {"funnel": ("r_s_bias", "seg_embed")}
 
 def test_every_registered_body_is_tested():
     assert list(BODIES) == sorted(TESTED)
+
+
+def test_every_registered_body_is_described_with_its_paper():
+    page = Path(__file__).parents[2] / "docs" / "bodies.md"
+    described = re.findall(r"^\| `(\w+)` \| \w", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(BODIES) <= set(described)
 
 
 @functools.cache
