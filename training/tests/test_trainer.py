@@ -10,7 +10,12 @@ from nextitem_training.errors import ConfigError, DataError
 from nextitem_training.sessions import EncodedSessions
 from nextitem_training.trainer import train
 
-COMBINATIONS = [(body, name) for body in BODIES for name in BODIES.get(body).approaches]
+QUICK = (("bert", "mlm"), ("gpt2", "clm"), ("xlnet", "mlm"))
+COMBINATIONS = [
+    pytest.param(body, name, marks=[] if (body, name) in QUICK else [pytest.mark.slow])
+    for body in BODIES
+    for name in BODIES.get(body).approaches
+]
 CONFIG = Config(
     DataConfig(window=5),
     ModelConfig(
@@ -22,7 +27,7 @@ CONFIG = Config(
         initializer_range=0.2,
         side_width=4,
     ),
-    TrainingConfig(epochs=8, batch_size=32, learning_rate=1e-2, schedule="constant"),
+    TrainingConfig(epochs=16, batch_size=32, learning_rate=1e-2),
 )
 
 

@@ -5,6 +5,16 @@ from __future__ import annotations
 import torch
 
 
+def without_padding(inputs_embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Zeros in padded steps: hidden from attention, what is infinite or too large still spoils sums.
+
+    Args:
+        inputs_embeds: float32 [B, S, D].
+        mask: bool [B, S], True where a step is real.
+    """
+    return torch.where(mask[..., None], inputs_embeds, torch.zeros_like(inputs_embeds))
+
+
 def visible_steps(mask: torch.Tensor, causal: bool) -> torch.Tensor:
     """Says which step may look at which.
 

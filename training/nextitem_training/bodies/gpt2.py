@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2Model
 
-from nextitem_training.bodies.attention_masks import additive, visible_steps
+from nextitem_training.bodies.attention_masks import additive, visible_steps, without_padding
 from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec
 
 
@@ -32,12 +32,13 @@ class Gpt2Body(nn.Module):
                 attn_implementation="eager",
             )
         )
+        self.decoder.set_input_embeddings(None)  # they would never be trained
 
     def forward(self, inputs_embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """inputs_embeds float32 [B, S, D], mask bool [B, S] → float32 [B, S, D]."""
         visible = visible_steps(mask, causal=True)[:, None]  # (B, 1, S, S)
         result = self.decoder(
-            inputs_embeds=inputs_embeds,
+            inputs_embeds=without_padding(inputs_embeds, mask),
             attention_mask=additive(visible, inputs_embeds.dtype),
             use_cache=False,
             return_dict=False,

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from transformers import XLNetConfig, XLNetModel
 
-from nextitem_training.bodies.attention_masks import visible_steps
+from nextitem_training.bodies.attention_masks import visible_steps, without_padding
 from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec
 
 
@@ -34,12 +34,13 @@ class XlnetBody(nn.Module):
                 vocab_size=1,  # inputs come embedded
             )
         )
+        self.encoder.set_input_embeddings(None)  # they would never be trained
 
     def forward(self, inputs_embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """inputs_embeds float32 [B, S, D], mask bool [B, S] → float32 [B, S, D]."""
         hidden = ~visible_steps(mask, self.causal)  # (B, S, S)
         result = self.encoder(
-            inputs_embeds=inputs_embeds,
+            inputs_embeds=without_padding(inputs_embeds, mask),
             perm_mask=hidden.to(inputs_embeds.dtype),
             use_mems=False,
             return_dict=False,
