@@ -7,7 +7,7 @@ from nextitem_training.bodies import BODIES, BodySettings, check_combination
 from nextitem_training.errors import ConfigError
 
 # A new body is added here, and every test below then runs for it.
-TESTED = ("bert", "gpt2", "xlnet")
+TESTED = ("bert", "gpt2", "longformer", "xlnet")
 CAUSAL = {"clm": True, "mlm": False}
 COMBINATIONS = [(body, name) for body in TESTED for name in BODIES.get(body).approaches]
 POSITIONS = 6
@@ -117,7 +117,7 @@ def test_onnx_is_exact_at_other_sizes(body, tmp_path):
 def test_a_combination_that_makes_no_sense_is_refused_with_those_that_do():
     with pytest.raises(ConfigError, match=r"'gpt2' cannot be trained with 'mlm'. It takes clm"):
         check_combination("gpt2", "mlm")
-    with pytest.raises(ConfigError, match="'mlm' goes with bert, xlnet"):
+    with pytest.raises(ConfigError, match=r"'mlm' goes with .*bert, .*xlnet"):
         check_combination("gpt2", "mlm")
     with pytest.raises(ConfigError, match=r"no body 'gtp2'. Did you mean 'gpt2'"):
         check_combination("gtp2", "clm")

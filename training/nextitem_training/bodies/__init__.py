@@ -3,7 +3,16 @@
 Another one of Hugging Face's costs a file such as bert.py and its import here.
 """
 
-from nextitem_training.bodies import bert, gpt2, xlnet
+from nextitem_training.bodies import bert, gpt2, longformer, xlnet
 from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec, check_combination
 
-__all__ = ["BODIES", "BodySettings", "BodySpec", "bert", "check_combination", "gpt2", "xlnet"]
+__all__ = [
+    "BODIES",
+    "BodySettings",
+    "BodySpec",
+    "bert",
+    "check_combination",
+    "gpt2",
+    "longformer",
+    "xlnet",
+]
