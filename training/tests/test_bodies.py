@@ -7,7 +7,7 @@ from nextitem_training.bodies import BODIES, BodySettings, check_combination
 from nextitem_training.errors import ConfigError
 
 # A new body is added here, and every test below then runs for it.
-TESTED = ("bert", "gpt2", "longformer", "reformer", "xlnet")
+TESTED = ("bert", "gpt2", "longformer", "reformer", "transformer_xl", "xlnet")
 CAUSAL = {"clm": True, "mlm": False}
 COMBINATIONS = [(body, name) for body in TESTED for name in BODIES.get(body).approaches]
 POSITIONS = 6

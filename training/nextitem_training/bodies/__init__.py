@@ -3,7 +3,7 @@
 Another one of Hugging Face's costs a file such as bert.py and its import here.
 """
 
-from nextitem_training.bodies import bert, gpt2, longformer, reformer, xlnet
+from nextitem_training.bodies import bert, gpt2, longformer, reformer, transformer_xl, xlnet
 from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec, check_combination
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "gpt2",
     "longformer",
     "reformer",
+    "transformer_xl",
     "xlnet",
 ]
