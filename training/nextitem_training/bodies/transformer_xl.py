@@ -56,6 +56,7 @@ class RelativeAttention(nn.Module):
 
     def _split(self, projected: torch.Tensor) -> torch.Tensor:
         sessions, steps, _ = projected.shape
+        # Not unflatten, whose sizes the older ONNX exporter takes for constants.
         return projected.view(sessions, steps, self.heads, self.head_width).transpose(1, 2)
 
 
