@@ -24,11 +24,14 @@ TESTED = (
     "funnel",
     "gpt2",
     "gru4rec",
+    "longformer",
     "megatron_bert",
     "mpnet",
+    "reformer",
     "roberta",
     "roformer",
     "sasrec",
+    "transformer_xl",
     "xlnet",
 )
 CAUSAL = {"clm": True, "mlm": False}
