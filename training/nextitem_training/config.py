@@ -85,7 +85,10 @@ class ModelConfig:
     temperature: float = 1.0
     """Scores are divided by it; 0.07 suits `normalize = true`."""
     mask_probability: float = 0.3
-    """MLM: how many of a session's interactions are hidden."""
+    """MLM and RTD: share of a session's interactions that is hidden; PLM: that is predicted."""
+    compat: str = ""
+    """Another program's way of masking and of reading the prediction, for models trained there:
+    transformers4rec, or none."""
 
     def __post_init__(self) -> None:
         for name in ("d_model", "layers", "heads", "side_width"):

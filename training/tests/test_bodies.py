@@ -3,13 +3,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nextitem_training.bodies import BODIES, BodySettings, check_combination
+from nextitem_training.bodies import BODIES, BodySettings, BodySpec, check_combination
 from nextitem_training.errors import ConfigError
+from nextitem_training.pretraining import APPROACHES
 
 # A new body is added here, and every test below then runs for it.
 TESTED = ("bert", "gpt2", "xlnet")
-CAUSAL = {"clm": True, "mlm": False}
-COMBINATIONS = [(body, name) for body in TESTED for name in BODIES.get(body).approaches]
+COMBINATIONS = [(body, attention) for body in TESTED for attention in BODIES.get(body).attention]
 POSITIONS = 6
 WIDTH = 16
 
@@ -18,23 +18,25 @@ def test_every_registered_body_is_tested():
     assert list(BODIES) == sorted(TESTED)
 
 
+def built(name, attention):
+    torch.manual_seed(0)
+    settings = BodySettings(
+        d_model=WIDTH,
+        layers=2,
+        heads=2,
+        positions=POSITIONS,
+        dropout=0.1,
+        layer_norm_eps=1e-6,
+        initializer_range=0.5,
+        attention=attention,
+    )
+    return BODIES.get(name).build(settings).eval()
+
+
 @pytest.fixture(scope="module", params=COMBINATIONS, ids="-".join)
 def body(request):
-    name, approach = request.param
-    torch.manual_seed(0)
-    built = BODIES.get(name).build(
-        BodySettings(
-            d_model=WIDTH,
-            layers=2,
-            heads=2,
-            positions=POSITIONS,
-            dropout=0.1,
-            layer_norm_eps=1e-6,
-            initializer_range=0.5,
-            causal=CAUSAL[approach],
-        )
-    )
-    return built.eval(), CAUSAL[approach]
+    name, attention = request.param
+    return built(name, attention), attention == "causal"
 
 
 def masks(lengths, steps=POSITIONS):
@@ -114,10 +116,46 @@ def test_onnx_is_exact_at_other_sizes(body, tmp_path):
             torch.testing.assert_close(found, module(embedded, mask), atol=5e-5, rtol=1e-4)
 
 
+def test_a_permutation_bodys_query_depends_on_what_it_may_see_alone():
+    random = torch.Generator().manual_seed(3)
+    order = torch.rand(POSITIONS, generator=random)
+    visible = order[None, :] < order[:, None]  # (S, S), the first in the order sees nothing
+    for name in BODIES:
+        if "permutation" not in BODIES.get(name).attention:
+            continue
+        module = built(name, "permutation")
+        embedded = torch.randn(1, POSITIONS, WIDTH, requires_grad=True)
+        hidden = module(embedded, masks([POSITIONS]), visible[None])[0]
+        for step in range(POSITIONS):
+            if visible[step].any():
+                (gradient,) = torch.autograd.grad(hidden[step].square().sum(), embedded, retain_graph=True)
+                assert torch.equal(gradient[0].abs().amax(-1) > 1e-8, visible[step]), step
+
+
+def test_a_query_that_sees_nothing_takes_nothing_from_padding():
+    module = built("xlnet", "permutation")
+    with torch.no_grad():
+        first, second = (module(torch.randn(1, POSITIONS, WIDTH), masks([0])) for _ in range(2))
+    assert torch.equal(first, second)
+
+
 def test_a_combination_that_makes_no_sense_is_refused_with_those_that_do():
-    with pytest.raises(ConfigError, match=r"'gpt2' cannot be trained with 'mlm'. It takes clm"):
+    expected = (
+        "The body 'gpt2' cannot be trained with 'mlm', which needs bidirectional attention. "
+        "It takes clm; 'mlm' goes with bert, xlnet."
+    )
+    with pytest.raises(ConfigError, match=f"^{expected}$"):
         check_combination("gpt2", "mlm")
-    with pytest.raises(ConfigError, match="'mlm' goes with bert, xlnet"):
-        check_combination("gpt2", "mlm")
+    with pytest.raises(ConfigError, match=r"'plm', which needs permutation attention.*goes with xlnet"):
+        check_combination("bert", "plm")
     with pytest.raises(ConfigError, match=r"no body 'gtp2'. Did you mean 'gpt2'"):
         check_combination("gtp2", "clm")
+    with pytest.raises(ConfigError, match=r"no pre-training approach 'clam'. Did you mean 'clm'"):
+        check_combination("gpt2", "clam")
+
+
+def test_what_fits_follows_from_the_kinds_of_attention():
+    assert BODIES.get("xlnet").approaches == tuple(APPROACHES)
+    assert BODIES.get("gpt2").approaches == ("clm",)
+    with pytest.raises(ValueError, match="no attention 'both'; a body's are of bidirectional, causal, permutation"):
+        BodySpec(built, attention=("both",))
