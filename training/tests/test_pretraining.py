@@ -5,9 +5,10 @@ from nextitem_training.codes import PADDING
 from nextitem_training.config import ModelConfig
 from nextitem_training.errors import ConfigError
 from nextitem_training.pretraining import APPROACHES
+from nextitem_training.pretraining.cutting import scatter
 
 ITEMS = torch.tensor([[5, 6, 7, 0], [8, 0, 0, 0], [0, 0, 0, 0], [4, 1, 2, 9]])
-TESTED = ("clm", "mlm", "plm")
+TESTED = ("clm", "mlm", "plm", "rtd")
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def make(name, **fields):
 
 
 def no_further_body(d_model, heads):
-    raise AssertionError("one body is enough")
+    raise AssertionError("this approach trains one body")
 
 
 def test_every_registered_approach_is_tested():
@@ -29,7 +30,7 @@ def test_every_registered_approach_is_tested():
 
 
 def test_an_unknown_approach_is_refused():
-    with pytest.raises(ConfigError, match=r"no pre-training approach 'clam'.*Known are clm, mlm, plm"):
+    with pytest.raises(ConfigError, match=r"no pre-training approach 'clam'.*Known are clm, mlm, plm, rtd"):
         APPROACHES.get("clam")
 
 
@@ -122,3 +123,14 @@ def test_plm_answers_from_a_step_that_sees_every_item_and_is_seen_by_none(embedd
     assert prediction.visible is None  # whatever is real but itself
     assert torch.equal(prediction.inputs_embeds[:, :4][prediction.mask[:, :4]], embedded[ITEMS != PADDING])
     assert not prediction.inputs_embeds[~prediction.mask].any()
+
+
+def test_scattered_items_leave_one_and_take_one():
+    drawn = torch.stack([scatter(ITEMS, 0.3) for _ in range(300)])
+    assert not drawn[:, ITEMS == PADDING].any()
+    for row, length in ((0, 3), (3, 4)):
+        assert drawn[:, row].sum(1).min() == 1
+        assert drawn[:, row].sum(1).max() == length - 1
+        assert drawn[:, row, :length].any(0).all()  # every position has its turn
+    sure = torch.stack([scatter(ITEMS, 0.999) for _ in range(20)])
+    assert (sure[:, 3].sum(1) == 3).any()

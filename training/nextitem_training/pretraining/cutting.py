@@ -1,4 +1,4 @@
-"""Sessions cut at random, so that training asks as inference does: for what follows the last step."""
+"""What is hidden in training: the last item of sessions cut at random, as inference asks, or any."""
 
 from __future__ import annotations
 
@@ -36,6 +36,21 @@ def cut(items: torch.Tensor) -> Cut:
     last = (1 + chance[:, :1] * (length - 1)).long()
     last = torch.minimum(last, (length - 1).clamp(min=0))  # (B, 1)
     return Cut(real & (steps <= last), real & (steps == last), chance[:, 1] < FURTHER_SHARE)
+
+
+def scatter(items: torch.Tensor, share: float) -> torch.Tensor:
+    """Draws from each session of items int64 [B, S] the given share of its items: bool [B, S].
+
+    Of two items or more, one at least is drawn and one is left.
+    """
+    real = items != PADDING
+    length = real.sum(dim=1, keepdim=True)  # (B, 1)
+    steps = torch.arange(items.shape[1], device=items.device)[None, :]
+    chance = torch.rand(2, items.shape[0], 1, device=items.device)
+    drawn = (chance[0] * length).long()
+    left = (drawn + 1 + (chance[1] * (length - 1)).long()) % length.clamp(min=1)
+    any_ = torch.rand(items.shape, device=items.device) < share
+    return real & (any_ | (steps == drawn)) & ((steps != left) | (length < 2))
 
 
 def embed_further_step(embedded: torch.Tensor) -> torch.Tensor:
