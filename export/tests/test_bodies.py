@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -57,8 +59,44 @@ def sessions(count: int, seed: int = 0) -> dict[str, np.ndarray]:
 )
 @pytest.mark.parametrize("normalize", [False, True])
 def test_a_body_is_exported_as_it_is(tmp_path, body: str, pretraining: str, format_name: str, normalize: bool) -> None:
-    torch.manual_seed(1)
     config = ModelConfig(body=body, pretraining=pretraining, d_model=16, layers=2, heads=2, normalize=normalize)
+    assert_exported_as_it_is(config, format_name, tmp_path)
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize(
+    ("body", "pretraining"), [("bert", "mlm"), ("bert", "rtd"), ("gpt2", "clm"), ("xlnet", "mlm"), ("xlnet", "plm")]
+)
+def test_with_padding_seen_an_answer_still_depends_on_its_session_alone(
+    tmp_path, body: str, pretraining: str, format_name: str
+) -> None:
+    """compat lets the body see padded steps, of which every session then has the same number."""
+    config = ModelConfig(
+        body=body,
+        pretraining=pretraining,
+        d_model=16,
+        layers=2,
+        heads=2,
+        compat="transformers4rec",
+        initializer_range=0.2,
+    )
+    assert_exported_as_it_is(config, format_name, tmp_path)
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_what_only_training_needs_is_not_exported(tmp_path, format_name: str) -> None:
+    sizes = []
+    for pretraining in ("mlm", "rtd"):
+        config = ModelConfig(body="bert", pretraining=pretraining, d_model=16, layers=2, heads=2)
+        folder = tmp_path / pretraining
+        folder.mkdir()
+        assert_exported_as_it_is(config, format_name, folder)
+        sizes.append(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()))
+    assert abs(sizes[0] - sizes[1]) < 500  # the generator and the judgement have 10 kB
+
+
+def assert_exported_as_it_is(config: ModelConfig, format_name: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
     model = SessionModel(config, SCHEMA).eval()
     popularity = np.full(ITEMS, -1.0, dtype=np.float32)
     ranker = Ranker(model, FEATURES, "item", popularity, K)

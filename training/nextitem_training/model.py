@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from nextitem_training.bodies import BODIES, BodySettings, check_combination
-from nextitem_training.codes import FIRST_KNOWN
+from nextitem_training.codes import FIRST_KNOWN, PADDING
 from nextitem_training.config import ModelConfig
 from nextitem_training.inputs import InteractionInputs
 from nextitem_training.pretraining import Prediction, Targets, approach_for
@@ -32,6 +32,7 @@ class SessionModel(nn.Module):
         self.item_feature = schema.item_feature
         self.feature_names = schema.feature_names
         self.window = schema.window
+        self.compat = config.compat
         self.normalize = config.normalize
         self.temperature = config.temperature
         self.inputs = InteractionInputs(config, schema)
@@ -70,6 +71,8 @@ class SessionModel(nn.Module):
                 int64 codes and float32 values. A session without interactions gets a finite
                 query that means nothing.
         """
+        if self.compat:
+            features = self._padded(features, self.window)
         items = features[self.item_feature]
         prediction = self.approach.prediction(self.inputs(features), items)
         hidden = self.hidden(prediction)  # (B, S, D)
@@ -87,6 +90,8 @@ class SessionModel(nn.Module):
             features: [B, S] by name, S up to `window` + 1, as the last interaction may be a
                 target alone.
         """
+        if self.compat:
+            features = self._padded(features, self.window + 1)
         return self.approach.loss(self, features)
 
     def hidden(self, given: Targets | Prediction) -> torch.Tensor:
@@ -110,6 +115,13 @@ class SessionModel(nn.Module):
         logits = self.item_logits(hidden[wanted])  # (N, V - 3)
         losses = nn.functional.cross_entropy(logits, items[wanted] - FIRST_KNOWN, reduction="sum")
         return losses / wanted.sum().clamp(min=1)
+
+    def _padded(self, features: Mapping[str, torch.Tensor], steps: int) -> dict[str, torch.Tensor]:
+        """Pads to one length and with 0 alone: other programs' bodies see padded steps."""
+        real = features[self.item_feature] != PADDING
+        clean = {name: torch.where(real, values, torch.zeros_like(values)) for name, values in features.items()}
+        lacking = real.new_zeros(real.shape[0], steps)
+        return {name: torch.cat([values, lacking.to(values.dtype)], dim=1)[:, :steps] for name, values in clean.items()}
 
     def _query(self, hidden: torch.Tensor) -> torch.Tensor:
         query = nn.functional.normalize(hidden, dim=-1) if self.normalize else hidden

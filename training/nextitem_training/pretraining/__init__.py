@@ -1,6 +1,6 @@
 """Pre-training approaches: each file registers one on its last line."""
 
-from nextitem_training.pretraining import clm, mlm, plm, rtd
+from nextitem_training.pretraining import clm, mlm, plm, rtd, transformers4rec
 from nextitem_training.pretraining.registry import (
     APPROACHES,
     COMPATS,
@@ -10,4 +10,16 @@ from nextitem_training.pretraining.registry import (
     approach_for,
 )
 
-__all__ = ["APPROACHES", "COMPATS", "Approach", "Prediction", "Targets", "approach_for", "clm", "mlm", "plm", "rtd"]
+__all__ = [
+    "APPROACHES",
+    "COMPATS",
+    "Approach",
+    "Prediction",
+    "Targets",
+    "approach_for",
+    "clm",
+    "mlm",
+    "plm",
+    "rtd",
+    "transformers4rec",
+]

@@ -84,7 +84,7 @@ def learned_step(config: ModelConfig) -> nn.Parameter:
 
 APPROACHES: Registry[type[Approach]] = Registry("pre-training approach")
 
-COMPATS: Registry[Mapping[str, type[Approach]]] = Registry("compat")
+COMPATS: Registry[Mapping[str, type[Approach]]] = Registry("compatibility (compat)")
 """Other programs' ways: what stands in for the approach of each name."""
 
 
