@@ -85,7 +85,14 @@ class ModelConfig:
     temperature: float = 1.0
     """Scores are divided by it; 0.07 suits `normalize = true`."""
     mask_probability: float = 0.3
-    """MLM: how many of a session's interactions are hidden."""
+    """MLM and RTD: share of a session's interactions that is hidden; PLM: that is predicted."""
+    generator_share: float = 0.5
+    """RTD: the generator's width and heads as a share of the body's (the paper: a quarter to half)."""
+    detection_weight: float = 1.0
+    """RTD: weight of the detection loss beside the losses over items, see docs/pretraining.md."""
+    compat: str = ""
+    """Another program's way of masking and of reading the prediction, for models trained there:
+    transformers4rec, or none."""
 
     def __post_init__(self) -> None:
         for name in ("d_model", "layers", "heads", "side_width"):
@@ -96,6 +103,10 @@ class ModelConfig:
             raise ConfigError(f"[model] dropout is {self.dropout}; it has to be from 0 to below 1.")
         if not 0 < self.mask_probability < 1:
             raise ConfigError(f"[model] mask_probability is {self.mask_probability}; it has to be between 0 and 1.")
+        if not 0 < self.generator_share <= 1:
+            raise ConfigError(f"[model] generator_share is {self.generator_share}; it has to be above 0 and at most 1.")
+        if self.detection_weight < 0:
+            raise ConfigError(f"[model] detection_weight is {self.detection_weight}; it has to be at least 0.")
         if self.d_model % (2 * self.heads):
             raise ConfigError(
                 f"[model] d_model is {self.d_model} with {self.heads} heads; every head needs an "

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from nextitem_training.bodies import BODIES, BodySettings, check_combination
-from nextitem_training.codes import FIRST_KNOWN
+from nextitem_training.codes import FIRST_KNOWN, PADDING
 from nextitem_training.config import ModelConfig
 from nextitem_training.inputs import InteractionInputs
-from nextitem_training.pretraining import APPROACHES
+from nextitem_training.pretraining import Prediction, Targets, approach_for
 from nextitem_training.schema import SessionSchema
 
 
@@ -27,27 +27,32 @@ class SessionModel(nn.Module):
     def __init__(self, config: ModelConfig, schema: SessionSchema) -> None:
         """Raises ConfigError where the body, the approach or their combination is not known."""
         super().__init__()
-        approach = APPROACHES.get(config.pretraining)
         check_combination(config.body, config.pretraining)
+        approach = approach_for(config)
         self.item_feature = schema.item_feature
         self.feature_names = schema.feature_names
         self.window = schema.window
+        self.compat = config.compat
         self.normalize = config.normalize
         self.temperature = config.temperature
         self.inputs = InteractionInputs(config, schema)
-        self.approach = approach(config)
-        self.body = BODIES.get(config.body).build(
-            BodySettings(
-                d_model=config.d_model,
-                layers=config.layers,
-                heads=config.heads,
-                positions=schema.window + approach.extra_steps,
-                dropout=config.dropout,
-                layer_norm_eps=config.layer_norm_eps,
-                initializer_range=config.initializer_range,
-                causal=approach.causal,
+
+        def build_body(d_model: int, heads: int) -> nn.Module:
+            return BODIES.get(config.body).build(
+                BodySettings(
+                    d_model=d_model,
+                    layers=config.layers,
+                    heads=heads,
+                    positions=schema.window + approach.extra_steps,
+                    dropout=config.dropout,
+                    layer_norm_eps=config.layer_norm_eps,
+                    initializer_range=config.initializer_range,
+                    attention=approach.attention,
+                )
             )
-        )
+
+        self.approach = approach(config, build_body)
+        self.body = build_body(config.d_model, config.heads)
 
     def item_table(self) -> torch.Tensor:
         """The items as vectors: float32 [V, D], rows of padding, null and unknown included.
@@ -66,9 +71,11 @@ class SessionModel(nn.Module):
                 int64 codes and float32 values. A session without interactions gets a finite
                 query that means nothing.
         """
+        if self.compat:
+            features = self._padded(features, self.window)
         items = features[self.item_feature]
         prediction = self.approach.prediction(self.inputs(features), items)
-        hidden = self.body(prediction.inputs_embeds, prediction.mask)  # (B, S, D)
+        hidden = self.hidden(prediction)  # (B, S, D)
         index = prediction.position[:, None, None].expand(-1, 1, hidden.shape[2])
         return self._query(hidden.gather(1, index).squeeze(1))
 
@@ -77,19 +84,44 @@ class SessionModel(nn.Module):
         return self.query(features) @ self.item_table().T
 
     def loss(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Full cross-entropy over the known items, averaged over all targets of the batch.
+        """The approach's loss, a scalar.
 
         Args:
             features: [B, S] by name, S up to `window` + 1, as the last interaction may be a
                 target alone.
         """
-        targets = self.approach.targets(self.inputs(features), features[self.item_feature])
-        hidden = self.body(targets.inputs_embeds, targets.mask)  # (B, S, D)
-        wanted = targets.items >= FIRST_KNOWN  # (B, S)
-        queries = self._query(hidden[wanted])  # (N, D)
-        scores = queries @ self.item_table()[FIRST_KNOWN:].T  # (N, V - 3)
-        losses = nn.functional.cross_entropy(scores, targets.items[wanted] - FIRST_KNOWN, reduction="sum")
+        if self.compat:
+            features = self._padded(features, self.window + 1)
+        return self.approach.loss(self, features)
+
+    def hidden(self, given: Targets | Prediction) -> torch.Tensor:
+        """What the body makes of it: float32 [B, S, D]."""
+        if given.visible is None:
+            return self.body(given.inputs_embeds, given.mask)
+        return self.body(given.inputs_embeds, given.mask, given.visible)
+
+    def item_logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Scores of the known items alone: float32 [N, D] → float32 [N, V - 3]."""
+        return self._query(hidden) @ self.item_table()[FIRST_KNOWN:].T
+
+    def item_loss(self, hidden: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """Full cross-entropy over the known items, averaged over all targets of the batch.
+
+        Args:
+            hidden: float32 [B, S, D].
+            items: int64 [B, S]: the code to be predicted from each step; below FIRST_KNOWN none.
+        """
+        wanted = items >= FIRST_KNOWN  # (B, S)
+        logits = self.item_logits(hidden[wanted])  # (N, V - 3)
+        losses = nn.functional.cross_entropy(logits, items[wanted] - FIRST_KNOWN, reduction="sum")
         return losses / wanted.sum().clamp(min=1)
+
+    def _padded(self, features: Mapping[str, torch.Tensor], steps: int) -> dict[str, torch.Tensor]:
+        """Pads to one length and with 0 alone: other programs' bodies see padded steps."""
+        real = features[self.item_feature] != PADDING
+        clean = {name: torch.where(real, values, torch.zeros_like(values)) for name, values in features.items()}
+        lacking = real.new_zeros(real.shape[0], steps)
+        return {name: torch.cat([values, lacking.to(values.dtype)], dim=1)[:, :steps] for name, values in clean.items()}
 
     def _query(self, hidden: torch.Tensor) -> torch.Tensor:
         query = nn.functional.normalize(hidden, dim=-1) if self.normalize else hidden

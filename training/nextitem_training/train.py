@@ -22,7 +22,7 @@ from nextitem_training.evaluation import (
 )
 from nextitem_training.interactions import read_interactions
 from nextitem_training.model import SessionModel
-from nextitem_training.pretraining import APPROACHES
+from nextitem_training.pretraining import approach_for
 from nextitem_training.run_directory import RunDirectory, new_run_directory, refuse_existing
 from nextitem_training.schema import SessionSchema
 from nextitem_training.sessions import EncodedSessions
@@ -48,7 +48,7 @@ def train_run(data: str | Path, config: Config, output: str | Path, *, overwrite
     cannot be used. What can be refused is refused before the work begins.
     """
     refuse_existing(output, overwrite=overwrite)
-    APPROACHES.get(config.model.pretraining)
+    approach_for(config.model)
     check_combination(config.model.body, config.model.pretraining)
     for name in config.data.time_features:
         workflow.TIME_FEATURES.get(name)

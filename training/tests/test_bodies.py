@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import ConvBertModel
 
-from nextitem_training.bodies import BODIES, BodySettings, check_combination
+from nextitem_training.bodies import BODIES, BodySettings, BodySpec, check_combination
 from nextitem_training.errors import ConfigError
+from nextitem_training.pretraining import APPROACHES
 
 # A new body is added here, and every test below then runs for it.
 TESTED = (
@@ -34,8 +35,7 @@ TESTED = (
     "transformer_xl",
     "xlnet",
 )
-CAUSAL = {"clm": True, "mlm": False}
-COMBINATIONS = [(body, name) for body in TESTED for name in BODIES.get(body).approaches]
+COMBINATIONS = [(body, attention) for body in TESTED for attention in BODIES.get(body).attention]
 POSITIONS = 6
 WIDTH = 16
 SIZES = ((1, 1), (1, POSITIONS), (3, POSITIONS), (64, 4))
@@ -57,7 +57,7 @@ def test_every_registered_body_is_described_with_its_paper():
 
 
 @functools.cache
-def built(name, approach, heads=2):
+def built(name, attention, heads=2):
     torch.manual_seed(0)
     module = BODIES.get(name).build(
         BodySettings(
@@ -68,7 +68,7 @@ def built(name, approach, heads=2):
             dropout=0.1,
             layer_norm_eps=1e-6,
             initializer_range=0.5,
-            causal=CAUSAL[approach],
+            attention=attention,
         )
     )
     return module.eval()
@@ -76,7 +76,7 @@ def built(name, approach, heads=2):
 
 @pytest.fixture(scope="module", params=COMBINATIONS, ids="-".join)
 def body(request):
-    return built(*request.param), CAUSAL[request.param[1]]
+    return built(*request.param), request.param[1] == "causal"
 
 
 def masks(lengths, steps=POSITIONS):
@@ -139,9 +139,9 @@ def test_the_order_of_interactions_matters(body):
     assert difference.abs().max() > 1e-4
 
 
-@pytest.mark.parametrize(("name", "approach"), COMBINATIONS)
-def test_every_parameter_is_trained(name, approach):
-    module = built.__wrapped__(name, approach).train()
+@pytest.mark.parametrize(("name", "attention"), COMBINATIONS)
+def test_every_parameter_is_trained(name, attention):
+    module = built.__wrapped__(name, attention).train()
     embedded, mask = mixed(8, POSITIONS)
     weights = torch.randn(WIDTH)  # as a plain sum behind a layer norm is constant
     (module(embedded, mask)[mask] @ weights).sum().backward()
@@ -193,7 +193,7 @@ def test_onnx_is_exact_at_other_sizes(body, tmp_path):
 
 @pytest.mark.parametrize("heads", [1, 2, 4])
 def test_convbert_is_hugging_faces_where_nothing_is_padded(heads):
-    ours = built("convbert", "mlm", heads)
+    ours = built("convbert", "bidirectional", heads)
     theirs = ConvBertModel(ours.encoder.config).eval()
     theirs.set_input_embeddings(None)
     theirs.load_state_dict(ours.encoder.state_dict())
@@ -204,15 +204,51 @@ def test_convbert_is_hugging_faces_where_nothing_is_padded(heads):
 
 
 def test_distilbert_takes_the_epsilon_that_its_configuration_has_no_name_for():
-    norms = [m for m in built("distilbert", "mlm").modules() if isinstance(m, torch.nn.LayerNorm)]
+    norms = [m for m in built("distilbert", "bidirectional").modules() if isinstance(m, torch.nn.LayerNorm)]
     assert len(norms) == 5
     assert {norm.eps for norm in norms} == {1e-6}
 
 
+def test_a_permutation_bodys_query_depends_on_what_it_may_see_alone():
+    random = torch.Generator().manual_seed(3)
+    order = torch.rand(POSITIONS, generator=random)
+    visible = order[None, :] < order[:, None]  # (S, S), the first in the order sees nothing
+    for name in BODIES:
+        if "permutation" not in BODIES.get(name).attention:
+            continue
+        module = built(name, "permutation")
+        embedded = torch.randn(1, POSITIONS, WIDTH, requires_grad=True)
+        hidden = module(embedded, masks([POSITIONS]), visible[None])[0]
+        for step in range(POSITIONS):
+            if visible[step].any():
+                (gradient,) = torch.autograd.grad(hidden[step].square().sum(), embedded, retain_graph=True)
+                assert torch.equal(gradient[0].abs().amax(-1) > 1e-8, visible[step]), step
+
+
+def test_a_query_that_sees_nothing_takes_nothing_from_padding():
+    module = built("xlnet", "permutation")
+    with torch.no_grad():
+        first, second = (module(torch.randn(1, POSITIONS, WIDTH), masks([0])) for _ in range(2))
+    assert torch.equal(first, second)
+
+
 def test_a_combination_that_makes_no_sense_is_refused_with_those_that_do():
-    with pytest.raises(ConfigError, match=r"'gpt2' cannot be trained with 'mlm'. It takes clm"):
+    expected = (
+        "The body 'gpt2' cannot be trained with 'mlm', which needs bidirectional attention. "
+        "It takes clm; 'mlm' goes with albert, bert, "
+    )
+    with pytest.raises(ConfigError, match=f"^{expected}"):
         check_combination("gpt2", "mlm")
-    with pytest.raises(ConfigError, match="'mlm' goes with albert, bert"):
-        check_combination("gpt2", "mlm")
+    with pytest.raises(ConfigError, match=r"'plm', which needs permutation attention.*goes with xlnet"):
+        check_combination("bert", "plm")
     with pytest.raises(ConfigError, match=r"no body 'gtp2'. Did you mean 'gpt2'"):
         check_combination("gtp2", "clm")
+    with pytest.raises(ConfigError, match=r"no pre-training approach 'clam'. Did you mean 'clm'"):
+        check_combination("gpt2", "clam")
+
+
+def test_what_fits_follows_from_the_kinds_of_attention():
+    assert BODIES.get("xlnet").approaches == tuple(APPROACHES)
+    assert BODIES.get("gpt2").approaches == ("clm",)
+    with pytest.raises(ValueError, match="no attention 'both'; a body's are of bidirectional, causal, permutation"):
+        BodySpec(built, attention=("both",))

@@ -17,7 +17,7 @@ SETTINGS = BodySettings(
     dropout=0.2,
     layer_norm_eps=1e-3,
     initializer_range=0.2,
-    causal=False,
+    attention="bidirectional",
 )
 TABLE = "embeddings.position_embeddings.weight"
 
@@ -66,7 +66,9 @@ def test_real_steps_are_those_of_hugging_face(window):
 
 @pytest.mark.parametrize("window", [4, 20])
 def test_a_causal_step_is_the_last_of_a_session_that_ends_there(window):
-    single = dataclasses.replace(SETTINGS, layers=1, causal=True)  # of two layers, the first would have seen more
+    single = dataclasses.replace(
+        SETTINGS, layers=1, attention="causal"
+    )  # of two layers, the first would have seen more
     model = theirs(single, window)
     embedded, mask = torch.randn(1, POSITIONS, WIDTH), masks([POSITIONS])
     with torch.no_grad():
@@ -78,7 +80,9 @@ def test_a_causal_step_is_the_last_of_a_session_that_ends_there(window):
 
 @pytest.mark.parametrize(("causal", "reached"), [(False, range(3, 8)), (True, range(5, 8))])
 def test_one_layer_reaches_half_the_window_to_either_side(causal, reached):
-    body = LongformerBody(dataclasses.replace(SETTINGS, layers=1, causal=causal), 4).eval()
+    body = LongformerBody(
+        dataclasses.replace(SETTINGS, layers=1, attention="causal" if causal else "bidirectional"), 4
+    ).eval()
     embedded, mask = torch.randn(1, POSITIONS, WIDTH), masks([POSITIONS])
     changed = embedded.clone()
     changed[0, 5] = torch.randn(WIDTH)
@@ -95,7 +99,7 @@ def test_the_window_covers_all_positions_up_to_the_widest():
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_gradients_reach_every_parameter(causal):
-    body = LongformerBody(dataclasses.replace(SETTINGS, causal=causal))
+    body = LongformerBody(dataclasses.replace(SETTINGS, attention="causal" if causal else "bidirectional"))
     (body(torch.randn(3, POSITIONS, WIDTH), masks([POSITIONS, 6, 2])) ** 3).sum().backward()
     for name, parameter in body.named_parameters():
         if not name.endswith("key.bias"):  # it adds the same to all scores of a step, whose shares do not change

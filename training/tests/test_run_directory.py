@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -8,7 +9,8 @@ import pytest
 import torch
 
 from nextitem_training.errors import RunDirectoryError
-from nextitem_training.run_directory import RunDirectory, new_run_directory
+from nextitem_training.model import SessionModel
+from nextitem_training.run_directory import RunDirectory, new_run_directory, write
 
 
 @pytest.fixture
@@ -92,6 +94,40 @@ def test_a_configuration_that_does_not_fit_is_refused(copy):
     (copy / "config.json").write_text("{}")
     with pytest.raises(RunDirectoryError, match=r"config.json cannot be read"):
         RunDirectory.open(copy)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"pretraining": "rtd", "generator_share": 0.25, "detection_weight": 2.0},
+        {"pretraining": "plm", "compat": "transformers4rec"},
+    ],
+)
+def test_every_setting_of_the_model_comes_back(config, schema, batch_of, tmp_path, fields):
+    chosen = dataclasses.replace(config, model=dataclasses.replace(config.model, heads=4, **fields))
+    model = SessionModel(chosen.model, schema).eval()
+    write(
+        tmp_path,
+        config=chosen,
+        schema=schema,
+        model=model,
+        save_workflow=lambda folder: folder.mkdir(),
+        sample=pd.DataFrame(),
+        metrics={},
+    )
+    opened = RunDirectory.open(tmp_path)
+    assert opened.config == chosen
+    batch = batch_of([3, 1], 5)
+    with torch.no_grad():
+        assert torch.equal(opened.load_model().query(batch), model.query(batch))
+
+
+def test_a_run_from_before_these_settings_still_opens(run, copy):
+    stored = json.loads((copy / "config.json").read_text())
+    for name in ("compat", "generator_share", "detection_weight"):
+        del stored["model"][name]
+    (copy / "config.json").write_text(json.dumps(stored))
+    assert RunDirectory.open(copy).config == run.config
 
 
 def test_weights_of_another_run_are_refused(copy):

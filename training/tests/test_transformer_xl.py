@@ -14,7 +14,7 @@ SETTINGS = BodySettings(
     dropout=0.2,
     layer_norm_eps=1e-3,
     initializer_range=0.2,
-    causal=True,
+    attention="causal",
 )
 
 

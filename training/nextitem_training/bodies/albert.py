@@ -17,4 +17,4 @@ def build(settings: BodySettings) -> MaskedEncoder:
     return MaskedEncoder(AlbertModel(config, add_pooling_layer=False))
 
 
-BODIES.register("albert", BodySpec(build, approaches=("mlm",)))
+BODIES.register("albert", BodySpec(build, attention=("bidirectional",)))

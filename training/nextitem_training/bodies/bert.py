@@ -13,4 +13,4 @@ def build(settings: BodySettings) -> MaskedEncoder:
     return MaskedEncoder(BertModel(bert_like(BertConfig, settings), add_pooling_layer=False))
 
 
-BODIES.register("bert", BodySpec(build, approaches=("mlm",)))
+BODIES.register("bert", BodySpec(build, attention=("bidirectional",)))

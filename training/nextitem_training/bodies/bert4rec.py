@@ -27,4 +27,4 @@ class Bert4RecBody(nn.Module):
         return nn.functional.gelu(self.projection(self.encoder(inputs_embeds, mask)))
 
 
-BODIES.register("bert4rec", BodySpec(Bert4RecBody, approaches=("mlm",)))
+BODIES.register("bert4rec", BodySpec(Bert4RecBody, attention=("bidirectional",)))

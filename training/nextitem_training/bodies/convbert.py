@@ -73,4 +73,4 @@ def build(settings: BodySettings) -> MaskedEncoder:
     return MaskedEncoder(encoder)
 
 
-BODIES.register("convbert", BodySpec(build, approaches=("mlm",)))
+BODIES.register("convbert", BodySpec(build, attention=("bidirectional",)))

@@ -23,4 +23,4 @@ def build(settings: BodySettings) -> MaskedEncoder:
     return MaskedEncoder(DebertaModel(config))
 
 
-BODIES.register("deberta", BodySpec(build, approaches=("mlm",)))
+BODIES.register("deberta", BodySpec(build, attention=("bidirectional",)))

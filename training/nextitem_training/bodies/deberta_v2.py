@@ -26,4 +26,4 @@ def build(settings: BodySettings) -> MaskedEncoder:
     return MaskedEncoder(DebertaV2Model(config))
 
 
-BODIES.register("deberta_v2", BodySpec(build, approaches=("mlm",)))
+BODIES.register("deberta_v2", BodySpec(build, attention=("bidirectional",)))

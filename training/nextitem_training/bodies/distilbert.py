@@ -31,4 +31,4 @@ def build(settings: BodySettings) -> MaskedEncoder:
     return MaskedEncoder(encoder)
 
 
-BODIES.register("distilbert", BodySpec(build, approaches=("mlm",)))
+BODIES.register("distilbert", BodySpec(build, attention=("bidirectional",)))

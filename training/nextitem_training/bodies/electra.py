@@ -16,4 +16,4 @@ def build(settings: BodySettings) -> MaskedEncoder:
     return MaskedEncoder(ElectraModel(bert_like(ElectraConfig, settings, embedding_size=settings.d_model)))
 
 
-BODIES.register("electra", BodySpec(build, approaches=("mlm",)))
+BODIES.register("electra", BodySpec(build, attention=("bidirectional",)))

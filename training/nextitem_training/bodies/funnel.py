@@ -35,4 +35,4 @@ def build(settings: BodySettings) -> MaskedEncoder:
     return MaskedEncoder(encoder)
 
 
-BODIES.register("funnel", BodySpec(build, approaches=("mlm",)))
+BODIES.register("funnel", BodySpec(build, attention=("bidirectional",)))

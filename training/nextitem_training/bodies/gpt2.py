@@ -46,4 +46,4 @@ class Gpt2Body(nn.Module):
         return result[0]
 
 
-BODIES.register("gpt2", BodySpec(Gpt2Body, approaches=("clm",)))
+BODIES.register("gpt2", BodySpec(Gpt2Body, attention=("causal",)))

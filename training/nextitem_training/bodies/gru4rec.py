@@ -41,4 +41,4 @@ class Gru4RecBody(nn.Module):
         return self.dropout(hidden)
 
 
-BODIES.register("gru4rec", BodySpec(Gru4RecBody, approaches=("clm",)))
+BODIES.register("gru4rec", BodySpec(Gru4RecBody, attention=("causal",)))

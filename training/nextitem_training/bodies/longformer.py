@@ -85,4 +85,4 @@ def local_attention(
     return (shares @ value).transpose(1, 2).reshape(sessions, steps, width)
 
 
-BODIES.register("longformer", BodySpec(LongformerBody, approaches=("clm", "mlm")))
+BODIES.register("longformer", BodySpec(LongformerBody, attention=("causal", "bidirectional")))

@@ -13,4 +13,4 @@ def build(settings: BodySettings) -> MaskedEncoder:
     return MaskedEncoder(MegatronBertModel(bert_like(MegatronBertConfig, settings), add_pooling_layer=False))
 
 
-BODIES.register("megatron_bert", BodySpec(build, approaches=("mlm",)))
+BODIES.register("megatron_bert", BodySpec(build, attention=("bidirectional",)))

@@ -23,4 +23,4 @@ def build(settings: BodySettings) -> MaskedEncoder:
     return MaskedEncoder(MPNetModel(config, add_pooling_layer=False))
 
 
-BODIES.register("mpnet", BodySpec(build, approaches=("mlm",)))
+BODIES.register("mpnet", BodySpec(build, attention=("bidirectional",)))

@@ -84,4 +84,4 @@ class ReformerBody(nn.Module):
         return torch.cat(axes, dim=-1).flatten(0, 1)
 
 
-BODIES.register("reformer", BodySpec(ReformerBody, approaches=("mlm",)))
+BODIES.register("reformer", BodySpec(ReformerBody, attention=("bidirectional",)))

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from nextitem_training.attention import ATTENTION_KINDS, AttentionKind
 from nextitem_training.errors import ConfigError
+from nextitem_training.pretraining import APPROACHES
 from nextitem_training.registry import Registry
 
 
@@ -23,33 +25,52 @@ class BodySettings:
     dropout: float
     layer_norm_eps: float
     initializer_range: float
-    causal: bool
-    """Whether a step may attend only to itself and to earlier steps."""
+    attention: AttentionKind
+    """One of those that the body's BodySpec names."""
+
+    @property
+    def causal(self) -> bool:
+        """Whether a step may attend only to itself and to earlier steps."""
+        return self.attention == "causal"
 
 
 @dataclass(frozen=True)
 class BodySpec:
-    """A body: how it is built and which pre-training approaches make sense with it.
+    """A body: how it is built and which kinds of attention it can do.
 
     `build` returns a module whose forward takes inputs_embeds float32 [B, S, D] and mask bool
-    [B, S], True where a step is real, and gives float32 [B, S, D]. At real steps the result must
-    not depend on what padded steps hold, nor on the batch; it must be finite everywhere; and
-    tracing must give a graph for any B and any S up to `positions`.
+    [B, S], True where a step is real, and gives float32 [B, S, D]. Built for permutation, forward
+    takes a third, visible bool [B, S, S]: whether the query of step i sees step j; without it,
+    whatever is real but i itself. At real steps the result must not depend on what padded steps
+    hold, nor on the batch; it must be finite everywhere; and tracing must give a graph for any B
+    and any S up to `positions`.
     """
 
     build: Callable[[BodySettings], nn.Module]
-    approaches: tuple[str, ...]
+    attention: tuple[AttentionKind, ...]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError on an unknown kind of attention."""
+        for kind in self.attention:
+            if kind not in ATTENTION_KINDS:
+                raise ValueError(f"There is no attention '{kind}'; a body's are of {', '.join(ATTENTION_KINDS)}.")
+
+    @property
+    def approaches(self) -> tuple[str, ...]:
+        """The pre-training approaches that make sense with it: those whose attention it can do."""
+        return tuple(name for name in APPROACHES if APPROACHES.get(name).attention in self.attention)
 
 
 BODIES: Registry[BodySpec] = Registry("body")
 
 
 def check_combination(body: str, approach: str) -> None:
-    """Raises ConfigError where the body is unknown or cannot be trained in this way."""
-    fitting = BODIES.get(body).approaches
-    if approach not in fitting:
-        others = [name for name in BODIES if approach in BODIES.get(name).approaches]
+    """Raises ConfigError where either is unknown or the body cannot be trained in this way."""
+    spec = BODIES.get(body)
+    needed = APPROACHES.get(approach).attention
+    if needed not in spec.attention:
+        others = [name for name in BODIES if needed in BODIES.get(name).attention]
         raise ConfigError(
-            f"The body '{body}' cannot be trained with '{approach}'. It takes "
-            f"{' or '.join(fitting)}; '{approach}' goes with {', '.join(others) or 'no body'}."
+            f"The body '{body}' cannot be trained with '{approach}', which needs {needed} attention. "
+            f"It takes {' or '.join(spec.approaches)}; '{approach}' goes with {', '.join(others) or 'no body'}."
         )

@@ -19,4 +19,4 @@ def build(settings: BodySettings) -> MaskedEncoder:
     return MaskedEncoder(RobertaModel(config, add_pooling_layer=False))
 
 
-BODIES.register("roberta", BodySpec(build, approaches=("mlm",)))
+BODIES.register("roberta", BodySpec(build, attention=("bidirectional",)))

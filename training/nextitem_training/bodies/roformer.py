@@ -33,4 +33,4 @@ class RoformerBody(nn.Module):
         return result[0]
 
 
-BODIES.register("roformer", BodySpec(RoformerBody, approaches=("clm", "mlm")))
+BODIES.register("roformer", BodySpec(RoformerBody, attention=("causal", "bidirectional")))

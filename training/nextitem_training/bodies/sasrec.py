@@ -81,4 +81,4 @@ class SasRecBody(nn.Module):
         return self.norm(hidden)
 
 
-BODIES.register("sasrec", BodySpec(SasRecBody, approaches=("clm",)))
+BODIES.register("sasrec", BodySpec(SasRecBody, attention=("causal",)))

@@ -143,4 +143,4 @@ class TransformerXlBody(nn.Module):
         return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
-BODIES.register("transformer_xl", BodySpec(TransformerXlBody, approaches=("clm",)))
+BODIES.register("transformer_xl", BodySpec(TransformerXlBody, attention=("causal",)))

@@ -1,4 +1,4 @@
-"""XLNet (Yang et al., 2019), causal or bidirectional, with relative positions."""
+"""XLNet (Yang et al., 2019) with each kind of attention, and with relative positions."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class XlnetBody(nn.Module):
     def __init__(self, settings: BodySettings) -> None:
         super().__init__()
         self.causal = settings.causal
+        self.permutation = settings.attention == "permutation"
         self.encoder = XLNetModel(
             XLNetConfig(
                 d_model=settings.d_model,
@@ -36,16 +37,31 @@ class XlnetBody(nn.Module):
         )
         self.encoder.set_input_embeddings(None)  # they would never be trained
 
-    def forward(self, inputs_embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """inputs_embeds float32 [B, S, D], mask bool [B, S] → float32 [B, S, D]."""
-        hidden = ~visible_steps(mask, self.causal)  # (B, S, S)
+    def forward(
+        self, inputs_embeds: torch.Tensor, mask: torch.Tensor, visible: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """inputs_embeds float32 [B, S, D], mask bool [B, S] → float32 [B, S, D].
+
+        Built for permutation it takes visible bool [B, S, S], see BodySpec, and gives the query
+        stream. The content stream sees the same steps and its own.
+        """
+        if self.permutation:
+            itself = torch.eye(mask.shape[1], device=mask.device)  # (S, S); target i is step i
+            seen = mask[:, None, :] & (itself == 0) if visible is None else visible
+            targets = itself.to(inputs_embeds.dtype).expand(mask.shape[0], -1, -1)
+        else:
+            seen, targets = visible_steps(mask, self.causal), None  # (B, S, S)
         result = self.encoder(
             inputs_embeds=without_padding(inputs_embeds, mask),
-            perm_mask=hidden.to(inputs_embeds.dtype),
+            perm_mask=(~seen).to(inputs_embeds.dtype),
+            target_mapping=targets,
             use_mems=False,
             return_dict=False,
         )
+        if self.permutation and visible is None:
+            # A query that sees nothing attends to everything, padding and itself included.
+            return torch.where(seen.any(dim=2, keepdim=True), result[0], torch.zeros_like(result[0]))
         return result[0]
 
 
-BODIES.register("xlnet", BodySpec(XlnetBody, approaches=("clm", "mlm")))
+BODIES.register("xlnet", BodySpec(XlnetBody, attention=("causal", "bidirectional", "permutation")))

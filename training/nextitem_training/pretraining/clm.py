@@ -5,14 +5,26 @@ from __future__ import annotations
 import torch
 
 from nextitem_training.codes import PADDING
-from nextitem_training.pretraining.registry import APPROACHES, Approach, Prediction, Targets
+from nextitem_training.config import ModelConfig
+from nextitem_training.pretraining.registry import (
+    APPROACHES,
+    Approach,
+    BuildBody,
+    Prediction,
+    Targets,
+    learned_step,
+)
 
 
 class CausalLanguageModelling(Approach):
     """The query is the last real step; padded steps are replaced by a learned embedding."""
 
-    causal = True
+    attention = "causal"
     extra_steps = 0
+
+    def __init__(self, config: ModelConfig, build_body: BuildBody) -> None:
+        super().__init__(config, build_body)
+        self.placeholder = learned_step(config)
 
     def targets(self, embedded: torch.Tensor, items: torch.Tensor) -> Targets:
         """Step i predicts item i + 1, so that the last step is a target alone."""

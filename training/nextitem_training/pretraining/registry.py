@@ -5,13 +5,22 @@ n is the number of a session's real steps, those whose item code is not PADDING.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import nn
 
+from nextitem_training.attention import AttentionKind
 from nextitem_training.config import ModelConfig
+from nextitem_training.errors import ConfigError
 from nextitem_training.registry import Registry
+
+if TYPE_CHECKING:
+    from nextitem_training.model import SessionModel
+
+BuildBody = Callable[[int, int], nn.Module]
+"""(d_model, heads) → a further body of the model's kind, of these measures."""
 
 
 class Targets(NamedTuple):
@@ -23,6 +32,8 @@ class Targets(NamedTuple):
     """bool [B, S], True where a step is real."""
     items: torch.Tensor
     """int64 [B, S]: the item code to predict from each step; PADDING where there is none."""
+    visible: torch.Tensor | None = None
+    """bool [B, S, S], for permutation alone: whether the query of step i sees step j."""
 
 
 class Prediction(NamedTuple):
@@ -34,20 +45,21 @@ class Prediction(NamedTuple):
     """bool [B, S]."""
     position: torch.Tensor
     """int64 [B]: the step whose hidden state is the query."""
+    visible: torch.Tensor | None = None
+    """As in Targets."""
 
 
 class Approach(nn.Module):
     """Hides whole interactions, side features too, and says what is predicted from where."""
 
-    causal: bool
-    """Whether the body may look at later steps."""
+    attention: AttentionKind
+    """What the body has to do."""
     extra_steps: int
     """Steps that inference adds to the session."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, build_body: BuildBody) -> None:
+        """An approach that trains a second body makes it with `build_body`."""
         super().__init__()
-        self.placeholder = nn.Parameter(torch.empty(config.d_model))
-        nn.init.normal_(self.placeholder, std=config.initializer_range)
 
     def targets(self, embedded: torch.Tensor, items: torch.Tensor) -> Targets:
         """Makes a training batch of embedded float32 [B, S, D] and items int64 [B, S]."""
@@ -57,5 +69,33 @@ class Approach(nn.Module):
         """Makes an inference batch of embedded float32 [B, T, D] and items int64 [B, T]."""
         raise NotImplementedError
 
+    def loss(self, model: SessionModel, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """What training makes small; `features` as in `SessionModel.loss`."""
+        targets = self.targets(model.inputs(features), features[model.item_feature])
+        return model.item_loss(model.hidden(targets), targets.items)
+
+
+def learned_step(config: ModelConfig) -> nn.Parameter:
+    """A vector [D] to be learned, such as [MASK]."""
+    step = nn.Parameter(torch.empty(config.d_model))
+    nn.init.normal_(step, std=config.initializer_range)
+    return step
+
 
 APPROACHES: Registry[type[Approach]] = Registry("pre-training approach")
+
+COMPATS: Registry[Mapping[str, type[Approach]]] = Registry("compatibility (compat)")
+"""Other programs' ways: what stands in for the approach of each name."""
+
+
+def approach_for(config: ModelConfig) -> type[Approach]:
+    """Looks up `pretraining` and `compat`. Raises ConfigError on a miss."""
+    approach = APPROACHES.get(config.pretraining)
+    if not config.compat:
+        return approach
+    theirs = COMPATS.get(config.compat)
+    if config.pretraining not in theirs:
+        raise ConfigError(
+            f"compat = '{config.compat}' knows no pretraining '{config.pretraining}'; it has {', '.join(theirs)}."
+        )
+    return theirs[config.pretraining]

@@ -1,0 +1,81 @@
+"""Each pre-training approach learns a known pattern in which the last item decides."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from nextitem_training.bodies import BODIES
+from nextitem_training.config import Config, DataConfig, ModelConfig, TrainingConfig
+from nextitem_training.model import SessionModel
+from nextitem_training.pretraining import APPROACHES
+from nextitem_training.sessions import EncodedSessions
+from nextitem_training.trainer import train
+
+ITEMS = 17
+STEP = 2
+CONFIG = Config(
+    DataConfig(window=5),
+    ModelConfig(d_model=16, heads=2, layers=1, dropout=0.0, layer_norm_eps=1e-6, initializer_range=0.2, side_width=4),
+    TrainingConfig(epochs=10, batch_size=32, learning_rate=1e-2),
+)
+
+
+def features_of(items):
+    items = torch.as_tensor(items)
+    return {"item_id": items, "weekday": torch.ones_like(items), "price": torch.zeros(items.shape)}
+
+
+@pytest.fixture(scope="module")
+def jumps():
+    """Each item is followed by the second next one, save for one step in three, which jumps anywhere."""
+    random = np.random.default_rng(2)
+    lengths = random.integers(2, 7, 500)
+    items = []
+    for length in lengths:
+        item = random.integers(ITEMS)
+        for _ in range(length):
+            items.append(3 + item)
+            item = random.integers(ITEMS) if random.random() < 1 / 3 else (item + STEP) % ITEMS
+    features = {name: values.numpy() for name, values in features_of(np.array(items)).items()}
+    return EncodedSessions(np.arange(500), np.concatenate([[0], np.cumsum(lengths)]), features)
+
+
+@pytest.fixture(scope="module", params=list(APPROACHES))
+def learnt(request, jumps, schema):
+    body = next(name for name in ("xlnet", *BODIES) if request.param in BODIES.get(name).approaches)
+    config = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, body=body, pretraining=request.param))
+    return train(jumps, schema, config), SessionModel(config.model, schema).eval()
+
+
+def best(model, items):
+    with torch.no_grad():
+        return model(features_of(items))[:, 3:].argmax(1) + 3
+
+
+def test_the_loss_falls(learnt, jumps):
+    batch = features_of(3 + (np.arange(64)[:, None] + STEP * np.arange(6)) % ITEMS)
+    losses = []
+    for model in learnt:
+        torch.manual_seed(0)
+        with torch.no_grad():
+            losses.append(model.loss(batch).item())
+    assert losses[0] < 0.7 * losses[1]
+
+
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_the_next_item_is_found_whatever_came_before_the_last(learnt, length):
+    items = 3 + torch.randint(ITEMS, (200, length), generator=torch.Generator().manual_seed(length))
+    expected = 3 + (items[:, -1] - 3 + STEP) % ITEMS
+    recall = (best(learnt[0], items) == expected).float().mean()
+    untrained = (best(learnt[1], items) == expected).float().mean()
+    assert recall > 0.8, recall  # chance is 1/17
+    assert untrained < 0.3
+
+
+def test_the_last_item_moves_the_answer(learnt):
+    items = 3 + torch.randint(ITEMS, (200, 4), generator=torch.Generator().manual_seed(0))
+    other = items.clone()
+    other[:, -1] = 3 + (items[:, -1] - 3 + 1) % ITEMS
+    assert (best(learnt[0], items) != best(learnt[0], other)).float().mean() > 0.8
