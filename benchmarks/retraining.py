@@ -2,9 +2,9 @@
 
     python benchmarks/retraining.py [--json FILE]
 
-The demo's clicks: yesterday's data ends some weeks before today's, and both runs hold out their own last days. Yesterday's model is
-trained as the demo is. Then today's data is trained on for more and more epochs, from scratch and from yesterday's run, each time with
-a whole learning-rate schedule, until the recall on today's held-out sessions is what yesterday's model had on its own.
+The demo's clicks: yesterday's data ends some weeks before today's, and both runs hold out their own last days. Yesterday's
+model is trained as the demo is. Then today's data is trained on for more and more epochs, from scratch and from yesterday's
+run, each time with a whole learning-rate schedule, until the recall on today's held-out sessions is what yesterday's model had.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> int:
     if arguments.json:
         figures: dict[str, Any] = {
             "metric": METRIC, "yesterday": before, "epochs": found, "warm_over_scratch": ratio,
-            "machine": machine(), "commit": commit(),
+            "machine": machine(["torch", "transformers"]), "commit": commit(),
         }  # fmt: skip
         arguments.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
     return 0 if ratio <= 0.5 else 1
