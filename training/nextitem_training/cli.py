@@ -37,6 +37,11 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--config", required=True, metavar="FILE", help="TOML with [data], [model] and [training]")
     result.add_argument("--output", required=True, metavar="PATH", help="the run directory to write")
     result.add_argument("--overwrite", action="store_true", help="replace an existing run directory")
+    result.add_argument(
+        "--init-from",
+        metavar="RUN",
+        help="begin with the weights of an older run, by raw id: tomorrow's model from today's",
+    )
     result.add_argument("--body", metavar="NAME", help="instead of [model] body")
     result.add_argument("--pretraining", metavar="NAME", help="instead of [model] pretraining")
     result.add_argument("--epochs", type=int, metavar="N", help="instead of [training] epochs")
@@ -55,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from nextitem_training.evaluation import as_table
         from nextitem_training.train import train_run
 
-        result = train_run(options.data, config, options.output, overwrite=options.overwrite)
+        result = train_run(
+            options.data, config, options.output, overwrite=options.overwrite, init_from=options.init_from
+        )
     except NextItemTrainingError as error:
         print(f"nextitem-train: {error}", file=sys.stderr)
         return 2

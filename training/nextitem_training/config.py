@@ -45,6 +45,9 @@ class DataConfig:
     """Shorter sessions are no training examples; answers are given for them all the same."""
     sample_sessions: int = 500
     """Held-out sessions that are kept raw in the run directory."""
+    item_group: str = ""
+    """The column of `categorical` by which items are alike: where training starts from an older run, a new item starts from its
+    group's mean. The first of `categorical` if empty."""
 
     def __post_init__(self) -> None:
         roles = [self.session_column, self.item_column, self.time_column, self.tie_breaker_column]
@@ -58,6 +61,11 @@ class DataConfig:
             raise ConfigError(
                 f"[data] session_column is '{self.session_column}': NVTabular's Groupby takes the "
                 "ending for an aggregation; rename the column, for example to 'session_id'."
+            )
+        if self.item_group and self.item_group not in self.categorical:
+            raise ConfigError(
+                f"[data] item_group is '{self.item_group}'; it has to be one of categorical: "
+                f"{', '.join(self.categorical) or 'which is empty'}."
             )
         _at_least("data", "window", self.window, 1)
         _at_least("data", "min_session_length", self.min_session_length, 2)

@@ -25,7 +25,7 @@ from nextitem_training.errors import DataError
 from nextitem_training.interactions import INT64, conform
 from nextitem_training.run_directory import RunDirectory
 from nextitem_training.sessions import select
-from nextitem_training.workflow import encode, item_vocabulary
+from nextitem_training.workflow import encode, vocabulary
 
 OK = "ok"
 COLD = "cold"
@@ -72,12 +72,12 @@ class OfflinePredictor:
         self._schema = run.schema
         self._model = run.load_model()
         self._workflow = run.load_workflow()
-        vocabulary = item_vocabulary(self._workflow, run.schema.item_column)
+        items = vocabulary(self._workflow, run.schema.item_column)
         is_int = run.schema.raw_dtypes[run.schema.item_column] == INT64
         null = [NULL_INT64 if is_int else NULL_STRING] * FIRST_KNOWN
         dtype = np.int64 if is_int else object
-        self.item_ids = np.concatenate([np.array(null, dtype=dtype), vocabulary.ids.astype(dtype)])
-        share = vocabulary.counts / vocabulary.counts.sum()
+        self.item_ids = np.concatenate([np.array(null, dtype=dtype), items.values.astype(dtype)])
+        share = items.counts / items.counts.sum()
         self._popularity = _without_special(np.concatenate([[1.0] * 3, share]))
 
     def predict(self, sessions: pd.DataFrame, k: int, session_ids: Iterable | None = None) -> Recommendations:

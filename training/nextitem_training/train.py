@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import tempfile
 import time
@@ -28,6 +29,7 @@ from nextitem_training.schema import SessionSchema
 from nextitem_training.sessions import EncodedSessions
 from nextitem_training.split import sample_sessions, split_by_time
 from nextitem_training.trainer import train
+from nextitem_training.warm_start import WarmStart
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +43,17 @@ class TrainingResult:
     """By ranker: model, co-occurrence, popularity."""
 
 
-def train_run(data: str | Path, config: Config, output: str | Path, *, overwrite: bool = False) -> TrainingResult:
+def train_run(
+    data: str | Path,
+    config: Config,
+    output: str | Path,
+    *,
+    overwrite: bool = False,
+    init_from: str | Path | None = None,
+) -> TrainingResult:
     """Trains, evaluates and writes the run directory.
+
+    `init_from` is an older run whose weights the training begins with, see `warm_start`.
 
     Raises NextItemTrainingError with a sentence where the data, the configuration or the output
     cannot be used. What can be refused is refused before the work begins.
@@ -52,6 +63,7 @@ def train_run(data: str | Path, config: Config, output: str | Path, *, overwrite
     check_combination(config.model.body, config.model.pretraining)
     for name in config.data.time_features:
         workflow.TIME_FEATURES.get(name)
+    warm = WarmStart(init_from, config) if init_from else None
     began = time.monotonic()
     frame, dtypes = read_interactions(data, config.data)
     split = split_by_time(frame, config.data)
@@ -70,8 +82,23 @@ def train_run(data: str | Path, config: Config, output: str | Path, *, overwrite
         training = workflow.encode(fitted.whole, split.training, schema)
         held_out = workflow.encode(fitted.whole, split.held_out, schema)
         logger.info("Features: %s.", ", ".join(schema.feature_names))
-        model = train(training, schema, config)
-        counts = workflow.item_vocabulary(fitted.served, schema.item_column).counts
+        carried: dict[str, int] = {}
+
+        def start(model: SessionModel) -> None:
+            if warm:
+                found = warm.carry_over(model, schema, fitted.served, training)
+                carried.update(dataclasses.asdict(found))
+                logger.info(
+                    "Of %d items %d start as they were in %s, %d from the mean of their group; %d are gone.",
+                    found.items,
+                    found.carried,
+                    init_from,
+                    found.from_group,
+                    found.gone,
+                )
+
+        model = train(training, schema, config, start=start)
+        counts = workflow.vocabulary(fitted.served, schema.item_column).counts
         metrics = _evaluate(model, training, held_out, schema, counts)
         run_directory.write(
             folder,
@@ -85,6 +112,7 @@ def train_run(data: str | Path, config: Config, output: str | Path, *, overwrite
                 "held_out_sessions": int((held_out.lengths >= 2).sum()),
                 "cutoff": str(split.cutoff),
                 "seconds": round(time.monotonic() - began, 1),
+                **({"init_from": carried} if warm else {}),
             },
         )
     return TrainingResult(RunDirectory.open(output), metrics)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -19,11 +19,17 @@ from nextitem_training.schema import SessionSchema
 from nextitem_training.sessions import EncodedSessions
 
 
-def train(sessions: EncodedSessions, schema: SessionSchema, config: Config) -> SessionModel:
+def train(
+    sessions: EncodedSessions,
+    schema: SessionSchema,
+    config: Config,
+    *,
+    start: Callable[[SessionModel], None] = lambda model: None,
+) -> SessionModel:
     """Trains a model on whole sessions; returns it on the CPU and in evaluation mode.
 
-    The device is the Trainer's choice. Raises ConfigError on an unknown schedule and DataError
-    where no session is long enough.
+    `start` may set the weights that the training begins with. The device is the Trainer's choice.
+    Raises ConfigError on an unknown schedule and DataError where no session is long enough.
     """
     pieces = SessionPieces(sessions, config.data)
     if not len(pieces):
@@ -33,6 +39,7 @@ def train(sessions: EncodedSessions, schema: SessionSchema, config: Config) -> S
         )
     set_seed(config.training.seed)
     model = SessionModel(config.model, schema)
+    start(model)
     with tempfile.TemporaryDirectory() as unused:  # the Trainer insists on a folder
         arguments = _arguments(config.training, unused)
         trainer = _PiecesTrainer(

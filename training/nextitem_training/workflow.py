@@ -54,11 +54,11 @@ class FittedWorkflow:
 
 
 @dataclass(frozen=True)
-class ItemVocabulary:
-    """Raw item ids and their counts in the training interactions, by code."""
+class Vocabulary:
+    """A categorical column's raw values and their counts in the training interactions, by code."""
 
-    ids: np.ndarray
-    """object or int64 [V - 3]: the raw id of code 3, 4, …"""
+    values: np.ndarray
+    """object or int64 [V - 3]: the raw value of code 3, 4, …"""
     counts: np.ndarray
     """int64 [V - 3]."""
 
@@ -202,25 +202,25 @@ def _operators(workflow: nvt.Workflow) -> list[ops.Operator]:
     return list(unique.values())
 
 
-def item_vocabulary(workflow: nvt.Workflow, item_column: str) -> ItemVocabulary:
-    """Reads the item column's vocabulary, code 3 first.
+def vocabulary(workflow: nvt.Workflow, column: str) -> Vocabulary:
+    """Reads a categorical column's vocabulary, code 3 first.
 
     The file's index is the code, less an offset that NVTabular adds where it begins below 3.
     """
     operator = next(
         operator
         for operator in _operators(workflow)
-        if isinstance(operator, ops.Categorify) and item_column in operator.categories
+        if isinstance(operator, ops.Categorify) and column in operator.categories
     )
-    stored = pd.read_parquet(operator.categories[item_column])
+    stored = pd.read_parquet(operator.categories[column])
     codes = stored.index.to_numpy(dtype=np.int64)
-    codes = codes + (FIRST_KNOWN if codes[0] < FIRST_KNOWN else 0)
+    codes = codes + (FIRST_KNOWN if len(codes) and codes[0] < FIRST_KNOWN else 0)
     stored = stored.iloc[np.argsort(codes)]
-    ids = stored[item_column]
-    whole = pd.api.types.is_integer_dtype(ids.dtype)
-    return ItemVocabulary(
-        ids=ids.to_numpy(dtype=np.int64 if whole else object),
-        counts=stored[f"{item_column}_size"].to_numpy(dtype=np.int64),
+    values = stored[column]
+    whole = pd.api.types.is_integer_dtype(values.dtype)
+    return Vocabulary(
+        values=values.to_numpy(dtype=np.int64 if whole else object),
+        counts=stored[f"{column}_size"].to_numpy(dtype=np.int64),
     )
 
 

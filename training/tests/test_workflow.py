@@ -59,15 +59,15 @@ def test_rows_of_one_time_keep_their_order_whatever_the_rows_order(fitted):
 
 def test_codes_are_the_vocabulary_and_null_and_unknown_have_their_own(fitted):
     result, schema, frame = fitted
-    vocabulary = workflow.item_vocabulary(result.served, "item_id")
+    vocabulary = workflow.vocabulary(result.served, "item_id")
     assert vocabulary.counts.sum() == len(frame)
     assert (np.diff(vocabulary.counts) <= 0).all()
     rows = frame.head(4).copy()
     rows["session_id"] = "s"
-    rows["item_id"] = [vocabulary.ids[0], "never seen", None, vocabulary.ids[-1]]
+    rows["item_id"] = [vocabulary.values[0], "never seen", None, vocabulary.values[-1]]
     rows["shop"] = pd.array([2**60 + 1, 2**60, None, 7], dtype="Int64")
     found = workflow.encode(result.served, rows, schema).features
-    assert found["item_id"].tolist() == [3, 2, 1, len(vocabulary.ids) + 2]
+    assert found["item_id"].tolist() == [3, 2, 1, len(vocabulary.values) + 2]
     assert found["shop"][1:3].tolist() == [2, 1]
     assert {found["shop"][0], found["shop"][3]} == {3, 4}
 

@@ -1,0 +1,138 @@
+"""Starts a model from an older run, whose vocabularies were other ones.
+
+Codes are given by frequency, so that the same item has another code in each run. Rows of embeddings are carried over by the raw
+value that they stand for, everything else as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from nextitem_training.codes import FIRST_KNOWN
+from nextitem_training.config import Config
+from nextitem_training.errors import ConfigError
+from nextitem_training.model import SessionModel
+from nextitem_training.run_directory import RunDirectory
+from nextitem_training.schema import CATEGORICAL, SessionSchema
+from nextitem_training.sessions import EncodedSessions
+from nextitem_training.workflow import vocabulary
+
+if TYPE_CHECKING:
+    import nvtabular as nvt
+
+_SAME = ("body", "pretraining", "d_model", "layers", "heads", "side_width")
+
+
+@dataclass(frozen=True)
+class CarriedOver:
+    """How the items of the new vocabulary began."""
+
+    items: int
+    carried: int
+    """With the old run's embedding."""
+    from_group: int
+    """New, with the mean of their group's."""
+    gone: int
+    """Items of the old run that the new one does not have."""
+
+
+class WarmStart:
+    """An older run to start from."""
+
+    def __init__(self, path: str | Path, config: Config) -> None:
+        """Opens the run.
+
+        Raises RunDirectoryError where it is none, and ConfigError where its model is of another make than `config` asks for.
+        """
+        self.run = RunDirectory.open(path)
+        ours, theirs = config.model, self.run.config.model
+        differing = {name: (getattr(theirs, name), getattr(ours, name)) for name in _SAME}
+        differing["window"] = (self.run.config.data.window, config.data.window)
+        differing = {name: both for name, both in differing.items() if both[0] != both[1]}
+        if differing:
+            raise ConfigError(
+                f"The run {path} cannot be started from, since its model is another one: "
+                + "; ".join(f"{name} is {old!r} there and {new!r} here" for name, (old, new) in differing.items())
+                + ". Set these as they are there, or train without --init-from."
+            )
+        self._group = config.data.item_group or next(iter(config.data.categorical), "")
+
+    def carry_over(
+        self, model: SessionModel, schema: SessionSchema, workflow: nvt.Workflow, training: EncodedSessions
+    ) -> CarriedOver:
+        """Puts the old run's weights into a new model.
+
+        Args:
+            model, schema, workflow: the new run's; the model as it was initialised.
+            training: the new run's encoded sessions, from which an item's group is read.
+
+        Raises ConfigError where the features or the items' type are other ones.
+        """
+        self._check_features(schema)
+        old, old_workflow = self.run.load_model(), self.run.load_workflow()
+        state = model.state_dict()
+        names = [feature.name for feature in schema.features if feature.kind == CATEGORICAL]
+        places = {f"inputs.embeddings.{place}.weight": name for place, name in enumerate(names)}
+        carried = CarriedOver(0, 0, 0, 0)
+        for key, weight in old.state_dict().items():
+            if key not in places:
+                state[key] = weight
+                continue
+            name = places[key]
+            rows = _old_rows(vocabulary(workflow, name).values, vocabulary(old_workflow, name).values, name)
+            known = rows >= 0
+            state[key][:FIRST_KNOWN] = weight[:FIRST_KNOWN]
+            state[key][FIRST_KNOWN:][torch.from_numpy(known)] = weight[FIRST_KNOWN:][rows[known]]
+            if name == schema.item_feature:
+                grouped = self._start_from_groups(state[key], known, schema, training)
+                carried = CarriedOver(
+                    len(rows), int(known.sum()), grouped, len(weight) - FIRST_KNOWN - int(known.sum())
+                )
+        model.load_state_dict(state)
+        return carried
+
+    def _check_features(self, schema: SessionSchema) -> None:
+        here = {feature.name: feature.kind for feature in schema.features}
+        there = {feature.name: feature.kind for feature in self.run.schema.features}
+        if list(here.items()) != list(there.items()):
+            raise ConfigError(
+                f"The run {self.run.path} cannot be started from, since its model reads other features: "
+                f"{', '.join(there)}; here they are {', '.join(here)}. Give them as they are there, or train without "
+                "--init-from."
+            )
+
+    def _start_from_groups(
+        self, table: torch.Tensor, known: np.ndarray, schema: SessionSchema, training: EncodedSessions
+    ) -> int:
+        """Sets new items to the mean of the known items of their group; returns how many there were."""
+        if not self._group or known.all():
+            return 0
+        codes = pd.DataFrame({name: training.features[name] for name in (schema.item_feature, self._group)})
+        codes.columns = ["item", "group"]
+        codes = codes[(codes["item"] >= FIRST_KNOWN) & (codes["group"] >= FIRST_KNOWN)]
+        group = codes.groupby("item")["group"].agg(lambda values: values.mode().iloc[0])
+        started = 0
+        for members in group.groupby(group).groups.values():
+            items = members.to_numpy()
+            is_known = known[items - FIRST_KNOWN]
+            if is_known.any() and not is_known.all():
+                table[items[~is_known]] = table[items[is_known]].mean(dim=0)
+                started += int((~is_known).sum())
+        return started
+
+
+def _old_rows(new: np.ndarray, old: np.ndarray, name: str) -> np.ndarray:
+    """Where each new value stood in the old vocabulary, int64; -1 where it did not."""
+    if len(new) and len(old) and (new.dtype == object) != (old.dtype == object):
+        kinds = {True: "strings", False: "integers"}
+        raise ConfigError(
+            f"The column '{name}' holds {kinds[new.dtype == object]}; in the run to start from it held "
+            f"{kinds[old.dtype == object]}, so that no value is the same. Give it as it was, or train without --init-from."
+        )
+    return pd.Index(old).get_indexer(pd.Index(new))
