@@ -21,8 +21,16 @@ K = 20
 BATCH = 64
 ZOO = [
     ("xlnet", "mlm"),
+    ("xlnet", "plm"),
     ("bert", "mlm"),
     ("gpt2", "clm"),
+    ("electra", "rtd"),
+    ("transformer_xl", "clm"),
+    ("longformer", "clm"),
+    ("reformer", "mlm"),
+    ("funnel", "mlm"),
+    ("gru4rec", "clm"),
+    ("sasrec", "clm"),
 ]
 FORMATS = ("onnx", "torchscript")
 
