@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -140,3 +141,14 @@ def test_a_model_bound_to_the_batch_of_the_trace_is_refused_with_the_remedy(form
         UnsupportedModel, match=r"^the graph of Bound is bound to the two sessions .* tensor\.shape\[0\]"
     ):
         write(format_name, Bound(), tmp_path)
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_graph_holds_no_path_of_the_machine(format_name, tmp_path):
+    write(format_name, Mean(), tmp_path)
+    (graph,) = tmp_path.glob("model.*")
+    parts = [graph.read_bytes()]
+    if zipfile.is_zipfile(graph):
+        with zipfile.ZipFile(graph) as archive:
+            parts = [archive.read(name) for name in archive.namelist()]
+    assert not any(str(Path(__file__).parents[2]).encode() in part for part in parts)

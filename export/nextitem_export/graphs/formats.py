@@ -6,12 +6,14 @@ import copy
 import dataclasses
 import json
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
 from .._errors import UnsupportedModel
 from ..runtime.filters import WIDTHS
@@ -153,6 +155,8 @@ def _onnx_dynamo(
         verbose=False,
     )
     assert program is not None
+    # Stack traces, with the paths of this machine: a third of the file.
+    ClearMetadataAndDocStringPass()(program.model)
     program.save(str(folder / "model.onnx"))
     return {}
 
@@ -164,7 +168,13 @@ def _torchscript(
     folder: Path,
 ) -> dict[str, Any]:
     module = torch.jit.freeze(torch.jit.trace(ranker, example, check_trace=False))
-    torch.jit.save(module, str(folder / "model.pt"))
+    torch.jit.save(module, str(folder / "traced.pt"))
+    # Without the lines of source that each operation came from: they hold paths of this machine.
+    with zipfile.ZipFile(folder / "traced.pt") as traced, zipfile.ZipFile(folder / "model.pt", "w") as kept:
+        for part in traced.infolist():
+            if not part.filename.endswith(".debug_pkl"):
+                kept.writestr(part, traced.read(part))
+    (folder / "traced.pt").unlink()
     return {
         "inputs": [*(feature.tensor for feature in features), *filter_tensors(features)],
         "outputs": list(OUTPUTS),
