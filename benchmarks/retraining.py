@@ -61,6 +61,7 @@ def _until(folder: Path, way: str, recall: float, options: list[str]) -> dict[in
     tried: dict[int, float] = {}
     for epochs in EPOCHS:
         tried[epochs] = _recall(folder, "today", f"{way}{epochs}", epochs, *options)
+        print(f"{way}, {epochs} epochs: {tried[epochs]:.4f}", flush=True)
         if tried[epochs] >= recall:
             break
     return tried
