@@ -1,7 +1,7 @@
 # Every target makes .venv first where it is missing or older than what it is made from.
 #
 #   make demo            train, export, serve and ask, on the data set in demo/ (BODY=, PRETRAINING=)
-#   make test            the tests without the long matrices
+#   make test            the tests without the long matrices: unit tests, then those with a server
 #   make test-all        all tests
 #   make lint            format, lint and types
 #   make bench           the compiled features step against NVTabular (QUICK=1: under two minutes)
@@ -15,6 +15,9 @@
 
 BIN := .venv/bin
 READY := .venv/.complete
+# What needs no server runs on both cores, each model on one thread.
+UNIT_TESTS := tests training/tests export/tests
+SERVER_TESTS := server/tests client/tests serving_tests
 
 $(READY): requirements.lock scripts/bootstrap training/pyproject.toml export/pyproject.toml \
 		server/pyproject.toml client/pyproject.toml $(if $(PYTHON),bootstrap)
@@ -29,7 +32,8 @@ demo: $(READY)
 	$(BIN)/python demo/run.py $(if $(BODY),--body '$(BODY)') $(if $(PRETRAINING),--pretraining '$(PRETRAINING)')
 
 test: $(READY)
-	$(BIN)/python -m pytest -m 'not slow' --durations=15
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --numprocesses=2 --dist=worksteal $(UNIT_TESTS)
+	$(BIN)/python -m pytest -m 'not slow' --durations=15 $(SERVER_TESTS)
 
 test-all: $(READY)
 	$(BIN)/python -m pytest --durations=30
