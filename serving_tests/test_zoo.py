@@ -72,7 +72,7 @@ def test_every_held_out_session_is_answered_as_offline(zoo_run: RunDirectory, tm
                 assert_true(judge, batch, answer)
                 best |= set(answer.item_ids[:, 0].tolist())
             asker.close()
-            assert len(best) > 20  # a model that answers everybody alike would prove nothing
+            assert len(best) > 10  # a model that answers everybody alike would prove nothing
 
 
 DATATYPES = {"string": "BYTES", "float32": "FP32"}
