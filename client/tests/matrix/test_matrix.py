@@ -18,8 +18,8 @@ import pytest
 
 CLIENT = Path(__file__).parents[2]
 TESTS = ["pytest", "pytest-timeout", "hypothesis"]
-OLDEST = ["tritonclient[http,grpc]==2.51.0", "numpy<2", "pandas<2.3"]
-NEWEST = ["tritonclient[http,grpc]", "numpy>=2", "pandas"]
+OLDEST = ["tritonclient[http,grpc]==2.51.0", "numpy<2", "pandas<2.3", "pyarrow<20"]
+NEWEST = ["tritonclient[http,grpc]", "numpy>=2", "pandas", "pyarrow"]
 
 pytestmark = pytest.mark.slow
 
