@@ -1,7 +1,9 @@
 """requirements.lock is one exact list, and it agrees with what the packages declare."""
 
+import ast
 import re
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,30 @@ def test_the_lock_satisfies_what_a_package_declares(package, python):
         assert requirement.specifier.contains(locked[name], prereleases=True), (
             f"{pyproject} asks for {requirement}, and {LOCK.name} has {locked[name]}; change one"
         )
+
+
+# What comes along with a declared package, by the name under which it is imported.
+ALONG = {"dask": "nvtabular", "google": "tritonclient", "merlin": "nvtabular"}
+# Triton itself brings it.
+IN_TRITON = {"triton_python_backend_utils"}
+
+
+@pytest.mark.parametrize("package", ["training", "export"])
+def test_what_a_package_imports_is_declared(package):
+    declared = {
+        canonicalize_name(Requirement(line).name)
+        for name in ("training", package)  # export needs training, and has what that needs
+        for line in tomllib.loads((ROOT / name / "pyproject.toml").read_text())["project"]["dependencies"]
+    }
+    distributions = packages_distributions()
+    for path in (ROOT / package).glob("nextitem_*/**/*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                names = [node.module]
+            for name in {name.split(".")[0] for name in names} - sys.stdlib_module_names - IN_TRITON:
+                known = {canonicalize_name(of) for of in [ALONG.get(name, name), *distributions.get(name, [])]}
+                if not name.startswith("nextitem_"):
+                    assert known & declared, (
+                        f"{path}:{node.lineno} imports {name}: declare it in {package}/pyproject.toml"
+                    )

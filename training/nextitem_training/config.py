@@ -113,7 +113,7 @@ class ModelConfig:
             raise ConfigError(f"[model] mask_probability is {self.mask_probability}; it has to be between 0 and 1.")
         if not 0 < self.generator_share <= 1:
             raise ConfigError(f"[model] generator_share is {self.generator_share}; it has to be above 0 and at most 1.")
-        if self.detection_weight < 0:
+        if not self.detection_weight >= 0:
             raise ConfigError(f"[model] detection_weight is {self.detection_weight}; it has to be at least 0.")
         if self.d_model % (2 * self.heads):
             raise ConfigError(
@@ -140,6 +140,12 @@ class TrainingConfig:
         _at_least("training", "epochs", self.epochs, 1)
         _at_least("training", "batch_size", self.batch_size, 1)
         _above_zero("training", "learning_rate", self.learning_rate)
+        if not self.weight_decay >= 0:
+            raise ConfigError(f"[training] weight_decay is {self.weight_decay}; it has to be at least 0.")
+        if not 0 <= self.warmup_share <= 1:
+            raise ConfigError(f"[training] warmup_share is {self.warmup_share}; it has to be from 0 to 1.")
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"[training] seed is {self.seed}; it has to be from 0 to {2**32 - 1}.")
 
 
 @dataclass(frozen=True)

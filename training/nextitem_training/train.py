@@ -28,7 +28,7 @@ from nextitem_training.run_directory import RunDirectory, new_run_directory, ref
 from nextitem_training.schema import SessionSchema
 from nextitem_training.sessions import EncodedSessions
 from nextitem_training.split import sample_sessions, split_by_time
-from nextitem_training.trainer import train
+from nextitem_training.trainer import check_schedule, train
 from nextitem_training.warm_start import WarmStart
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ def train_run(
     refuse_existing(output, overwrite=overwrite)
     approach_for(config.model)
     check_combination(config.model.body, config.model.pretraining)
+    check_schedule(config.training)
     for name in config.data.time_features:
         workflow.TIME_FEATURES.get(name)
     warm = WarmStart(init_from, config) if init_from else None

@@ -18,6 +18,21 @@ from nextitem_training.model import SessionModel
 from nextitem_training.schema import SessionSchema
 from nextitem_training.sessions import EncodedSessions
 
+# They need a floor, a length of their own or an evaluation while training, for which there is no setting.
+_WITH_MORE_SETTINGS = (
+    SchedulerType.REDUCE_ON_PLATEAU,
+    SchedulerType.COSINE_WITH_MIN_LR,
+    SchedulerType.COSINE_WARMUP_WITH_MIN_LR,
+    SchedulerType.WARMUP_STABLE_DECAY,
+)
+SCHEDULES = tuple(schedule.value for schedule in SchedulerType if schedule not in _WITH_MORE_SETTINGS)
+
+
+def check_schedule(training: TrainingConfig) -> None:
+    """Raises ConfigError on a learning rate schedule that is unknown or needs more settings than there are."""
+    if training.schedule not in SCHEDULES:
+        raise ConfigError(f"[training] schedule is '{training.schedule}'; known are {', '.join(SCHEDULES)}.")
+
 
 def train(
     sessions: EncodedSessions,
@@ -31,6 +46,7 @@ def train(
     `start` may set the weights that the training begins with. The device is the Trainer's choice.
     Raises ConfigError on an unknown schedule and DataError where no session is long enough.
     """
+    check_schedule(config.training)
     pieces = SessionPieces(sessions, config.data)
     if not len(pieces):
         raise DataError(
@@ -80,9 +96,6 @@ class _PiecesTrainer(Trainer):
 
 
 def _arguments(training: TrainingConfig, folder: str) -> TrainingArguments:
-    schedules = [schedule.value for schedule in SchedulerType]
-    if training.schedule not in schedules:
-        raise ConfigError(f"[training] schedule is '{training.schedule}'; known are {', '.join(schedules)}.")
     return TrainingArguments(
         output_dir=folder,
         num_train_epochs=training.epochs,

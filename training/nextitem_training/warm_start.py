@@ -26,7 +26,7 @@ from nextitem_training.workflow import vocabulary
 if TYPE_CHECKING:
     import nvtabular as nvt
 
-_SAME = ("body", "pretraining", "d_model", "layers", "heads", "side_width")
+_SAME = ("body", "pretraining", "compat", "d_model", "layers", "heads", "side_width", "generator_share")
 
 
 @dataclass(frozen=True)

@@ -203,6 +203,11 @@ def test_convbert_is_hugging_faces_where_nothing_is_padded(heads):
         torch.testing.assert_close(ours(embedded, masks([POSITIONS] * 3)), expected, atol=2e-5, rtol=1e-4)
 
 
+def test_convbert_refuses_a_width_that_half_of_its_heads_do_not_divide():
+    with pytest.raises(ConfigError, match=r"7 heads leave 3, and d_model, here 16, has to be a multiple of 6"):
+        built("convbert", "bidirectional", heads=7)
+
+
 def test_distilbert_takes_the_epsilon_that_its_configuration_has_no_name_for():
     norms = [m for m in built("distilbert", "bidirectional").modules() if isinstance(m, torch.nn.LayerNorm)]
     assert len(norms) == 5

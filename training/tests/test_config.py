@@ -34,9 +34,14 @@ def test_tables_become_dataclasses_and_the_rest_keeps_its_default(tmp_path):
         ({"model": {"mask_probability": 1.0}}, "mask_probability is 1.0"),
         ({"model": {"generator_share": 0}}, "generator_share is 0.0; it has to be above 0 and at most 1"),
         ({"model": {"detection_weight": -1}}, "detection_weight is -1.0; it has to be at least 0"),
+        ({"model": {"detection_weight": float("nan")}}, "detection_weight is nan; it has to be at least 0"),
         ({"model": {"d_model": 30, "heads": 4}}, "d_model has to be a multiple of 8"),
         ({"training": {"epochs": 0}}, "epochs is 0"),
         ({"training": {"learning_rate": -1}}, "learning_rate is -1.0"),
+        ({"training": {"weight_decay": -1}}, "weight_decay is -1.0; it has to be at least 0"),
+        ({"training": {"warmup_share": 2}}, "warmup_share is 2.0; it has to be from 0 to 1"),
+        ({"training": {"seed": -1}}, "seed is -1; it has to be from 0 to 4294967295"),
+        ({"training": {"seed": 2**32}}, "seed is 4294967296"),
     ],
 )
 def test_a_wrong_value_is_refused_with_a_sentence(tables, sentence):

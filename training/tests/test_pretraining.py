@@ -56,7 +56,6 @@ def test_mlm_appends_a_mask_and_answers_from_it(embedded):
     for row, position in enumerate(prediction.position):
         assert torch.equal(prediction.inputs_embeds[row, position], approach.placeholder)
         assert torch.equal(prediction.inputs_embeds[row, :position], embedded[row, :position])
-        assert not prediction.inputs_embeds[row, position + 1 :].any()
 
 
 def test_mlm_hides_the_whole_interaction_wherever_it_asks_for_the_item(embedded):
@@ -71,7 +70,6 @@ def test_mlm_hides_the_whole_interaction_wherever_it_asks_for_the_item(embedded)
         assert torch.equal(hidden, wanted)
         shown = targets.mask & ~hidden
         assert torch.equal(targets.inputs_embeds[shown], embedded[shown])
-        assert not targets.inputs_embeds[~targets.mask].any()
         for row in (0, 3):
             length = int(targets.mask[row].sum())
             if length < int((ITEMS[row] != PADDING).sum()) or wanted[row, length - 1]:
@@ -122,7 +120,6 @@ def test_plm_answers_from_a_step_that_sees_every_item_and_is_seen_by_none(embedd
     assert prediction.mask.shape == (4, 5)
     assert prediction.visible is None  # whatever is real but itself
     assert torch.equal(prediction.inputs_embeds[:, :4][prediction.mask[:, :4]], embedded[ITEMS != PADDING])
-    assert not prediction.inputs_embeds[~prediction.mask].any()
 
 
 def test_scattered_items_leave_one_and_take_one():

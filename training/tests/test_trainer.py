@@ -8,7 +8,7 @@ from nextitem_training.bodies import BODIES
 from nextitem_training.config import Config, DataConfig, ModelConfig, TrainingConfig
 from nextitem_training.errors import ConfigError, DataError
 from nextitem_training.sessions import EncodedSessions
-from nextitem_training.trainer import train
+from nextitem_training.trainer import SCHEDULES, train
 
 QUICK = (("bert", "mlm"), ("gpt2", "clm"), ("xlnet", "mlm"))
 COMBINATIONS = [
@@ -71,10 +71,17 @@ def test_one_seed_gives_one_model(circle, schema):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_an_unknown_schedule_is_refused(circle, schema):
-    training = dataclasses.replace(CONFIG.training, schedule="cosinus")
-    with pytest.raises(ConfigError, match=r"schedule is 'cosinus'; known are linear, cosine"):
+@pytest.mark.parametrize("schedule", ["cosinus", "warmup_stable_decay"])
+def test_a_schedule_is_refused_that_is_unknown_or_needs_more_settings(circle, schema, schedule):
+    training = dataclasses.replace(CONFIG.training, schedule=schedule)
+    with pytest.raises(ConfigError, match=f"schedule is '{schedule}'; known are linear, cosine"):
         train(circle, schema, dataclasses.replace(CONFIG, training=training))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_that_is_named_trains(circle, schema, schedule):
+    training = dataclasses.replace(CONFIG.training, schedule=schedule, epochs=1)
+    train(circle, schema, dataclasses.replace(CONFIG, training=training))
 
 
 def test_sessions_that_are_too_short_are_refused(circle, schema):

@@ -10,7 +10,7 @@ from nextitem_training import workflow
 from nextitem_training.config import config_from
 from nextitem_training.errors import ConfigError, RunDirectoryError
 from nextitem_training.train import train_run
-from nextitem_training.warm_start import _old_rows
+from nextitem_training.warm_start import WarmStart, _old_rows
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +94,19 @@ def test_another_model_is_refused_with_what_differs(clicks_path, config, run, tm
     wider = dataclasses.replace(config, model=dataclasses.replace(config.model, d_model=32, body="bert"))
     with pytest.raises(ConfigError, match=r"body is 'xlnet' there and 'bert' here; d_model is 16 there and 32 here"):
         train_run(clicks_path, wider, tmp_path / "run", init_from=run.path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ({"compat": "transformers4rec"}, "compat is '' there and 'transformers4rec' here"),
+        ({"generator_share": 1.0}, "generator_share is 0.5 there and 1.0 here"),
+    ],
+)
+def test_what_decides_which_weights_there_are_has_to_be_the_same(config, run, setting, sentence):
+    other = dataclasses.replace(config, model=dataclasses.replace(config.model, **setting))
+    with pytest.raises(ConfigError, match=sentence):
+        WarmStart(run.path, other)
 
 
 def test_other_features_are_refused_with_both_lists(clicks_path, config, run, tmp_path):

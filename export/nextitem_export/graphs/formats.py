@@ -23,7 +23,7 @@ from .ranker import OUTPUTS, Ranker, RankerFeature, filter_tensors
 OPSET = 17
 #: The lowest that torch's newer exporter writes.
 DYNAMO_OPSET = 18
-#: Triton 24.10's ONNX Runtime reads no newer one.
+#: Of the graphs built here. ONNX Runtime 1.17, the oldest that a client may have, reads 9; torch's newer exporter writes 10.
 IR_VERSION = 8
 
 Writer = Callable[[Ranker, tuple[RankerFeature, ...], tuple[torch.Tensor, ...], Path], dict[str, Any]]

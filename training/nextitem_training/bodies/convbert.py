@@ -11,6 +11,7 @@ from transformers.models.convbert.modeling_convbert import ConvBertSelfAttention
 
 from nextitem_training.bodies.hugging_face import MaskedEncoder, bert_like
 from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec
+from nextitem_training.errors import ConfigError
 
 
 class PaddedSelfAttention(ConvBertSelfAttention):
@@ -63,7 +64,17 @@ class PaddedSelfAttention(ConvBertSelfAttention):
 
 
 def build(settings: BodySettings) -> MaskedEncoder:
-    """Builds the encoder with its attention replaced."""
+    """Builds the encoder with its attention replaced.
+
+    Raises ConfigError where the width does not split over what is left of the heads.
+    """
+    attending = max(1, settings.heads // 2)
+    if settings.d_model % (2 * attending):
+        raise ConfigError(
+            f"The body 'convbert' attends with half of its heads: {settings.heads} heads leave {attending}, and d_model, "
+            f"here {settings.d_model}, has to be a multiple of {2 * attending}. Take an even number of heads (for RTD's "
+            "generator: of heads times generator_share)."
+        )
     config = bert_like(ConvBertConfig, settings, embedding_size=settings.d_model, pad_token_id=0)
     encoder = ConvBertModel(config)
     for layer in encoder.encoder.layer:

@@ -56,8 +56,3 @@ def scatter(items: torch.Tensor, share: float) -> torch.Tensor:
 def embed_further_step(embedded: torch.Tensor) -> torch.Tensor:
     """Appends a step of zeros: float32 [B, T, D] → [B, T + 1, D]."""
     return nn.functional.pad(embedded, (0, 0, 0, 1))
-
-
-def without_padding(embedded: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Puts zeros where padded: float32 [B, S, D], bool [B, S] → float32 [B, S, D]."""
-    return torch.where(mask[..., None], embedded, torch.zeros_like(embedded))

@@ -6,7 +6,7 @@ import torch
 
 from nextitem_training.codes import FIRST_KNOWN, PADDING
 from nextitem_training.config import ModelConfig
-from nextitem_training.pretraining.cutting import cut, embed_further_step, without_padding
+from nextitem_training.pretraining.cutting import cut, embed_further_step
 from nextitem_training.pretraining.registry import (
     APPROACHES,
     Approach,
@@ -34,7 +34,7 @@ class MaskedLanguageModelling(Approach):
         others = torch.rand(items.shape, device=items.device) < self.mask_probability
         # A code without a meaning of its own is worth no prediction.
         wanted = (last | (others & further[:, None])) & mask & (items >= FIRST_KNOWN)
-        return Targets(self.hide(embedded, mask, wanted), mask, items * wanted)
+        return Targets(self.hide(embedded, wanted), mask, items * wanted)
 
     def prediction(self, embedded: torch.Tensor, items: torch.Tensor) -> Prediction:
         """Appends a step, puts [MASK] at step n and predicts from there."""
@@ -42,11 +42,11 @@ class MaskedLanguageModelling(Approach):
         longer = embed_further_step(embedded)  # (B, T + 1, D)
         steps = torch.arange(longer.shape[1], device=items.device)[None, :]
         mask = steps <= length[:, None]
-        return Prediction(self.hide(longer, mask, steps == length[:, None]), mask, length)
+        return Prediction(self.hide(longer, steps == length[:, None]), mask, length)
 
-    def hide(self, embedded: torch.Tensor, mask: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        """Puts [MASK] where hidden and zeros where padded: float32 [B, S, D]."""
-        return torch.where(hidden[..., None], self.placeholder, without_padding(embedded, mask))
+    def hide(self, embedded: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        """Puts [MASK] where hidden: float32 [B, S, D], bool [B, S] → float32 [B, S, D]."""
+        return torch.where(hidden[..., None], self.placeholder, embedded)
 
 
 APPROACHES.register("mlm", MaskedLanguageModelling)

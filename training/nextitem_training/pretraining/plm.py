@@ -7,7 +7,7 @@ from torch import nn
 
 from nextitem_training.codes import FIRST_KNOWN, PADDING
 from nextitem_training.config import ModelConfig
-from nextitem_training.pretraining.cutting import cut, embed_further_step, without_padding
+from nextitem_training.pretraining.cutting import cut, embed_further_step
 from nextitem_training.pretraining.registry import APPROACHES, Approach, BuildBody, Prediction, Targets
 
 
@@ -47,12 +47,12 @@ class PermutationLanguageModelling(Approach):
         itself = torch.eye(items.shape[1], dtype=torch.bool, device=items.device)
         # A code without a meaning of its own is worth no prediction.
         wanted = target & (items >= FIRST_KNOWN)
-        return Targets(without_padding(embedded, mask), mask, items * wanted, visible & ~itself)
+        return Targets(embedded, mask, items * wanted, visible & ~itself)
 
     def prediction(self, embedded: torch.Tensor, items: torch.Tensor) -> Prediction:
         """Appends a step and predicts at step n, from where every real item is seen."""
         mask = items != PADDING
-        longer = embed_further_step(without_padding(embedded, mask))  # (B, T + 1, D)
+        longer = embed_further_step(embedded)  # (B, T + 1, D)
         # No item stands at step n, so that it is hidden from every other step, as padding is.
         return Prediction(longer, nn.functional.pad(mask, (0, 1)), mask.sum(dim=1))
 

@@ -27,7 +27,7 @@ class Targets(NamedTuple):
     """What the body reads in training and what it has to predict."""
 
     inputs_embeds: torch.Tensor
-    """float32 [B, S, D]."""
+    """float32 [B, S, D]; bodies blank padded steps themselves."""
     mask: torch.Tensor
     """bool [B, S], True where a step is real."""
     items: torch.Tensor

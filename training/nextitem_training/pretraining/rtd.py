@@ -45,7 +45,7 @@ class ReplacedTokenDetection(MaskedLanguageModelling):
         # Anywhere: MLM hides each session's last item, where the body would learn to look for it.
         hidden = scatter(items, self.mask_probability) & (items >= FIRST_KNOWN)
         real = items != PADDING
-        given = self.narrow(self.hide(embedded, real, hidden))
+        given = self.narrow(self.hide(embedded, hidden))
         guess = self.widen(self.generator(given, real))  # (B, S, D)
         guessed_wrong = model.item_loss(guess, items * hidden)
         corrupted = self._corrupt(model, guess, hidden, items)

@@ -44,8 +44,7 @@ class MaskedAsThere(MaskedLanguageModelling):
     def targets(self, embedded: torch.Tensor, items: torch.Tensor) -> Targets:
         """Hides items anywhere in the whole session; padded steps keep their embedding."""
         hidden = scatter(items, self.mask_probability)
-        shown = torch.where(hidden[..., None], self.placeholder, embedded)
-        return Targets(shown, torch.ones_like(hidden), items * (hidden & (items >= FIRST_KNOWN)))
+        return Targets(self.hide(embedded, hidden), torch.ones_like(hidden), items * (hidden & (items >= FIRST_KNOWN)))
 
     def prediction(self, embedded: torch.Tensor, items: torch.Tensor) -> Prediction:
         """One step longer, [MASK] at step n, unmasked; the step after a padded window is zero."""
@@ -53,7 +52,7 @@ class MaskedAsThere(MaskedLanguageModelling):
         longer = embed_further_step(embedded)  # (B, T + 1, D)
         steps = torch.arange(longer.shape[1], device=items.device)[None, :]
         asked = steps == position[:, None]
-        return Prediction(torch.where(asked[..., None], self.placeholder, longer), torch.ones_like(asked), position)
+        return Prediction(self.hide(longer, asked), torch.ones_like(asked), position)
 
 
 class PermutationAsThere(PermutationLanguageModelling):
