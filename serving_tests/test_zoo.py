@@ -32,7 +32,7 @@ ZOO = [
     ("gru4rec", "clm"),
     ("sasrec", "clm"),
 ]
-FORMATS = ("onnx", "torchscript")
+FORMATS = ("onnx", "onnx_dynamo", "torchscript")
 
 
 @pytest.fixture(params=ZOO, ids="-".join)
