@@ -29,6 +29,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Random inputs are the same whichever tests ran before, in whichever process."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def clicks() -> pd.DataFrame:
     """Interactions with nulls in every feature but the item, and times that tie."""
