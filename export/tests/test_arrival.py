@@ -45,9 +45,11 @@ def test_strings_of_another_shape_are_impossible(shape: list[int]) -> None:
     assert array.claimed == tuple(shape)
 
 
-@given(st.binary(max_size=30))
-def test_broken_strings_end_nothing(data: bytes) -> None:
-    assert _Strings(np.frombuffer(data, np.uint8)).reshape([1]).ndim in (0, 1)
+@given(st.lists(st.binary(max_size=9), min_size=1, max_size=4), st.data())
+def test_strings_that_are_cut_off_are_impossible(strings: list[bytes], data) -> None:
+    whole = encoded(strings)
+    cut = data.draw(st.integers(1, 4 + len(strings[-1])))
+    assert isinstance(_Strings(whole[:-cut]).reshape([len(strings)]), Impossible)
 
 
 def test_an_impossible_tensor_is_refused_by_its_name_and_shape() -> None:

@@ -28,7 +28,7 @@ from nextitem_training.run_directory import RunDirectory, new_run_directory, ref
 from nextitem_training.schema import SessionSchema
 from nextitem_training.sessions import EncodedSessions
 from nextitem_training.split import sample_sessions, split_by_time
-from nextitem_training.trainer import check_schedule, train
+from nextitem_training.trainer import check_schedule, new_model, train
 from nextitem_training.warm_start import WarmStart
 
 logger = logging.getLogger(__name__)
@@ -83,22 +83,18 @@ def train_run(
         training = workflow.encode(fitted.whole, split.training, schema)
         held_out = workflow.encode(fitted.whole, split.held_out, schema)
         logger.info("Features: %s.", ", ".join(schema.feature_names))
-        carried: dict[str, int] = {}
-
-        def start(model: SessionModel) -> None:
-            if warm:
-                found = warm.carry_over(model, schema, fitted.served, training)
-                carried.update(dataclasses.asdict(found))
-                logger.info(
-                    "Of %d items %d start as they were in %s, %d from the mean of their group; %d are gone.",
-                    found.items,
-                    found.carried,
-                    init_from,
-                    found.from_group,
-                    found.gone,
-                )
-
-        model = train(training, schema, config, start=start)
+        model = new_model(schema, config)
+        carried = warm.carry_over(model, schema, fitted.served, training) if warm else None
+        if carried:
+            logger.info(
+                "Of %d items %d start as they were in %s, %d from the mean of their group; %d are gone.",
+                carried.items,
+                carried.carried,
+                init_from,
+                carried.from_group,
+                carried.gone,
+            )
+        model = train(model, training, config)
         counts = workflow.vocabulary(fitted.served, schema.item_column).counts
         metrics = _evaluate(model, training, held_out, schema, counts)
         run_directory.write(
@@ -113,7 +109,7 @@ def train_run(
                 "held_out_sessions": int((held_out.lengths >= 2).sum()),
                 "cutoff": str(split.cutoff),
                 "seconds": round(time.monotonic() - began, 1),
-                **({"init_from": carried} if warm else {}),
+                **({"init_from": dataclasses.asdict(carried)} if carried else {}),
             },
         )
     return TrainingResult(RunDirectory.open(output), metrics)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -34,17 +34,17 @@ def check_schedule(training: TrainingConfig) -> None:
         raise ConfigError(f"[training] schedule is '{training.schedule}'; known are {', '.join(SCHEDULES)}.")
 
 
-def train(
-    sessions: EncodedSessions,
-    schema: SessionSchema,
-    config: Config,
-    *,
-    start: Callable[[SessionModel], None] = lambda model: None,
-) -> SessionModel:
+def new_model(schema: SessionSchema, config: Config) -> SessionModel:
+    """A model with the weights that the configuration's seed gives it."""
+    set_seed(config.training.seed)
+    return SessionModel(config.model, schema)
+
+
+def train(model: SessionModel, sessions: EncodedSessions, config: Config) -> SessionModel:
     """Trains a model on whole sessions; returns it on the CPU and in evaluation mode.
 
-    `start` may set the weights that the training begins with. The device is the Trainer's choice.
-    Raises ConfigError on an unknown schedule and DataError where no session is long enough.
+    The device is the Trainer's choice. Raises ConfigError on an unknown schedule and DataError
+    where no session is long enough.
     """
     check_schedule(config.training)
     pieces = SessionPieces(sessions, config.data)
@@ -53,9 +53,6 @@ def train(
             f"No session has the {config.data.min_session_length} interactions that [data] "
             "min_session_length asks for; give more data or lower it."
         )
-    set_seed(config.training.seed)
-    model = SessionModel(config.model, schema)
-    start(model)
     with tempfile.TemporaryDirectory() as unused:  # the Trainer insists on a folder
         arguments = _arguments(config.training, unused)
         trainer = _PiecesTrainer(

@@ -5,6 +5,8 @@ import torch
 
 from nextitem_training.bodies import BODIES, BodySettings
 
+from small_bodies import masks
+
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
@@ -19,10 +21,6 @@ SETTINGS = {
     "layer_norm_eps": 1e-6,
     "initializer_range": 0.5,
 }
-
-
-def masks(lengths, steps):
-    return torch.arange(steps)[None, :] < torch.tensor(lengths)[:, None]
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from nextitem_training.config import Config, DataConfig, ModelConfig, TrainingCo
 from nextitem_training.model import SessionModel
 from nextitem_training.pretraining import APPROACHES
 from nextitem_training.sessions import EncodedSessions
-from nextitem_training.trainer import train
+from nextitem_training.trainer import new_model, train
 
 ITEMS = 17
 STEP = 2
@@ -46,7 +46,7 @@ def jumps():
 def learnt(request, jumps, schema):
     body = next(name for name in ("xlnet", *BODIES) if request.param in BODIES.get(name).approaches)
     config = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, body=body, pretraining=request.param))
-    return train(jumps, schema, config), SessionModel(config.model, schema).eval()
+    return train(new_model(schema, config), jumps, config), SessionModel(config.model, schema).eval()
 
 
 def best(model, items):

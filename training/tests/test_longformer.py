@@ -5,25 +5,17 @@ import torch
 from transformers import LongformerConfig, LongformerModel
 
 from nextitem_training.bodies.longformer import WIDEST_WINDOW, LongformerBody
-from nextitem_training.bodies.registry import BodySettings
+
+import small_bodies
+from small_bodies import WIDTH, small_settings
 
 POSITIONS = 11
-WIDTH = 16
-SETTINGS = BodySettings(
-    d_model=WIDTH,
-    layers=3,
-    heads=2,
-    positions=POSITIONS,
-    dropout=0.2,
-    layer_norm_eps=1e-3,
-    initializer_range=0.2,
-    attention="bidirectional",
-)
+SETTINGS = small_settings(POSITIONS, "bidirectional")
 TABLE = "embeddings.position_embeddings.weight"
 
 
-def masks(lengths):
-    return torch.arange(POSITIONS)[None, :] < torch.tensor(lengths)[:, None]
+def masks(lengths, steps=POSITIONS):
+    return small_bodies.masks(lengths, steps)
 
 
 def theirs(settings, window):

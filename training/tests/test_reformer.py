@@ -5,24 +5,16 @@ import torch
 from transformers import ReformerModel
 
 from nextitem_training.bodies.reformer import ReformerBody, configuration
-from nextitem_training.bodies.registry import BodySettings
+
+import small_bodies
+from small_bodies import WIDTH, small_settings
 
 POSITIONS = 9
-WIDTH = 16
-SETTINGS = BodySettings(
-    d_model=WIDTH,
-    layers=3,
-    heads=2,
-    positions=POSITIONS,
-    dropout=0.2,
-    layer_norm_eps=1e-3,
-    initializer_range=0.2,
-    attention="bidirectional",
-)
+SETTINGS = small_settings(POSITIONS, "bidirectional")
 
 
 def masks(lengths, steps=POSITIONS):
-    return torch.arange(steps)[None, :] < torch.tensor(lengths)[:, None]
+    return small_bodies.masks(lengths, steps)
 
 
 def pair(settings):

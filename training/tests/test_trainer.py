@@ -8,7 +8,7 @@ from nextitem_training.bodies import BODIES
 from nextitem_training.config import Config, DataConfig, ModelConfig, TrainingConfig
 from nextitem_training.errors import ConfigError, DataError
 from nextitem_training.sessions import EncodedSessions
-from nextitem_training.trainer import SCHEDULES, train
+from nextitem_training.trainer import SCHEDULES, new_model, train
 
 QUICK = (("bert", "mlm"), ("gpt2", "clm"), ("xlnet", "mlm"))
 COMBINATIONS = [
@@ -31,6 +31,10 @@ CONFIG = Config(
 )
 
 
+def trained_on(sessions, schema, config):
+    return train(new_model(schema, config), sessions, config)
+
+
 @pytest.fixture
 def circle(schema):
     """Sessions over 17 items, each followed by the second next one."""
@@ -49,7 +53,7 @@ def circle(schema):
 @pytest.mark.parametrize(("body", "approach"), COMBINATIONS)
 def test_every_combination_learns_a_known_pattern_at_every_length(circle, schema, body, approach):
     chosen = dataclasses.replace(CONFIG.model, body=body, pretraining=approach)
-    model = train(circle, schema, dataclasses.replace(CONFIG, model=chosen))
+    model = trained_on(circle, schema, dataclasses.replace(CONFIG, model=chosen))
     assert not model.training
     for length in (1, 3, 5):  # up to a full window, whose [MASK] stands at position `window`
         first = torch.arange(17)
@@ -67,7 +71,7 @@ def test_every_combination_learns_a_known_pattern_at_every_length(circle, schema
 
 def test_one_seed_gives_one_model(circle, schema):
     short = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, epochs=1))
-    first, second = (train(circle, schema, short).state_dict() for _ in range(2))
+    first, second = (trained_on(circle, schema, short).state_dict() for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -75,16 +79,16 @@ def test_one_seed_gives_one_model(circle, schema):
 def test_a_schedule_is_refused_that_is_unknown_or_needs_more_settings(circle, schema, schedule):
     training = dataclasses.replace(CONFIG.training, schedule=schedule)
     with pytest.raises(ConfigError, match=f"schedule is '{schedule}'; known are linear, cosine"):
-        train(circle, schema, dataclasses.replace(CONFIG, training=training))
+        trained_on(circle, schema, dataclasses.replace(CONFIG, training=training))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_schedule_that_is_named_trains(circle, schema, schedule):
     training = dataclasses.replace(CONFIG.training, schedule=schedule, epochs=1)
-    train(circle, schema, dataclasses.replace(CONFIG, training=training))
+    trained_on(circle, schema, dataclasses.replace(CONFIG, training=training))
 
 
 def test_sessions_that_are_too_short_are_refused(circle, schema):
     data = dataclasses.replace(CONFIG.data, min_session_length=50)
     with pytest.raises(DataError, match=r"No session has the 50 interactions"):
-        train(circle, schema, dataclasses.replace(CONFIG, data=data))
+        trained_on(circle, schema, dataclasses.replace(CONFIG, data=data))

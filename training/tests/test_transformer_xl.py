@@ -1,25 +1,17 @@
 import pytest
 import torch
 
-from nextitem_training.bodies.registry import BodySettings
 from nextitem_training.bodies.transformer_xl import TransformerXlBody, at_their_keys
 
+import small_bodies
+from small_bodies import WIDTH, small_settings
+
 POSITIONS = 9
-WIDTH = 16
-SETTINGS = BodySettings(
-    d_model=WIDTH,
-    layers=3,
-    heads=2,
-    positions=POSITIONS,
-    dropout=0.2,
-    layer_norm_eps=1e-3,
-    initializer_range=0.2,
-    attention="causal",
-)
+SETTINGS = small_settings(POSITIONS, "causal")
 
 
 def masks(lengths, steps=POSITIONS):
-    return torch.arange(steps)[None, :] < torch.tensor(lengths)[:, None]
+    return small_bodies.masks(lengths, steps)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ DYNAMO_OPSET = 18
 #: Of the graphs built here. ONNX Runtime 1.17, the oldest that a client may have, reads 9; torch's newer exporter writes 10.
 IR_VERSION = 8
 
-Writer = Callable[[Ranker, tuple[RankerFeature, ...], tuple[torch.Tensor, ...], Path], dict[str, Any]]
+#: From the ranker, its inputs' names (the last three are its filters) and an example of each, into a folder.
+Writer = Callable[[Ranker, Sequence[str], tuple[torch.Tensor, ...], Path], dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,16 +68,18 @@ def write_ranker(
     # Two tensors, not one twice: torch.export takes one object for one input.
     excluded, allowed = (torch.zeros(len(example[0]), WIDTHS[0], dtype=torch.int64) for _ in range(2))
     example = (*example, excluded, allowed, torch.ones(cardinality, dtype=torch.bool))
+    form, names = FORMATS[format_name], [*(feature.tensor for feature in features), *filter_tensors(features)]
     ranker = copy.copy(ranker.eval())
+    if form.graph == "onnx":
+        ranker.top_k = torch.topk  # ONNX's gives ties to the lower index
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracer warnings; the parity gate judges the result
-            settings = FORMATS[format_name].write(ranker, features, example, folder)
-        settings |= {"kind": "ranker", "graph": FORMATS[format_name].graph, "threads": threads, "batched": True}
-        settings |= {"available": filter_tensors(features)[-1]}
+            settings = form.write(ranker, names, example, folder)
+        settings |= {"kind": "ranker", "graph": form.graph, "threads": threads, "batched": True, "available": names[-1]}
         (folder / "step.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
         step = open_step(folder)  # a graph may be written and yet be refused by what runs it
-        inputs = dict(zip((*(feature.tensor for feature in features), *filter_tensors(features)), example, strict=True))
+        inputs = dict(zip(names, example, strict=True))
         _check_batches(step, {name: inputs[name].numpy() for name in step.inputs}, type(ranker.model).__name__)
     except UnsupportedModel:
         raise
@@ -108,22 +111,14 @@ def _check_batches(step: Step, example: Mapping[str, np.ndarray], model: str) ->
         )
 
 
-def _onnx(
-    ranker: Ranker,
-    features: tuple[RankerFeature, ...],
-    example: tuple[torch.Tensor, ...],
-    folder: Path,
-) -> dict[str, Any]:
-    ranker.top_k = torch.topk
-    filters = filter_tensors(features)
-    names = [*(feature.tensor for feature in features), *filters]
+def _onnx(ranker: Ranker, names: Sequence[str], example: tuple[torch.Tensor, ...], folder: Path) -> dict[str, Any]:
     axes: dict[str, dict[int, str]] = {name: {0: "B"} for name in (*names, *OUTPUTS)}
-    axes |= {name: {0: "B", 1: f"P_{name}"} for name in filters[:2]} | {filters[2]: {0: "V"}}
+    axes |= {name: {0: "B", 1: f"P_{name}"} for name in names[-3:-1]} | {names[-1]: {0: "V"}}
     torch.onnx.export(
         ranker,
         example,
         str(folder / "model.onnx"),
-        input_names=names,
+        input_names=list(names),
         output_names=list(OUTPUTS),
         dynamic_axes=axes,
         opset_version=OPSET,
@@ -134,20 +129,15 @@ def _onnx(
 
 
 def _onnx_dynamo(
-    ranker: Ranker,
-    features: tuple[RankerFeature, ...],
-    example: tuple[torch.Tensor, ...],
-    folder: Path,
+    ranker: Ranker, names: Sequence[str], example: tuple[torch.Tensor, ...], folder: Path
 ) -> dict[str, Any]:
     """The second route, by torch.export: slower, and stricter about what a model's forward does."""
-    ranker.top_k = torch.topk
-    filters = filter_tensors(features)
     anything = torch.export.Dim.DYNAMIC
-    axes: list[dict[int, Any]] = [*({0: anything} for _ in features), *({0: anything, 1: anything},) * 2, {}]
+    axes: list[dict[int, Any]] = [*({0: anything} for _ in names[:-3]), *({0: anything, 1: anything},) * 2, {}]
     program = torch.onnx.export(
         ranker,
         example,
-        input_names=[*(feature.tensor for feature in features), *filters],
+        input_names=list(names),
         output_names=list(OUTPUTS),
         dynamic_shapes=(tuple(axes),),
         opset_version=DYNAMO_OPSET,
@@ -162,10 +152,7 @@ def _onnx_dynamo(
 
 
 def _torchscript(
-    ranker: Ranker,
-    features: tuple[RankerFeature, ...],
-    example: tuple[torch.Tensor, ...],
-    folder: Path,
+    ranker: Ranker, names: Sequence[str], example: tuple[torch.Tensor, ...], folder: Path
 ) -> dict[str, Any]:
     module = torch.jit.freeze(torch.jit.trace(ranker, example, check_trace=False))
     torch.jit.save(module, str(folder / "traced.pt"))
@@ -175,10 +162,7 @@ def _torchscript(
             if not part.filename.endswith(".debug_pkl"):
                 kept.writestr(part, traced.read(part))
     (folder / "traced.pt").unlink()
-    return {
-        "inputs": [*(feature.tensor for feature in features), *filter_tensors(features)],
-        "outputs": list(OUTPUTS),
-    }
+    return {"inputs": list(names), "outputs": list(OUTPUTS)}
 
 
 FORMATS["onnx"] = Format(_onnx, "onnx", (1, 64))

@@ -97,7 +97,8 @@ class _Strings:
         while end < len(data):
             start = end + 4
             end = start + int.from_bytes(data[end:start], "little")
-            self._strings.append(data[start:end])
+            if end <= len(data):  # what is cut off is no string: the shape then claims one too many
+                self._strings.append(data[start:end])
 
     def reshape(self, shape: Sequence[int]) -> Array:
         """Object array of bytes in this shape, or Impossible."""
