@@ -37,5 +37,6 @@ def accept(bundle: Path, file: Path) -> None:
 
 
 def _folders(bundle: Path) -> Iterator[Path]:
-    for name in (f"{bundle.name}_features", f"{bundle.name}_ranker", f"{bundle.name}_items", bundle.name):
+    names = (f"{bundle.name}{step}" for step in ("_features", "_ranker", "_items", ""))
+    for name in filter(lambda name: (bundle.parent / name).is_dir(), names):
         yield bundle.parent / name

@@ -15,12 +15,15 @@ BIN = Path(sys.executable).parent
 BUNDLES = {
     "shop": (),
     "shop_torchscript": ("--format", "torchscript"),
+    "shop_fused": ("--layout", "fused"),
+    "shop_fused_torchscript": ("--layout", "fused", "--format", "torchscript"),
     "shop_nvtabular": ("--features", "nvtabular"),
 }
 PROTOCOLS = ("http", "grpc")
 #: What the contract is tested on; the slow path over one protocol alone.
 ASKED = [
-    *((name, protocol) for name in ("shop", "shop_torchscript") for protocol in PROTOCOLS),
+    *((name, protocol) for name in ("shop", "shop_torchscript", "shop_fused") for protocol in PROTOCOLS),
+    ("shop_fused_torchscript", "http"),
     ("shop_nvtabular", "http"),
 ]
 WINDOW = 8

@@ -24,7 +24,7 @@ _BLOCK_BYTES = 1 << 20
 class Bundle:
     """One version of a bundle in a model repository.
 
-    parameters: of the ensemble's configuration. steps: in the order in which they run. sha256: by the path of each file
+    parameters: of its configuration. steps: in the order in which they run. sha256: by the path of each file
     in the repository.
     """
 
@@ -43,7 +43,7 @@ class Bundle:
 
 
 def read_bundle(path: Path) -> Bundle:
-    """Read the bundle of that folder, `<repository>/<name>`, in the version that its ensemble is pinned to.
+    """Read the bundle of that folder, `<repository>/<name>`, in the version that its configuration is pinned to.
 
     Raises BundleError, MissingPackage.
     """
@@ -70,7 +70,7 @@ def read_bundle(path: Path) -> Bundle:
         if not bundle.folder(step).is_dir():
             raise BundleError(
                 f"{bundle.folder(step)} is missing, which the bundle {name} needs: copy all of the bundle's folders, "
-                f"{', '.join(s.model for s in bundle.steps)} and {name}."
+                f"{', '.join(dict.fromkeys((*(s.model for s in bundle.steps), name)))}."
             )
     return bundle
 

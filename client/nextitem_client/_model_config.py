@@ -13,7 +13,7 @@ from nextitem_client._exceptions import BundleError, MissingPackage
 
 @dataclass(frozen=True)
 class EnsembleStep:
-    """One step of an ensemble: the step's tensor names to the ensemble's."""
+    """One step of a bundle: the step's tensor names to the bundle's."""
 
     model: str
     version: int
@@ -23,7 +23,10 @@ class EnsembleStep:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What stands in a config.pbtxt. `versions`: those that its policy names; `steps`: none but in an ensemble."""
+    """What stands in a config.pbtxt.
+
+    versions: those that its policy names. steps: those of an ensemble; a model of its own is its one step.
+    """
 
     name: str
     versions: tuple[int, ...]
@@ -45,12 +48,20 @@ def read_model_config(path: Path) -> ModelConfig:
         text_format.Parse(path.read_text(encoding="utf-8"), message)
     except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
         raise BundleError(f"{path} cannot be read as the configuration of a Triton model: {error}.") from None
+    versions = tuple(int(version) for version in message.version_policy.specific.versions)
     return ModelConfig(
         name=str(message.name),
-        versions=tuple(int(version) for version in message.version_policy.specific.versions),
+        versions=versions,
         parameters={str(name): str(message.parameters[name].string_value) for name in message.parameters},
-        steps=tuple(
+        steps=_steps(message, versions),
+    )
+
+
+def _steps(message: Any, versions: tuple[int, ...]) -> tuple[EnsembleStep, ...]:
+    if message.HasField("ensemble_scheduling"):
+        return tuple(
             EnsembleStep(str(step.model_name), int(step.model_version), dict(step.input_map), dict(step.output_map))
             for step in message.ensemble_scheduling.step
-        ),
-    )
+        )
+    inputs, outputs = ({str(t.name): str(t.name) for t in tensors} for tensors in (message.input, message.output))
+    return tuple(EnsembleStep(str(message.name), version, inputs, outputs) for version in versions[:1])

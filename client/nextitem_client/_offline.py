@@ -19,7 +19,7 @@ class OfflineClient(Client):
     """Answers from a bundle on disk as a server would that serves it: the same graphs, results and errors.
 
     Args:
-        bundle: the bundle's folder, `<repository>/<name>`; the version is the one that its ensemble is pinned to.
+        bundle: the bundle's folder, `<repository>/<name>`; the version is the one that its configuration is pinned to.
         verify: compare every file with the checksums in bundle.json first.
         trust_pickle: open a bundle that holds a pickle (`--features nvtabular`), which can run any code.
 

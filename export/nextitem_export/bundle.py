@@ -11,8 +11,10 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from . import ensemble, repository
+from . import repository
 from ._errors import ExportError
+from .layouts import LAYOUTS, StepFolders
+from .layouts.steps import write_steps
 from .manifest import write_manifest
 from .options import ExportOptions
 from .parity.cases import make_cases
@@ -23,7 +25,7 @@ from .plan import Plan, make_plan
 
 @dataclasses.dataclass(frozen=True)
 class Bundle:
-    """A bundle in its place: models `<name>`, `<name>_features`, `<name>_ranker`, `<name>_items`."""
+    """A bundle in its place: the model `<name>`, and in the layout `ensemble` its steps beside it."""
 
     repository: Path
     name: str
@@ -100,22 +102,23 @@ def _build(
     made_from: Mapping[str, Any],
     progress: Callable[[str], None],
 ) -> Bundle:
-    layout = ensemble.EnsembleLayout(name)
+    layout = LAYOUTS[options.layout](name)
     with repository.build_folder(target) as build:
         version = repository.next_version(target, layout.models)
         plan = dataclasses.replace(plan, signature=dataclasses.replace(plan.signature, bundle_version=version))
         progress(f"tracing {type(plan.model).__name__} to {options.format}")
-        ensemble.write_steps(build, layout, plan, options)
-        reports = _prove(plan, ensemble.version_folders(build, layout, plan), progress)
+        write_steps(layout.folders(build, version), plan, options)
+        whole = layout.assemble(build, plan, options)
+        reports = _prove(plan, layout.folders(build, version), whole, progress)
         progress("writing configuration and manifest")
-        ensemble.write_configs(build, layout, plan, options)
+        layout.write_configs(build, plan, options)
         write_manifest(build, layout.models, plan, options, reports, made_from)
         repository.check_place(target, build, layout.models, replace=options.replace)
         repository.place(target, build, layout.models, version)
     return Bundle(target, name, version, tuple(reports))
 
 
-def _prove(plan: Plan, folders: tuple[Path, Path, Path], progress: Callable[[str], None]) -> list[CaseReport]:
+def _prove(plan: Plan, folders: StepFolders, whole: Path | None, progress: Callable[[str], None]) -> list[CaseReport]:
     truth = Truth(
         plan.fitted,
         plan.model,
@@ -139,5 +142,6 @@ def _prove(plan: Plan, folders: tuple[Path, Path, Path], progress: Callable[[str
         plan.features,
         plan.vocabulary.values,
         item_feature=plan.item_feature,
+        whole=whole,
     )
     return gate.check(cases, progress)

@@ -6,7 +6,7 @@ import dataclasses
 
 from ._errors import ExportError
 
-LAYOUTS = ("ensemble",)
+LAYOUTS = ("ensemble", "fused")
 RUNTIMES = ("python",)
 FEATURES = ("compiled", "nvtabular")
 
@@ -15,7 +15,7 @@ FEATURES = ("compiled", "nvtabular")
 class ExportOptions:
     """How a bundle is made.
 
-    layout: `ensemble`, three steps behind one name.
+    layout: `ensemble`, three steps behind one name; `fused`, one model, fewest hops.
     format: `onnx`, `onnx_dynamo` (the same by torch.export) or `torchscript`, how the session model is written.
     runtime: `python`, Triton's Python backend. features: `compiled`, the workflow as a graph; `nvtabular`,
     the workflow itself, slow and pickled.

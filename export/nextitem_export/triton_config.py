@@ -19,12 +19,16 @@ PYTHON_BACKEND = "python"
 
 @dataclasses.dataclass(frozen=True)
 class TensorSpec:
-    """A tensor of a model: KServe v2 type, dims without the batch where the model is batched."""
+    """A tensor of a model: KServe v2 type, dims without the batch where the model is batched.
+
+    ragged: requests with other dims may come in one batch.
+    """
 
     name: str
     datatype: str
     dims: tuple[int, ...]
     optional: bool = False
+    ragged: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +41,11 @@ class WarmUp:
 
 @dataclasses.dataclass(frozen=True)
 class StepConfig:
-    """A step of the ensemble, a model of Triton's Python backend.
+    """A model of Triton's Python backend.
 
     max_batch_size: 0 where the batch is one of the dims. warm_ups: run at load, before the model counts as ready.
+    version: the one that is served, None for all, so that an ensemble can be pinned to any. parameters: name to what is stored
+    as a JSON document.
     """
 
     name: str
@@ -47,13 +53,18 @@ class StepConfig:
     outputs: tuple[TensorSpec, ...]
     max_batch_size: int
     warm_ups: tuple[WarmUp, ...] = ()
+    version: int | None = None
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write config.pbtxt and the warm-up data into the model's folder."""
         config = pb.ModelConfig(name=self.name, backend=PYTHON_BACKEND, max_batch_size=self.max_batch_size)
         _add_tensors(config, self.inputs, self.outputs)
-        # All versions that are there, so that an ensemble can be pinned to any of them.
-        config.version_policy.all.SetInParent()
+        if self.version is None:
+            config.version_policy.all.SetInParent()
+        else:
+            config.version_policy.specific.versions.append(self.version)
+        _add_parameters(config, self.parameters)
         config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_CPU, count=1)
         if self.max_batch_size:
             config.dynamic_batching.SetInParent()
@@ -87,8 +98,7 @@ def write_ensemble(
     config = pb.ModelConfig(name=name, platform="ensemble", max_batch_size=0)
     _add_tensors(config, inputs, outputs)
     config.version_policy.specific.versions.append(version)
-    for key, document in parameters.items():
-        config.parameters[key].string_value = json.dumps(document)
+    _add_parameters(config, parameters)
     for step in steps:
         entry = config.ensemble_scheduling.step.add(model_name=step.model, model_version=version)
         entry.input_map.update(step.input_map)
@@ -98,9 +108,20 @@ def write_ensemble(
 
 def _add_tensors(config: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
     for spec in inputs:
-        config.input.add(name=spec.name, data_type=_data_type(spec), dims=spec.dims, optional=spec.optional)
+        config.input.add(
+            name=spec.name,
+            data_type=_data_type(spec),
+            dims=spec.dims,
+            optional=spec.optional,
+            allow_ragged_batch=spec.ragged,
+        )
     for spec in outputs:
         config.output.add(name=spec.name, data_type=_data_type(spec), dims=spec.dims)
+
+
+def _add_parameters(config: Any, parameters: Mapping[str, Any]) -> None:
+    for key, document in parameters.items():
+        config.parameters[key].string_value = json.dumps(document)
 
 
 def _add_warm_up(config: Any, step: StepConfig, warm_up: WarmUp, folder: Path) -> None:

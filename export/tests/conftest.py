@@ -13,7 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from nextitem_export import Bundle, ExportOptions, ensemble, export_bundle
+from nextitem_export import Bundle, ExportOptions, export_bundle
+from nextitem_export.layouts import LAYOUTS
+from nextitem_export.layouts.steps import write_steps
 from nextitem_export.parity.gate import Gate
 from nextitem_export.parity.truth import Truth
 from nextitem_export.plan import Plan, make_plan
@@ -125,9 +127,9 @@ def plan_of(workflow, frame: pd.DataFrame, model: nn.Module | None = None, **cha
 
 def steps_of(plan: Plan, folder: Path, **options) -> tuple[Path, Path, Path]:
     """Build the three steps; returns the version folders of features, ranker and items."""
-    layout = ensemble.EnsembleLayout("shop")
-    ensemble.write_steps(folder, layout, plan, ExportOptions(**options))
-    return ensemble.version_folders(folder, layout, plan)
+    folders = LAYOUTS["ensemble"]("shop").folders(folder, plan.signature.bundle_version)
+    write_steps(folders, plan, ExportOptions(**options))
+    return folders
 
 
 def truth_of(plan: Plan) -> Truth:

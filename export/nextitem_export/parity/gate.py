@@ -12,7 +12,7 @@ import numpy as np
 from .._errors import ParityError
 from ..graphs import items as items_graph
 from ..graphs.ranker import CODES, SCORES, STATUS, RankerFeature
-from ..runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, NULL_INT64, NULL_STRING, OK
+from ..runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, NULL_INT64, NULL_STRING, OK, PADDING
 from ..runtime.codes import STATUS as STATUS_NAMES
 from ..runtime.signature import RawFeature, Signature
 from ..runtime.step import Step, open_step
@@ -39,7 +39,11 @@ class CaseReport:
 
 
 class Gate:
-    """Holds the built steps and the truth. `values`: raw ids [V - 3] by code from 3. `window`: the features' width."""
+    """Holds the built steps and the truth.
+
+    folders: of the features, ranker and items steps. values: raw ids [V - 3] by code from 3. whole: of the model that the steps
+    were made into, where there is one; its answers are judged as theirs are.
+    """
 
     def __init__(
         self,
@@ -50,7 +54,9 @@ class Gate:
         values: np.ndarray,
         *,
         item_feature: str,
+        whole: Path | None = None,
     ) -> None:
+        self._whole = open_step(whole) if whole else None
         self._features_step, self._ranker, self._items = (open_step(folder) for folder in folders)
         self._truth = truth
         self._raw_features = signature.features
@@ -58,6 +64,7 @@ class Gate:
         self._features = features
         self._item_tensor = next(f.tensor for f in features if f.name == item_feature)
         self._window = signature.window
+        self._code_of = {value: code for code, value in enumerate(values.tolist(), FIRST_ITEM)}
         strings = values.dtype == object
         null = [NULL_STRING if strings else NULL_INT64] * FIRST_ITEM
         self._values = np.array([*null, *values.tolist()], dtype=values.dtype)
@@ -104,6 +111,9 @@ class Gate:
                 report.feature_difference = max(report.feature_difference, worst)
                 _refuse(fault, case, start + row, f"feature '{feature.name}'")
         self._check_ranking(case, start, batch, encoded, ranked, filters, report)
+        if self._whole is not None:
+            answer = _run(self._whole, request, case, start, "fused")
+            self._check_ranking(case, start, batch, encoded, self._as_ranked(answer), filters, report)
 
     def _check_ranking(
         self,
@@ -139,6 +149,12 @@ class Gate:
                     f"{len(session)} items are known"
                 )
             _refuse(fault, case, start + row, "status")
+
+    def _as_ranked(self, answer: Any) -> dict[str, np.ndarray]:
+        """A finished answer as the ranker would have given it: raw ids as codes, null as padding."""
+        codes = [[self._code_of.get(item, PADDING) for item in row] for row in answer["item_ids"].tolist()]
+        status = [[STATUS_NAMES.index(name) for name in row] for row in answer["status"].tolist()]
+        return {CODES: np.array(codes), SCORES: answer["scores"], STATUS: np.array(status)}
 
     def _check_items(self, case: Case, start: int, ranked: Any, answer: Any, wanted: int) -> None:
         """Raw ids against the vocabulary, scores and status as the ranker gave them, cut to the items wanted."""

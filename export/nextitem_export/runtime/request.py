@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .codes import LOWEST_FLOAT32, NULL_INT64
+from .codes import LOWEST_FLOAT32, NULL_INT64, NULL_STRING
 from .signature import RawFeature, Signature
 
 Array = NDArray[Any]
@@ -94,6 +94,26 @@ def read_request(tensors: Mapping[str, Array], signature: Signature) -> Request:
         for feature in signature.features
     }
     return Request(lengths, valid, values, top_k)
+
+
+def join_requests(requests: Sequence[Request]) -> Request:
+    """Several requests as one, the sessions in order; `top_k` is the highest."""
+    if len(requests) == 1:
+        return requests[0]
+    lengths = np.concatenate([request.lengths for request in requests])
+    width = max(request.valid.shape[1] for request in requests)
+    padded = bool(lengths.min() < width)
+    columns = [request.columns for request in requests]
+    values = {
+        name: np.concatenate([*(column[name] for column in columns), *([_zero(some)] if padded else [])])
+        for name, some in columns[0].items()
+    }
+    return Request(lengths, np.arange(width) < lengths[:, None], values, max(request.top_k for request in requests))
+
+
+def _zero(values: Array) -> Array:
+    """What stands in the padding of such values [1]."""
+    return np.array([NULL_STRING if values.dtype == np.object_ else 0], dtype=values.dtype)
 
 
 def _shape(tensors: Mapping[str, Array], signature: Signature) -> tuple[int, int]:

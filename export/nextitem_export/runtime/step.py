@@ -16,6 +16,7 @@ KINDS = {
     "features_nvtabular": "features_nvtabular",
     "ranker": "ranker",
     "onnx": "graph_onnx",
+    "fused": "fused",
 }
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
 
-from .arrival import let_arrive, refuse_impossible
+from .arrival import let_arrive
 from .request import RequestError
 from .step import open_step
+from .together import Outcome, answer_all
 
 _utils: Any = pb_utils
 
@@ -28,43 +29,23 @@ class TritonPythonModel:
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer each request, in order."""
-        inputs = [self._read(request) for request in requests]
-        if self._step.batched and len(inputs) > 1:
-            return self._answer_together(inputs)
-        return [self._answer(tensors) for tensors in inputs]
+        outcomes = answer_all(self._step, [self._read(request) for request in requests])
+        return [self._response(outcome) for outcome in outcomes]
 
     def _read(self, request: Any) -> dict[str, Any]:
         found = ((name, _utils.get_input_tensor_by_name(request, name)) for name in self._step.inputs)
         return {name: tensor.as_numpy() for name, tensor in found if tensor is not None}
 
-    def _answer(self, tensors: dict[str, Any]) -> Any:
-        try:
-            refuse_impossible(tensors)
-            return _response(self._step.run(tensors))
-        except RequestError as error:
-            return _failure(str(error), _utils.TritonError.INVALID_ARG)
-        except Exception as error:  # noqa: BLE001  any fault must fail this request alone, never the server
-            _utils.Logger.log_error(f"{self._name}: {traceback.format_exc()}")
-            return _failure(f"step {self._name} failed: {type(error).__name__}: {error}", _utils.TritonError.INTERNAL)
-
-    def _answer_together(self, inputs: list[dict[str, Any]]) -> list[Any]:
-        try:
-            for tensors in inputs:
-                refuse_impossible(tensors)
-            joined = {name: np.concatenate([tensors[name] for tensors in inputs]) for name in inputs[0]}
-            outputs = self._step.run(joined)
-        except Exception:  # noqa: BLE001  one of them is at fault: find out which by answering each alone
-            return [self._answer(tensors) for tensors in inputs]
-        first = next(iter(inputs[0]))
-        ends = np.cumsum([len(tensors[first]) for tensors in inputs])[:-1]
-        parts = {name: np.split(values, ends) for name, values in outputs.items()}
-        return [_response({name: values[row] for name, values in parts.items()}) for row in range(len(inputs))]
-
-
-def _response(outputs: dict[str, Any]) -> Any:
-    return _utils.InferenceResponse(
-        [_utils.Tensor(name, np.ascontiguousarray(values)) for name, values in outputs.items()]
-    )
+    def _response(self, outcome: Outcome) -> Any:
+        if isinstance(outcome, RequestError):
+            return _failure(str(outcome), _utils.TritonError.INVALID_ARG)
+        if isinstance(outcome, Exception):
+            _utils.Logger.log_error(f"{self._name}: {''.join(traceback.format_exception(outcome))}")
+            what = f"step {self._name} failed: {type(outcome).__name__}: {outcome}"
+            return _failure(what, _utils.TritonError.INTERNAL)
+        return _utils.InferenceResponse(
+            [_utils.Tensor(name, np.ascontiguousarray(values)) for name, values in outcome.items()]
+        )
 
 
 def _failure(message: str, code: Any) -> Any:

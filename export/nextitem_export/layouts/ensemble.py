@@ -1,0 +1,136 @@
+"""The layout `ensemble`: features, ranker and items as three models behind one that clients call."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..graphs import items
+from ..graphs.formats import FORMATS
+from ..graphs.ranker import OUTPUTS, filter_tensors
+from ..options import ExportOptions
+from ..plan import Plan
+from ..runtime.step import open_step
+from ..triton_config import EnsembleStep, StepConfig, TensorSpec, WarmUp, write_ensemble
+from .steps import (
+    StepFolders,
+    add_runtime,
+    encoded,
+    first_request,
+    ranked_tensors,
+    request_specs,
+    response_specs,
+)
+
+_DATATYPES = {"int64": "INT64", "float32": "FP32"}
+
+
+@dataclasses.dataclass(frozen=True)
+class EnsembleLayout:
+    """Three steps that Triton chains. The ranker sees few shapes, whatever a request holds, and is batched."""
+
+    name: str
+
+    @property
+    def steps(self) -> tuple[str, str, str]:
+        """The names of the features, ranker and items steps."""
+        return f"{self.name}_features", f"{self.name}_ranker", f"{self.name}_items"
+
+    @property
+    def models(self) -> list[str]:
+        """All models, the ensemble last."""
+        return [*self.steps, self.name]
+
+    def folders(self, build: Path, version: int) -> StepFolders:
+        """`build/<step>/<version>`."""
+        return StepFolders(*(build / step / str(version) for step in self.steps))
+
+    def assemble(self, build: Path, plan: Plan, options: ExportOptions) -> None:
+        """The steps stay what they are; each gets the runtime."""
+        for folder, what in zip(self.folders(build, plan.signature.bundle_version), _WHAT, strict=True):
+            add_runtime(folder, what, self.name)
+
+    def write_configs(self, build: Path, plan: Plan, options: ExportOptions) -> None:
+        """Write the config.pbtxt of all four models, with warm-up requests made of the sample."""
+        for config in self._step_configs(build, plan, options):
+            config.write(build / config.name)
+        features, ranker, items_name = self.steps
+        request, response = request_specs(plan), response_specs(plan)
+        signature = plan.signature
+        (build / self.name / str(signature.bundle_version)).mkdir(parents=True)
+        write_ensemble(
+            build / self.name,
+            self.name,
+            signature.bundle_version,
+            request,
+            response,
+            [
+                EnsembleStep(
+                    features,
+                    {spec.name: spec.name for spec in request},
+                    {name: name for name in (*ranked_tensors(plan), items.TOP_K)},
+                ),
+                EnsembleStep(
+                    ranker,
+                    {name: name for name in ranked_tensors(plan)},
+                    dict(zip(OUTPUTS, OUTPUTS, strict=True)),
+                ),
+                EnsembleStep(
+                    items_name,
+                    {**dict(zip(items.INPUTS[:3], OUTPUTS, strict=True)), items.TOP_K: items.TOP_K},
+                    {spec.name: spec.name for spec in response},
+                ),
+            ],
+            {"nextitem.signature": signature.to_json()},
+        )
+
+    def _step_configs(self, build: Path, plan: Plan, options: ExportOptions) -> Iterator[StepConfig]:
+        folders = self.folders(build, plan.signature.bundle_version)
+        tensors = [TensorSpec(f.tensor, _DATATYPES[f.dtype], (-1, plan.signature.window)) for f in plan.features]
+        tensors += [TensorSpec(name, "INT64", (-1, -1)) for name in filter_tensors(plan.features)[:2]]
+        top_k = TensorSpec(items.TOP_K, "INT64", (1,))
+        ranked = [("INT64", (-1, -1)), ("FP32", (-1, -1)), ("INT32", (-1, 1))]
+        yield StepConfig(
+            self.steps[0],
+            tuple(request_specs(plan)),
+            (*tensors, top_k),
+            max_batch_size=0,
+            warm_ups=(WarmUp("session", first_request(plan)),),
+        )
+        batches = {min(batch, options.max_sessions) for batch in FORMATS[options.format].warm_batches}
+        example = encoded(plan, folders.features, 1)
+        yield StepConfig(
+            self.steps[1],
+            tuple(TensorSpec(s.name, s.datatype, s.dims[1:]) for s in tensors),
+            tuple(TensorSpec(name, kind, dims[1:]) for name, (kind, dims) in zip(OUTPUTS, ranked, strict=True)),
+            max_batch_size=options.max_sessions,
+            warm_ups=tuple(
+                WarmUp(f"batch_{size}", {name: np.repeat(t, size, axis=0) for name, t in example.items()})
+                for size in sorted(batches)
+            ),
+        )
+        answer = open_step(folders.ranker).run(example)
+        yield StepConfig(
+            self.steps[2],
+            (
+                *(TensorSpec(name, kind, dims) for name, (kind, dims) in zip(items.INPUTS[:3], ranked, strict=True)),
+                top_k,
+            ),
+            tuple(response_specs(plan)),
+            max_batch_size=0,
+            warm_ups=(
+                WarmUp(
+                    "session",
+                    {
+                        **dict(zip(items.INPUTS[:3], answer.values(), strict=True)),
+                        items.TOP_K: np.array([options.top_k]),
+                    },
+                ),
+            ),
+        )
+
+
+_WHAT = ("Features", "Ranker", "Items")

@@ -1,0 +1,93 @@
+"""The layout `fused`: the three graphs as one model, for the fewest hops between a request and its answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import onnx
+
+from ..graphs import items
+from ..graphs.formats import FORMATS
+from ..graphs.merge import can_merge, merge, open_graph
+from ..graphs.ranker import OUTPUTS
+from ..options import ExportOptions
+from ..plan import Plan
+from ..runtime.fused import PARTS
+from ..triton_config import StepConfig, TensorSpec, WarmUp
+from .steps import StepFolders, add_runtime, first_request, request_specs, response_specs
+
+_STEP, _GRAPH = "step.json", "model.onnx"
+
+
+@dataclasses.dataclass(frozen=True)
+class FusedLayout:
+    """One model. Requests of any lengths come in one batch and are joined by the runtime."""
+
+    name: str
+
+    @property
+    def models(self) -> list[str]:
+        """The one model."""
+        return [self.name]
+
+    def folders(self, build: Path, version: int) -> StepFolders:
+        """A folder of the build that is not placed."""
+        return StepFolders(*(build / f"{self.name}-{part}" for part in PARTS))
+
+    def assemble(self, build: Path, plan: Plan, options: ExportOptions) -> Path:
+        """Merge the graphs, or lay the steps beside each other where they are of different kinds."""
+        folders = self.folders(build, plan.signature.bundle_version)
+        folder = self._folder(build, plan)
+        folder.mkdir(parents=True)
+        features, ranker, _ = (json.loads((part / _STEP).read_text(encoding="utf-8")) for part in folders)
+        settings = {"kind": "fused", "signature": plan.signature.to_json(), "filters": features["filters"]}
+        if all((part / _GRAPH).is_file() for part in folders) and _merged(folders, folder):
+            settings |= {"merged": True, "newest": features["newest"]}
+            settings |= {name: ranker[name] for name in ("available", "threads", "batched")}
+        else:
+            for part, source in zip(PARTS, folders, strict=True):
+                shutil.copytree(source, folder / part)
+            settings |= {"merged": False, "ranked": dict(zip(OUTPUTS, items.INPUTS[:3], strict=True))}
+        (folder / _STEP).write_text(json.dumps(settings, indent=1), encoding="utf-8")
+        add_runtime(folder, "Session to items", self.name)
+        return folder
+
+    def write_configs(self, build: Path, plan: Plan, options: ExportOptions) -> None:
+        """Write the model's config.pbtxt, with warm-up requests of the batch sizes that matter."""
+        first = first_request(plan)
+        batches = {min(batch, options.max_sessions) for batch in FORMATS[options.format].warm_batches}
+        StepConfig(
+            self.name,
+            tuple(_batched(spec) for spec in request_specs(plan)),
+            tuple(TensorSpec(spec.name, spec.datatype, spec.dims[1:]) for spec in response_specs(plan)),
+            max_batch_size=options.max_sessions,
+            warm_ups=tuple(
+                WarmUp(f"batch_{size}", {name: values.repeat(size, axis=0) for name, values in first.items()})
+                for size in sorted(batches)
+            ),
+            version=plan.signature.bundle_version,
+            parameters={"nextitem.signature": plan.signature.to_json()},
+        ).write(build / self.name)
+
+    def _folder(self, build: Path, plan: Plan) -> Path:
+        return build / self.name / str(plan.signature.bundle_version)
+
+
+def _merged(folders: StepFolders, folder: Path) -> bool:
+    """Write the merged graph with what the ranker's needs beside it; False where the graphs cannot be merged."""
+    graphs = [open_graph(part) for part in folders]
+    if not can_merge(graphs):
+        return False
+    onnx.save(merge(*graphs), str(folder / _GRAPH))
+    for file in folders.ranker.iterdir():
+        if file.name not in (_STEP, _GRAPH):
+            shutil.copy(file, folder)
+    return True
+
+
+def _batched(spec: TensorSpec) -> TensorSpec:
+    dims = spec.dims[1:]
+    return TensorSpec(spec.name, spec.datatype, dims, spec.optional, ragged=dims == (-1,))

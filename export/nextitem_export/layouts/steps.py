@@ -1,0 +1,127 @@
+"""The three steps as folders, and the tensors that stand between them and at both ends: what all layouts share."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from .. import runtime
+from .._errors import ExportError
+from ..graphs import items
+from ..graphs.features import write_features
+from ..graphs.formats import write_ranker
+from ..graphs.ranker import Ranker, filter_tensors
+from ..options import ExportOptions
+from ..plan import Plan
+from ..runtime.item_index import ItemIndex
+from ..runtime.ranker import AVAILABILITY
+from ..runtime.request import RequestError
+from ..runtime.step import open_step
+from ..triton_config import TensorSpec
+from ..wire import request_tensors
+
+_MODEL_PY = '''"""{what} of the nextitem bundle "{name}"; the code is in nextitem_runtime beside this file."""
+
+import sys
+from pathlib import Path
+
+sys.dont_write_bytecode = True  # a model repository may be read-only, and its files have checksums
+sys.path.insert(0, str(Path(__file__).parent))
+
+from nextitem_runtime.triton_model import TritonPythonModel  # noqa: E402
+
+__all__ = ["TritonPythonModel"]
+'''
+
+
+class StepFolders(NamedTuple):
+    """The version folders of the three steps."""
+
+    features: Path
+    ranker: Path
+    items: Path
+
+
+def write_steps(folders: StepFolders, plan: Plan, options: ExportOptions) -> None:
+    """Write the three graphs with their step.json, each into its folder, which must not be there yet."""
+    for folder in folders:
+        folder.mkdir(parents=True)
+    write_features(plan, options.features, folders.features)
+    module = Ranker(plan.model, plan.features, plan.item_feature, plan.log_popularity, options.max_top_k)
+    tensors = encoded(plan, folders.features, 2)
+    example = tuple(torch.from_numpy(tensors[feature.tensor]) for feature in plan.features)
+    ItemIndex.of(plan.vocabulary.values).save(folders.ranker)
+    (folders.ranker / AVAILABILITY).write_text(json.dumps({"unavailable": []}), encoding="utf-8")
+    write_ranker(options.format, module, plan.features, example, folders.ranker, threads=options.threads)
+    items.write_items(plan.vocabulary.values, folders.items)
+
+
+def add_runtime(folder: Path, what: str, name: str) -> None:
+    """Make a version folder a model of Triton's Python backend. what: the step, name: the bundle, as model.py says."""
+    (folder / "model.py").write_text(_MODEL_PY.format(what=what, name=name))
+    target = folder / "nextitem_runtime"
+    target.mkdir()
+    for module in sorted(Path(runtime.__file__).parent.glob("*.py")):
+        shutil.copy(module, target)
+
+
+def request_specs(plan: Plan) -> list[TensorSpec]:
+    """The request, [B, …] written out.
+
+    Every input is optional, the required ones too: with a mixture Triton answers a request that lacks one with a
+    deadlock; so the bundle's own code says what is missing.
+    """
+    return [
+        *(TensorSpec(f.name, f.datatype, (-1, -1), optional=True) for f in plan.raw_features),
+        TensorSpec("session_length", "INT32", (-1, 1), optional=True),
+        TensorSpec("top_k", "INT32", (-1, 1), optional=True),
+        TensorSpec("exclude_item_ids", _item_type(plan), (-1, -1), optional=True),
+        TensorSpec("allow_item_ids", _item_type(plan), (-1, -1), optional=True),
+        TensorSpec("exclude_seen", "BOOL", (-1, 1), optional=True),
+    ]
+
+
+def response_specs(plan: Plan) -> list[TensorSpec]:
+    """The answer, [B, …] written out."""
+    return [
+        TensorSpec("item_ids", _item_type(plan), (-1, -1)),
+        TensorSpec("scores", "FP32", (-1, -1)),
+        TensorSpec("status", "BYTES", (-1, 1)),
+    ]
+
+
+def ranked_tensors(plan: Plan) -> list[str]:
+    """What goes from the features step to the ranker."""
+    return [*(feature.tensor for feature in plan.features), *filter_tensors(plan.features)[:2]]
+
+
+def first_request(plan: Plan) -> dict[str, np.ndarray]:
+    """A warm-up request: the sample's first session, in the window."""
+    window = plan.signature.window
+    request = request_tensors(plan.sessions[:1], plan.raw_features, width=max(window, len(plan.sessions[0])))
+    first = {name: values[:, :window] for name, values in request.items()}
+    first["session_length"] = np.minimum(first["session_length"], window).astype(np.int32)
+    return first
+
+
+def encoded(plan: Plan, features_folder: Path, sessions: int) -> dict[str, np.ndarray]:
+    """The features of the first sessions of different lengths, by the step that was just written."""
+    by_length = {len(session): session for session in plan.sessions}
+    chosen = [*by_length.values(), *plan.sessions][:sessions]
+    chosen += chosen[:1] * (sessions - len(chosen))
+    step = open_step(features_folder)
+    try:
+        # One at a time: the limit on sessions per request may be 1.
+        each = [step.run(request_tensors([session], plan.raw_features)) for session in chosen]
+    except RequestError as error:
+        raise ExportError(f"the sample's sessions are no valid request to the bundle: {error}") from error
+    return {name: np.concatenate([one[name] for one in each]) for name in ranked_tensors(plan)}
+
+
+def _item_type(plan: Plan) -> str:
+    return "BYTES" if plan.vocabulary.values.dtype == object else "INT64"

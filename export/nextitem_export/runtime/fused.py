@@ -1,0 +1,176 @@
+"""The fused step: a request's raw tensors to its top-k items in one model, several requests in one run.
+
+Requests of any lengths are answered together: each is checked by itself, so that a bad one fails alone, and what is left of
+them is joined to one batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from .arrival import refuse_impossible
+from .features import TOP_K
+from .features_compiled import Newest
+from .filters import encode_filters
+from .graph_onnx import OnnxStep
+from .item_index import ItemIndex
+from .ranker import AVAILABILITY, read_availability
+from .request import Array, Request, join_requests, read_request
+from .signature import Signature
+from .step import open_step as open_inner
+from .together import Outcome
+
+#: The steps of a fused model that is no single graph, in folders of these names.
+PARTS = ("features", "ranker", "items")
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """A request that can be answered. Those with an equal `kind` can be answered in one run. what: the core's own."""
+
+    rows: int
+    top_k: int
+    kind: tuple[Any, ...]
+    what: Any
+
+
+class Core(Protocol):
+    """What checks requests and answers several of one kind."""
+
+    def check(self, tensors: Mapping[str, Array]) -> Checked:
+        """Raises RequestError."""
+        ...
+
+    def answer(self, requests: Sequence[Checked]) -> dict[str, Array]:
+        """The answers one below the other, with as many items as the one that wants most."""
+        ...
+
+
+class FusedStep:
+    """Joins requests to batches of at most `max_rows` sessions."""
+
+    batched = True
+
+    def __init__(self, core: Core, signature: Signature, outputs: tuple[str, ...]) -> None:
+        self._core = core
+        self._max_rows = signature.max_sessions_per_request
+        self.inputs = (*(feature.name for feature in signature.features), *signature.options)
+        self.outputs = outputs
+
+    def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """Answer one request: raw features [B, T] and optional tensors to the answer. Raises RequestError."""
+        (outcome,) = self.run_all([tensors])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def run_all(self, inputs: Sequence[Mapping[str, Array]]) -> list[Outcome]:
+        """One outcome a request, in order."""
+        outcomes: dict[int, Outcome] = {}
+        groups: dict[tuple[Any, ...], list[tuple[int, Checked]]] = {}
+        for place, tensors in enumerate(inputs):
+            try:
+                refuse_impossible(tensors)
+                request = self._core.check(tensors)
+                groups.setdefault(request.kind, []).append((place, request))
+            except Exception as error:  # noqa: BLE001  any fault must fail this request alone
+                outcomes[place] = error
+        for group in groups.values():
+            for batch in self._batches(group):
+                places, requests = zip(*batch, strict=True)
+                outcomes.update(zip(places, self._answered(requests), strict=True))
+        return [outcomes[place] for place in range(len(inputs))]
+
+    def _batches(self, group: Sequence[tuple[int, Checked]]) -> Iterator[list[tuple[int, Checked]]]:
+        batch: list[tuple[int, Checked]] = []
+        rows = 0
+        for place, request in group:
+            if batch and rows + request.rows > self._max_rows:
+                yield batch
+                batch, rows = [], 0
+            batch.append((place, request))
+            rows += request.rows
+        yield batch
+
+    def _answered(self, requests: Sequence[Checked]) -> list[Outcome]:
+        try:
+            answers = self._core.answer(requests)
+        except Exception as error:  # noqa: BLE001
+            if len(requests) == 1:
+                return [error]
+            # One of them is at fault: find out which by answering each alone.
+            return [outcome for request in requests for outcome in self._answered([request])]
+        ends = np.cumsum([request.rows for request in requests]).tolist()
+        return [
+            {name: values[end - request.rows : end, : request.top_k] for name, values in answers.items()}
+            for request, end in zip(requests, ends, strict=True)
+        ]
+
+
+class OneGraph:
+    """Features, ranker and items merged into one ONNX graph."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self._signature = Signature.from_json(settings["signature"])
+        self._newest = Newest.of(settings["newest"])
+        self._excluded, self._allowed = settings["filters"]
+        self._index = ItemIndex.load(folder)
+        self._constants = {settings["available"]: read_availability(folder / AVAILABILITY, self._index)}
+        self._graph = OnnxStep(folder, settings)
+        self.outputs = self._graph.outputs
+
+    def check(self, tensors: Mapping[str, Array]) -> Checked:
+        """See Core."""
+        request = read_request(tensors, self._signature)
+        excluded, allowed = encode_filters(tensors, request, self._signature, self._index)
+        kind = (self._newest.of_request(request) is None, excluded.shape[1], allowed.shape[1])
+        return Checked(len(request.lengths), request.top_k, kind, (request, excluded, allowed))
+
+    def answer(self, requests: Sequence[Checked]) -> dict[str, Array]:
+        """See Core."""
+        sessions, excluded, allowed = zip(*(request.what for request in requests), strict=True)
+        joined: Request = join_requests(sessions)
+        return self._graph.run(
+            {
+                **joined.tensors(self._newest.window if not requests[0].kind[0] else None),
+                self._excluded: np.concatenate(excluded),
+                self._allowed: np.concatenate(allowed),
+                TOP_K: np.array([joined.top_k], dtype=np.int64),
+                **self._constants,
+            }
+        )
+
+
+class Chain:
+    """The three steps one after the other in this process, where they are not three graphs of one kind."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self._features, self._ranker, self._items = (open_inner(folder / part) for part in PARTS)
+        self._filters: tuple[str, ...] = tuple(settings["filters"])
+        #: The ranker's outputs, and what the items step calls them.
+        self._ranked: dict[str, str] = dict(settings["ranked"])
+        self.outputs = self._items.outputs
+
+    def check(self, tensors: Mapping[str, Array]) -> Checked:
+        """See Core."""
+        encoded = self._features.run(tensors)
+        widths = tuple(encoded[name].shape[1] for name in self._filters)
+        return Checked(len(encoded[self._filters[0]]), int(encoded[TOP_K][0]), widths, encoded)
+
+    def answer(self, requests: Sequence[Checked]) -> dict[str, Array]:
+        """See Core."""
+        joined = {name: np.concatenate([request.what[name] for request in requests]) for name in self._ranker.inputs}
+        ranked = self._ranker.run(joined)
+        top_k = np.array([max(request.top_k for request in requests)], dtype=np.int64)
+        return self._items.run({**{to: ranked[name] for name, to in self._ranked.items()}, TOP_K: top_k})
+
+
+def open_step(folder: Path, settings: Mapping[str, Any]) -> FusedStep:
+    """Open the step of this folder: one graph, or the folders of three steps."""
+    core = OneGraph(folder, settings) if settings["merged"] else Chain(folder, settings)
+    return FusedStep(core, Signature.from_json(settings["signature"]), core.outputs)

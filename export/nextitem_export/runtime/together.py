@@ -1,0 +1,55 @@
+"""Answers the requests that Triton hands over at once: together where the step allows it, and each by itself else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from .arrival import refuse_impossible
+from .request import Array
+from .step import Step
+
+#: What became of a request: its outputs, or why there are none.
+Outcome: TypeAlias = dict[str, Array] | Exception
+
+
+@runtime_checkable
+class RunsTogether(Protocol):
+    """A step that knows how to answer several requests in one run."""
+
+    def run_all(self, inputs: Sequence[Mapping[str, Array]]) -> list[Outcome]:
+        """One outcome a request, in order."""
+        ...
+
+
+def answer_all(step: Step, inputs: Sequence[Mapping[str, Array]]) -> list[Outcome]:
+    """One outcome a request, in order. A bad request spoils none but its own."""
+    if isinstance(step, RunsTogether):
+        return step.run_all(inputs)
+    if step.batched and len(inputs) > 1:
+        try:
+            return _joined(step, inputs)
+        except Exception:  # noqa: BLE001  one of them is at fault: find out which by answering each alone
+            pass
+    return [_alone(step, tensors) for tensors in inputs]
+
+
+def _alone(step: Step, tensors: Mapping[str, Array]) -> Outcome:
+    try:
+        refuse_impossible(tensors)
+        return step.run(tensors)
+    except Exception as error:  # noqa: BLE001  any fault must fail this request alone
+        return error
+
+
+def _joined(step: Step, inputs: Sequence[Mapping[str, Array]]) -> list[Outcome]:
+    """All in one run, along the first axis."""
+    for tensors in inputs:
+        refuse_impossible(tensors)
+    outputs = step.run({name: np.concatenate([tensors[name] for tensors in inputs]) for name in inputs[0]})
+    first = next(iter(inputs[0]))
+    ends = np.cumsum([len(tensors[first]) for tensors in inputs])[:-1]
+    parts = {name: np.split(values, ends) for name, values in outputs.items()}
+    return [{name: values[row] for name, values in parts.items()} for row in range(len(inputs))]
