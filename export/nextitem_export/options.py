@@ -9,6 +9,10 @@ from ._errors import ExportError
 LAYOUTS = ("ensemble", "fused")
 RUNTIMES = ("python",)
 FEATURES = ("compiled", "nvtabular")
+_POSITIVE = (
+    "top_k", "max_top_k", "max_sessions", "max_interactions", "max_id_bytes", "threads", "instances", "preferred_batch_size",
+)  # fmt: skip
+_NOT_NEGATIVE = ("max_queue_delay_us", "max_queue_size", "queue_timeout_ms")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +27,11 @@ class ExportOptions:
     max_sessions: sessions in one request at most, and the ranker's batch.
     max_interactions: interactions of one session in a request at most; the model reads the newest of them.
     max_id_bytes: bytes of UTF-8 in one string at most.
-    threads: threads of the ranker's graph.
+    threads: threads of the ranker's graph. instances: processes of the model that ranks.
+    preferred_batch_size: sessions of several requests that are answered together at most.
+    max_queue_delay_us: microseconds that a request waits for others to join it.
+    max_queue_size: requests that wait at most, further ones are refused; 0 is no limit.
+    queue_timeout_ms: milliseconds after which a request that still waits is refused; 0 is no limit.
     keep_workflow_window: serve a workflow whose ListSlice keeps the oldest interactions as it is.
     replace: put the bundle in place of one of the same name, also where the steps' configuration differs.
     """
@@ -38,6 +46,11 @@ class ExportOptions:
     max_interactions: int = 10_000
     max_id_bytes: int = 1_024
     threads: int = 1
+    instances: int = 1
+    preferred_batch_size: int = 32
+    max_queue_delay_us: int = 0
+    max_queue_size: int = 256
+    queue_timeout_ms: int = 0
     keep_workflow_window: bool = False
     replace: bool = False
 
@@ -49,10 +62,11 @@ class ExportOptions:
             value = getattr(self, field)
             if value not in known:
                 raise ExportError(f"unknown {field} '{value}', known are {', '.join(known)}")
-        for field in ("top_k", "max_top_k", "max_sessions", "max_interactions", "max_id_bytes", "threads"):
-            value = getattr(self, field)
-            if value < 1:
-                raise ExportError(f"{field} is {value}, expected 1 or more")
+        for fields, least in ((_POSITIVE, 1), (_NOT_NEGATIVE, 0)):
+            for field in fields:
+                value = getattr(self, field)
+                if value < least:
+                    raise ExportError(f"{field} is {value}, expected {least} or more")
         if self.top_k > self.max_top_k:
             raise ExportError(
                 f"top_k is {self.top_k}, above max_top_k {self.max_top_k}: raise max_top_k or lower top_k"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,21 +41,40 @@ class WarmUp:
 
 
 @dataclasses.dataclass(frozen=True)
+class Batching:
+    """How Triton joins requests, and what it does when more come than are answered.
+
+    preferred_size: sessions that are joined at most. max_queue_delay_us: how long a request waits for others to join it.
+    max_queue_size: requests that wait at most, further ones are refused at once; 0 is no limit.
+    queue_timeout_ms: a request that has waited longer is refused; 0 is no limit.
+    """
+
+    preferred_size: int
+    max_queue_delay_us: int = 0
+    max_queue_size: int = 0
+    queue_timeout_ms: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class StepConfig:
     """A model of Triton's Python backend.
 
-    max_batch_size: 0 where the batch is one of the dims. warm_ups: run at load, before the model counts as ready.
+    max_batch_size: 0 where the batch is one of the dims. batching: for the others. instances: processes that each answer one
+    batch at a time. warm_ups: run at load, before the model counts as ready.
     version: the one that is served, None for all, so that an ensemble can be pinned to any. parameters: name to what is stored
-    as a JSON document.
+    as a JSON document. reasons: a field's beginning in config.pbtxt to the comment in front of it.
     """
 
     name: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     max_batch_size: int
+    batching: Batching | None = None
+    instances: int = 1
     warm_ups: tuple[WarmUp, ...] = ()
     version: int | None = None
     parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write config.pbtxt and the warm-up data into the model's folder."""
@@ -65,12 +85,23 @@ class StepConfig:
         else:
             config.version_policy.specific.versions.append(self.version)
         _add_parameters(config, self.parameters)
-        config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_CPU, count=1)
-        if self.max_batch_size:
-            config.dynamic_batching.SetInParent()
+        config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_CPU, count=self.instances)
+        if self.batching is not None:
+            _add_batching(config, self.batching)
         for warm_up in self.warm_ups:
             _add_warm_up(config, self, warm_up, folder / "warmup")
-        _write(config, folder)
+        _write(config, folder, {**_REASONS, **self.reasons})
+
+
+#: Why these fields are as they are: a comment in front of each in config.pbtxt.
+_REASONS = {
+    "instance_group {": "One process a model: it keeps one core busy, and each further one holds all weights again.",
+    "dynamic_batching {": (
+        "What has arrived while a batch was answered becomes the next one, so that nobody waits for company. Beyond the "
+        "queue's limits requests are refused at once, so that those in the queue are still answered in time."
+    ),
+    "model_warmup {": "A graph's first calls take many times as long: batch sizes that matter are asked before it is ready.",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +155,18 @@ def _add_parameters(config: Any, parameters: Mapping[str, Any]) -> None:
         config.parameters[key].string_value = json.dumps(document)
 
 
+def _add_batching(config: Any, batching: Batching) -> None:
+    dynamic = config.dynamic_batching
+    dynamic.preferred_batch_size.append(batching.preferred_size)
+    dynamic.max_queue_delay_microseconds = batching.max_queue_delay_us
+    if batching.max_queue_size or batching.queue_timeout_ms:
+        policy = dynamic.default_queue_policy
+        policy.max_queue_size = batching.max_queue_size
+        policy.default_timeout_microseconds = batching.queue_timeout_ms * 1000
+        # A caller that gives a shorter timeout with its request is not kept waiting beyond it.
+        policy.allow_timeout_override = True
+
+
 def _add_warm_up(config: Any, step: StepConfig, warm_up: WarmUp, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     batched = step.max_batch_size > 0
@@ -147,6 +190,8 @@ def _data_type(spec: TensorSpec) -> int:
     return pb.DataType.Value(name)
 
 
-def _write(config: Any, folder: Path) -> None:
+def _write(config: Any, folder: Path, reasons: Mapping[str, str] | None = None) -> None:
     text = text_format.MessageToString(config, as_utf8=True)
+    for field, reason in (reasons or {}).items():
+        text = re.sub(f"^{field}", f"# {reason}\n{field}", text, count=1, flags=re.MULTILINE)
     (folder / "config.pbtxt").write_text(text, encoding="utf-8")

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
-from nextitem_export.triton_config import EnsembleStep, StepConfig, TensorSpec, WarmUp, write_ensemble
+from nextitem_export.triton_config import Batching, EnsembleStep, StepConfig, TensorSpec, WarmUp, write_ensemble
 
 
 def read(folder):
@@ -35,11 +36,26 @@ def test_a_step_is_a_model_of_the_python_backend(tmp_path):
 
 def test_a_batched_step_is_batched_dynamically_and_warmed_up_with_one_row_per_batch(tmp_path):
     tensors = {"x": np.arange(6, dtype=np.float32).reshape(2, 3)}
-    StepConfig("s", (TensorSpec("x", "FP32", (3,)),), (), max_batch_size=8, warm_ups=(WarmUp("w", tensors),)).write(
-        tmp_path
-    )
+    StepConfig(
+        "s",
+        (TensorSpec("x", "FP32", (3,)),),
+        (),
+        max_batch_size=8,
+        batching=Batching(4, max_queue_delay_us=50, max_queue_size=7, queue_timeout_ms=3),
+        instances=2,
+        warm_ups=(WarmUp("w", tensors),),
+        reasons={"max_batch_size:": "Because."},
+    ).write(tmp_path)
     config = read(tmp_path)
-    assert config.HasField("dynamic_batching")
+    assert list(config.dynamic_batching.preferred_batch_size) == [4]
+    assert config.dynamic_batching.max_queue_delay_microseconds == 50
+    policy = config.dynamic_batching.default_queue_policy
+    assert (policy.max_queue_size, policy.default_timeout_microseconds) == (7, 3000)
+    assert config.instance_group[0].count == 2
+    text = (tmp_path / "config.pbtxt").read_text()
+    assert "# Because.\nmax_batch_size: 8" in text
+    for field in ("instance_group {", "dynamic_batching {", "model_warmup {"):
+        assert re.search(rf"^# .+\n{field}", text, re.MULTILINE), field
     (warm_up,) = config.model_warmup
     assert warm_up.batch_size == 2
     assert list(warm_up.inputs["x"].dims) == [3]

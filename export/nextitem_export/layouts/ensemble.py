@@ -18,6 +18,7 @@ from ..triton_config import EnsembleStep, StepConfig, TensorSpec, WarmUp, write_
 from .steps import (
     StepFolders,
     add_runtime,
+    batching,
     encoded,
     first_request,
     ranked_tensors,
@@ -107,6 +108,8 @@ class EnsembleLayout:
             tuple(TensorSpec(s.name, s.datatype, s.dims[1:]) for s in tensors),
             tuple(TensorSpec(name, kind, dims[1:]) for name, (kind, dims) in zip(OUTPUTS, ranked, strict=True)),
             max_batch_size=options.max_sessions,
+            batching=batching(options),
+            instances=options.instances,
             warm_ups=tuple(
                 WarmUp(f"batch_{size}", {name: np.repeat(t, size, axis=0) for name, t in example.items()})
                 for size in sorted(batches)

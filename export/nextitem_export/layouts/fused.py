@@ -17,9 +17,11 @@ from ..options import ExportOptions
 from ..plan import Plan
 from ..runtime.fused import PARTS
 from ..triton_config import StepConfig, TensorSpec, WarmUp
-from .steps import StepFolders, add_runtime, first_request, request_specs, response_specs
+from .steps import StepFolders, add_runtime, batching, first_request, request_specs, response_specs
 
 _STEP, _GRAPH = "step.json", "model.onnx"
+#: More than any request holds: Triton would refuse what is beyond in words of its own, which name no tensor and another limit.
+_MAX_BATCH_SIZE = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,12 +65,17 @@ class FusedLayout:
             self.name,
             tuple(_batched(spec) for spec in request_specs(plan)),
             tuple(TensorSpec(spec.name, spec.datatype, spec.dims[1:]) for spec in response_specs(plan)),
-            max_batch_size=options.max_sessions,
+            max_batch_size=_MAX_BATCH_SIZE,
+            batching=batching(options),
+            instances=options.instances,
             warm_ups=tuple(
                 WarmUp(f"batch_{size}", {name: values.repeat(size, axis=0) for name, values in first.items()})
                 for size in sorted(batches)
             ),
             version=plan.signature.bundle_version,
+            reasons={
+                "max_batch_size:": "Beyond any request's: the model itself says how many sessions a request may hold."
+            },
             parameters={"nextitem.signature": plan.signature.to_json()},
         ).write(build / self.name)
 

@@ -22,7 +22,7 @@ from ..runtime.item_index import ItemIndex
 from ..runtime.ranker import AVAILABILITY
 from ..runtime.request import RequestError
 from ..runtime.step import open_step
-from ..triton_config import TensorSpec
+from ..triton_config import Batching, TensorSpec
 from ..wire import request_tensors
 
 _MODEL_PY = '''"""{what} of the nextitem bundle "{name}"; the code is in nextitem_runtime beside this file."""
@@ -121,6 +121,16 @@ def encoded(plan: Plan, features_folder: Path, sessions: int) -> dict[str, np.nd
     except RequestError as error:
         raise ExportError(f"the sample's sessions are no valid request to the bundle: {error}") from error
     return {name: np.concatenate([one[name] for one in each]) for name in ranked_tensors(plan)}
+
+
+def batching(options: ExportOptions) -> Batching:
+    """How requests to the model that ranks are joined."""
+    return Batching(
+        preferred_size=min(options.preferred_batch_size, options.max_sessions),
+        max_queue_delay_us=options.max_queue_delay_us,
+        max_queue_size=options.max_queue_size,
+        queue_timeout_ms=options.queue_timeout_ms,
+    )
 
 
 def _item_type(plan: Plan) -> str:
