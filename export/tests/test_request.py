@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from nextitem_export.runtime.codes import LOWEST_FLOAT32, NULL_INT64
-from nextitem_export.runtime.request import Request, RequestError, read_request
+from nextitem_export.runtime.request import Request, RequestError, join_requests, read_request
 from nextitem_export.runtime.signature import RawFeature, Signature
 
 SIGNATURE = Signature(
@@ -213,3 +213,29 @@ def test_the_longest_string_is_found_among_many(values, limit):
     else:
         with pytest.raises(RequestError, match=rf"bytes in session 0, interaction \d+, at most {limit} are allowed"):
             read_request(tensors, signature)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 3), st.integers(1, 6), st.randoms(use_true_random=False)), min_size=1, max_size=5)
+)
+@settings(max_examples=60, deadline=None)
+def test_joined_requests_are_one_below_the_other(drawn):
+    read = []
+    for rows, width, random in drawn:
+        lengths = int32(*(random.randint(0, width) for _ in range(rows)))
+        ids = np.array([[random.choice("abc").encode() for _ in range(width)] for _ in range(rows)], dtype=object)
+        top_k = int32(*[random.randint(1, 9)] * rows)
+        read.append(read_request(request(rows, width, item_id=ids, session_length=lengths, top_k=top_k), SIGNATURE))
+    joined = join_requests(read)
+    assert joined.lengths.tolist() == [length for one in read for length in one.lengths.tolist()]
+    assert joined.top_k == max(one.top_k for one in read)
+    for newest in (None, 2):
+        together = joined.tensors(newest)
+        row = 0
+        for one in read:
+            for name, alone in one.tensors(newest).items():
+                part = together[name][row : row + len(alone), : alone.shape[1]]
+                assert part.tolist() == alone.tolist()
+                rest = together[name][row : row + len(alone), alone.shape[1] :]
+                assert not rest.any()
+            row += len(one.lengths)

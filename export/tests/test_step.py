@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from nextitem_export import ExportOptions
 from nextitem_export.graphs.features import write_features
 from nextitem_export.graphs.items import write_items
+from nextitem_export.layouts import LAYOUTS
+from nextitem_export.layouts.steps import write_steps
 from nextitem_export.runtime.features import FeaturesStep
+from nextitem_export.runtime.fused import FusedStep
 from nextitem_export.runtime.graph_onnx import OnnxStep
 from nextitem_export.runtime.graph_torchscript import open_step as open_torchscript
 from nextitem_export.runtime.item_index import ItemIndex
@@ -20,6 +24,7 @@ CLASSES = {
     "features_nvtabular": FeaturesStep,
     "ranker": Ranker,
     "onnx": OnnxStep,
+    "fused": FusedStep,
 }
 
 
@@ -40,6 +45,10 @@ def folder_of(plan, tmp_path):
             write_features(plan, kind.removeprefix("features_"), tmp_path)
         elif kind == "onnx":
             write_items(np.array([7, 8]), tmp_path)
+        elif kind == "fused":
+            layout, options = LAYOUTS["fused"]("shop"), ExportOptions(layout="fused")
+            write_steps(layout.folders(tmp_path, 1), plan, options)
+            return layout.assemble(tmp_path, plan, options)
         else:
             torch.jit.save(torch.jit.script(Double()), str(tmp_path / "model.pt"))
             ItemIndex.of(np.array([7, 8])).save(tmp_path)
@@ -56,7 +65,7 @@ def test_every_kind_is_opened_by_what_step_json_says(kind, folder_of):
     assert type(step) is CLASSES[kind]
     assert step.inputs
     assert step.outputs
-    assert step.batched == (kind == "ranker")
+    assert step.batched == (kind in ("ranker", "fused"))
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path):
