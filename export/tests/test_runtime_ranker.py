@@ -113,7 +113,8 @@ class Graph:
 
 
 def test_the_list_is_no_input_of_the_step_but_one_of_the_graph():
-    step = Ranker(Graph(), "available__3", np.array([True, False]))
+    step = Ranker(Graph(), {"available__3": np.array([True, False])})
+    assert step.constants["available__3"].tolist() == [True, False]
     assert step.inputs == ("feature__0",)
     assert step.outputs == ("codes__0",)
     assert step.batched

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 import warnings
@@ -13,18 +12,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
 from .._errors import UnsupportedModel
 from ..runtime.filters import WIDTHS
 from ..runtime.step import Step, open_step
 from .ranker import OUTPUTS, Ranker, RankerFeature, filter_tensors
-
-OPSET = 17
-#: The lowest that torch's newer exporter writes.
-DYNAMO_OPSET = 18
-#: Of the graphs built here. ONNX Runtime 1.17, the oldest that a client may have, reads 9; torch's newer exporter writes 10.
-IR_VERSION = 8
+from .scoring_model import write_exact
+from .scoring_session import trace_session, trace_session_dynamo
+from .versions import IR_VERSION as IR_VERSION
+from .versions import OPSET as OPSET
 
 #: From the ranker, its inputs' names (the last three are its filters) and an example of each, into a folder.
 Writer = Callable[[Ranker, Sequence[str], tuple[torch.Tensor, ...], Path], dict[str, Any]]
@@ -69,9 +65,7 @@ def write_ranker(
     excluded, allowed = (torch.zeros(len(example[0]), WIDTHS[0], dtype=torch.int64) for _ in range(2))
     example = (*example, excluded, allowed, torch.ones(cardinality, dtype=torch.bool))
     form, names = FORMATS[format_name], [*(feature.tensor for feature in features), *filter_tensors(features)]
-    ranker = copy.copy(ranker.eval())
-    if form.graph == "onnx":
-        ranker.top_k = torch.topk  # ONNX's gives ties to the lower index
+    ranker = ranker.eval()
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracer warnings; the parity gate judges the result
@@ -112,43 +106,15 @@ def _check_batches(step: Step, example: Mapping[str, np.ndarray], model: str) ->
 
 
 def _onnx(ranker: Ranker, names: Sequence[str], example: tuple[torch.Tensor, ...], folder: Path) -> dict[str, Any]:
-    axes: dict[str, dict[int, str]] = {name: {0: "B"} for name in (*names, *OUTPUTS)}
-    axes |= {name: {0: "B", 1: f"P_{name}"} for name in names[-3:-1]} | {names[-1]: {0: "V"}}
-    torch.onnx.export(
-        ranker,
-        example,
-        str(folder / "model.onnx"),
-        input_names=list(names),
-        output_names=list(OUTPUTS),
-        dynamic_axes=axes,
-        opset_version=OPSET,
-        do_constant_folding=False,  # would store the item table twice
-        dynamo=False,
-    )
-    return {}
+    write_exact(ranker, trace_session(ranker, names[:-3], example[:-3]), names, folder)
+    return {"availability": "bias"}
 
 
 def _onnx_dynamo(
     ranker: Ranker, names: Sequence[str], example: tuple[torch.Tensor, ...], folder: Path
 ) -> dict[str, Any]:
-    """The second route, by torch.export: slower, and stricter about what a model's forward does."""
-    anything = torch.export.Dim.DYNAMIC
-    axes: list[dict[int, Any]] = [*({0: anything} for _ in names[:-3]), *({0: anything, 1: anything},) * 2, {}]
-    program = torch.onnx.export(
-        ranker,
-        example,
-        input_names=list(names),
-        output_names=list(OUTPUTS),
-        dynamic_shapes=(tuple(axes),),
-        opset_version=DYNAMO_OPSET,
-        dynamo=True,
-        verbose=False,
-    )
-    assert program is not None
-    # Stack traces, with the paths of this machine: a third of the file.
-    ClearMetadataAndDocStringPass()(program.model)
-    program.save(str(folder / "model.onnx"))
-    return {}
+    write_exact(ranker, trace_session_dynamo(ranker, names[:-3], example[:-3]), names, folder)
+    return {"availability": "bias"}
 
 
 def _torchscript(
@@ -162,7 +128,7 @@ def _torchscript(
             if not part.filename.endswith(".debug_pkl"):
                 kept.writestr(part, traced.read(part))
     (folder / "traced.pt").unlink()
-    return {"inputs": list(names), "outputs": list(OUTPUTS)}
+    return {"inputs": list(names), "outputs": list(OUTPUTS), "availability": "mask"}
 
 
 FORMATS["onnx"] = Format(_onnx, "onnx", (1, 64))

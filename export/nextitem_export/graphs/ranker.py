@@ -69,6 +69,10 @@ class Ranker(nn.Module):
         self.register_buffer("lowest", torch.tensor(LOWEST_FLOAT32))
         self.register_buffer("log_popularity", torch.from_numpy(log_popularity.astype(np.float32)))
 
+    def table(self) -> Tensor | None:
+        """The items as vectors, float32 [V, D]; None for a model that gives scores itself."""
+        return self.scorer.items().detach().float().contiguous() if isinstance(self.scorer, _QueryScorer) else None
+
     def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Codes int64 [B, K], scores float32 [B, K] and status int32 [B, 1]."""
         *encoded, excluded, allowed, available = tensors
@@ -108,12 +112,17 @@ class _QueryScorer(nn.Module):
         self.computed = not any(table is parameter for parameter in model.parameters())
         if self.computed:
             self.register_buffer("table", table.detach().clone())
-        self.register_buffer("no_bias", torch.zeros(1, dtype=table.dtype))
+
+    def query(self, features: Mapping[str, Tensor]) -> Tensor:
+        """float32 [B, D]."""
+        return self.model.query(features).float()
+
+    def items(self) -> Tensor:
+        """float [V, D]."""
+        return self.table if self.computed else self.model.item_table()
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        table = self.table if self.computed else self.model.item_table()
-        # addmm becomes one Gemm that reads the table as it lies; a plain matmul would add a transposed copy.
-        return torch.addmm(self.no_bias, self.model.query(features), table.t()).float()
+        return (self.model.query(features) @ self.items().t()).float()
 
 
 class _DirectScorer(nn.Module):

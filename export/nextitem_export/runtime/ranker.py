@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from .codes import UNKNOWN
+from .codes import FIRST_ITEM, UNKNOWN
 from .item_index import ItemIndex
 from .request import Array
 
@@ -24,18 +24,33 @@ class AvailabilityError(ValueError):
 
 
 class Ranker:
-    """Adds `available` bool [V], under the name that the graph has for it, to the features that it ranks by."""
+    """Adds the constants, arrays by name that are no part of a request, to the features that its graph ranks by."""
 
-    def __init__(self, graph: Any, name: str, available: Array) -> None:
+    def __init__(self, graph: Any, constants: Mapping[str, Array]) -> None:
         self._graph = graph
-        self._available = {name: available}
-        self.inputs = tuple(given for given in graph.inputs if given != name)
+        self.constants = dict(constants)
+        self.inputs = tuple(given for given in graph.inputs if given not in self.constants)
         self.outputs = tuple(graph.outputs)
         self.batched = True
 
     def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         """Codes, scores and status, see the exporter's `Ranker`."""
-        return self._graph.run({**tensors, **self._available})
+        return self._graph.run({**tensors, **self.constants})
+
+
+def _mask(available: Array) -> Array:
+    return available
+
+
+def _bias(available: Array) -> Array:
+    """What is added to the scores: float32 [V], minus infinity for what is not available or no item."""
+    bias = np.where(available, np.float32(0), np.float32(-np.inf))
+    bias[:FIRST_ITEM] = -np.inf
+    return bias
+
+
+#: In what form a graph reads what is available, by step.json's "availability".
+_AVAILABILITY = {"mask": _mask, "bias": _bias}
 
 
 def read_availability(path: Path, index: ItemIndex) -> Array:
@@ -83,4 +98,5 @@ def open_step(folder: Path, settings: Mapping[str, Any]) -> Ranker:
     """Open the step of this folder; its availability list is read here, so when Triton loads the model."""
     module = importlib.import_module(f".{_GRAPHS[settings['graph']]}", __package__)
     available = read_availability(folder / AVAILABILITY, ItemIndex.load(folder))
-    return Ranker(module.open_step(folder, settings), settings["available"], available)
+    form = _AVAILABILITY[settings["availability"]]
+    return Ranker(module.open_step(folder, settings), {settings["available"]: form(available)})

@@ -1,0 +1,98 @@
+"""Nodes under way to an ONNX graph, and to the branches of its `If`s."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+
+class Constants:
+    """The small constants of a graph and its branches, each stored once, and the names given so far."""
+
+    def __init__(self, prefix: str) -> None:
+        self.initializers: list[onnx.TensorProto] = []
+        self._prefix = prefix
+        self._known: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._names = 0
+
+    def name(self, what: str) -> str:
+        """A name that nothing else has."""
+        self._names += 1
+        return f"{self._prefix}/{what}_{self._names}"
+
+    def constant(self, array: np.ndarray) -> str:
+        """The name of an initializer with these values."""
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._known:
+            name = self.name("constant")
+            self.initializers.append(numpy_helper.from_array(array, name))
+            self._known[key] = name
+        return self._known[key]
+
+
+class Nodes:
+    """The nodes of a graph or of one branch, which reads what stands outside of it by name."""
+
+    def __init__(self, constants: Constants, opset: int) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.opset = opset
+        self._constants = constants
+
+    def add(self, op: str, *inputs: str, **attributes: Any) -> str:
+        """A node with one output, whose name is returned."""
+        return self.several(op, *inputs, outputs=1, **attributes)[0]
+
+    def several(self, op: str, *inputs: str, outputs: int, **attributes: Any) -> list[str]:
+        """A node with so many outputs, whose names are returned."""
+        names = [self._constants.name(op) for _ in range(outputs)]
+        self.nodes.append(helper.make_node(op, list(inputs), names, names[0], **attributes))
+        return names
+
+    def int64(self, *values: int) -> str:
+        """A constant, int64 [n]."""
+        return self.constant(np.array(values, dtype=np.int64))
+
+    def constant(self, array: Any) -> str:
+        """A constant; equal ones are stored once."""
+        return self._constants.constant(np.asarray(array))
+
+    def reduce_max(self, values: str, axis: int, *, keepdims: bool) -> str:
+        """The largest along an axis, which opset 18 made an input."""
+        if self.opset < 18:
+            return self.add("ReduceMax", values, axes=[axis], keepdims=int(keepdims))
+        return self.add("ReduceMax", values, self.int64(axis), keepdims=int(keepdims))
+
+    def top_k(self, values: str, k: str, *, lowest: bool = False) -> tuple[str, str]:
+        """The k best along the last axis and where they stand; ONNX gives ties to the lower index."""
+        best, index = self.several("TopK", values, k, outputs=2, axis=-1, largest=int(not lowest), sorted=1)
+        return best, index
+
+    def when(
+        self,
+        condition: str,
+        then: Callable[[Nodes], Sequence[str]],
+        otherwise: Callable[[Nodes], Sequence[str]],
+        types: Sequence[int] = (TensorProto.FLOAT, TensorProto.INT64),
+    ) -> list[str]:
+        """What `then` computes where the condition, bool [1], holds and what `otherwise` does where not; only one is run.
+
+        types: of the results.
+        """
+        return self.several(
+            "If",
+            condition,
+            outputs=len(types),
+            then_branch=self._branch(then, types),
+            else_branch=self._branch(otherwise, types),
+        )
+
+    def _branch(self, write: Callable[[Nodes], Sequence[str]], types: Sequence[int]) -> onnx.GraphProto:
+        inner = Nodes(self._constants, self.opset)
+        # A branch gives what it computed itself: what stands outside has to be named anew.
+        results = [inner.add("Identity", name) for name in write(inner)]
+        outputs = [helper.make_tensor_value_info(name, kind, None) for name, kind in zip(results, types, strict=True)]
+        return helper.make_graph(inner.nodes, self._constants.name("branch"), [], outputs)

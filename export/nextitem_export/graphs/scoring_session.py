@@ -1,0 +1,139 @@
+"""The session model as ONNX nodes: from the features to the query or, for a model without one, to the scores."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import helper, numpy_helper
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+from torch import nn
+
+from .ranker import Ranker
+from .versions import DYNAMO_OPSET, OPSET
+
+
+@dataclasses.dataclass(frozen=True)
+class SessionGraph:
+    """What an exporter made of a session model.
+
+    inputs: the features, each [B, T]. result: the tensor with the query float32 [B, D] or the scores float32 [B, V]. weights:
+    by name. table: the name of the weight that is the item table as well, None where there is none.
+    """
+
+    inputs: list[onnx.ValueInfoProto]
+    nodes: list[onnx.NodeProto]
+    weights: dict[str, np.ndarray]
+    result: str
+    table: str | None
+    opset: int
+    ir_version: int
+
+
+class _Session(nn.Module):
+    def __init__(self, ranker: Ranker) -> None:
+        super().__init__()
+        self.scorer = ranker.scorer
+        self.names = ranker.names
+
+    def forward(self, *encoded: torch.Tensor) -> torch.Tensor:
+        features = dict(zip(self.names, encoded, strict=True))
+        return self.scorer.query(features) if hasattr(self.scorer, "query") else self.scorer(features)
+
+
+def trace_session(ranker: Ranker, names: Sequence[str], example: tuple[torch.Tensor, ...]) -> SessionGraph:
+    """By torch's older exporter. example: the features, named `names`."""
+    session = _Session(ranker).eval()
+    # Weights stay out of the protobuf, which ends at 2 GB, and are named instead.
+    written = io.BytesIO()
+    torch.onnx.export(
+        session,
+        example,
+        written,
+        input_names=list(names),
+        output_names=["session"],
+        dynamic_axes={name: {0: "B"} for name in (*names, "session")},
+        opset_version=OPSET,
+        do_constant_folding=False,
+        export_params=False,
+        dynamo=False,
+    )
+    model = onnx.load_from_string(written.getvalue())
+    tensors = dict(session.state_dict(keep_vars=True))
+    weights = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    for value in model.graph.input:
+        if value.name not in names:
+            weights[value.name] = tensors[value.name].detach().numpy()
+    return _graph(model, names, example, weights, ranker)
+
+
+def trace_session_dynamo(ranker: Ranker, names: Sequence[str], example: tuple[torch.Tensor, ...]) -> SessionGraph:
+    """The second route, by torch.export: slower, and stricter about what a model's forward does."""
+    axes: list[dict[int, Any]] = [{0: torch.export.Dim.DYNAMIC} for _ in names]
+    program = torch.onnx.export(
+        _Session(ranker).eval(),
+        example,
+        input_names=list(names),
+        output_names=["session"],
+        dynamic_shapes=(tuple(axes),),
+        opset_version=DYNAMO_OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    # Stack traces, with the paths of this machine: a third of the file.
+    ClearMetadataAndDocStringPass()(program.model)
+    weights = {
+        name: np.array(value.const_value.numpy())
+        for name, value in program.model.graph.initializers.items()
+        if value.const_value is not None
+    }
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "session.onnx"
+        program.save(str(path), external_data=True)
+        model = onnx.load(str(path), load_external_data=False)
+    return _graph(model, names, example, weights, ranker)
+
+
+def _graph(
+    model: onnx.ModelProto,
+    names: Sequence[str],
+    example: tuple[torch.Tensor, ...],
+    weights: dict[str, np.ndarray],
+    ranker: Ranker,
+) -> SessionGraph:
+    (opset,) = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    return SessionGraph(
+        # Not as the exporter declares them: it leaves out what the model does not read.
+        inputs=[_input(name, values) for name, values in zip(names, example, strict=True)],
+        nodes=list(model.graph.node),
+        weights=weights,
+        result=model.graph.output[0].name,
+        table=_table_among(weights, ranker),
+        opset=opset,
+        ir_version=model.ir_version,
+    )
+
+
+def _table_among(weights: dict[str, np.ndarray], ranker: Ranker) -> str | None:
+    table = ranker.table()
+    if table is None:
+        return None
+    same = (
+        name
+        for name, values in weights.items()
+        if values.shape == tuple(table.shape) and values.dtype == np.float32 and np.array_equal(values, table.numpy())
+    )
+    return next(same, None)
+
+
+def _input(name: str, example: torch.Tensor) -> onnx.ValueInfoProto:
+    kind = helper.np_dtype_to_tensor_dtype(example.numpy().dtype)
+    return helper.make_tensor_value_info(name, kind, ["B", *example.shape[1:]])
