@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import onnx
-from onnx import compose, helper
+from onnx import helper
 
 from .items import INPUTS as ITEMS_INPUTS
 from .ranker import OUTPUTS
@@ -27,21 +27,29 @@ def merge(features: onnx.ModelProto, ranker: onnx.ModelProto, items: onnx.ModelP
     Inputs are those of the features graph, then what the ranker and the items graph take from nobody else (the filters, the
     ranker's constants, `top_k_checked`); outputs are those of the items graph. External data stays where it is.
     """
-    parts = [
-        _apart(model, prefix) for model, prefix in ((features, "features/"), (ranker, "ranker/"), (items, "items/"))
+    models = (features, ranker, items)
+    graphs = [
+        _renamed(features.graph, "features/", {}),
+        _renamed(ranker.graph, "ranker/", {}),
+        _renamed(items.graph, "items/", dict(zip(ITEMS_INPUTS[:3], OUTPUTS, strict=True))),
     ]
-    given = {tensor.name for tensor in parts[0].output}
-    passed = [(tensor.name, tensor.name) for tensor in parts[1].input if tensor.name in given]
-    ranked = compose.merge_graphs(parts[0], parts[1], io_map=passed)
-    graph = compose.merge_graphs(ranked, parts[2], io_map=list(zip(OUTPUTS, ITEMS_INPUTS[:3], strict=True)))
-    graph.name = "session_to_items"
-    opsets = {opset.domain: opset.version for model in (features, ranker, items) for opset in model.opset_import}
-    model = helper.make_model(
+    made = {tensor.name for graph in graphs[:2] for tensor in graph.output}
+    inputs = {tensor.name: tensor for graph in graphs for tensor in graph.input if tensor.name not in made}
+    graph = helper.make_graph(
+        [node for part in graphs for node in part.node],
+        "session_to_items",
+        list(inputs.values()),
+        list(graphs[2].output),
+        [tensor for part in graphs for tensor in part.initializer],
+        value_info=[value for part in graphs for value in part.value_info],
+    )
+    opsets = {opset.domain: opset.version for model in models for opset in model.opset_import}
+    merged = helper.make_model(
         graph, opset_imports=[helper.make_opsetid(domain, version) for domain, version in opsets.items()]
     )
-    model.ir_version = max(part.ir_version for part in (features, ranker, items))
-    model.functions.extend(function for part in (features, ranker, items) for function in part.functions)
-    return model
+    merged.ir_version = max(model.ir_version for model in models)
+    merged.functions.extend(function for model in models for function in model.functions)
+    return merged
 
 
 def open_graph(folder: Path) -> onnx.ModelProto:
@@ -49,6 +57,27 @@ def open_graph(folder: Path) -> onnx.ModelProto:
     return onnx.load(str(folder / "model.onnx"), load_external_data=False)
 
 
-def _apart(model: onnx.ModelProto, prefix: str) -> onnx.GraphProto:
-    """The graph with names that no other graph has; inputs and outputs keep theirs."""
-    return compose.add_prefix(model, prefix, rename_inputs=False, rename_outputs=False, rename_functions=False).graph
+def _renamed(graph: onnx.GraphProto, prefix: str, joins: Mapping[str, str]) -> onnx.GraphProto:
+    """A copy whose inner names no other graph has. Inputs and outputs keep theirs, or take those that `joins` gives them."""
+    kept = {tensor.name: tensor.name for tensor in (*graph.input, *graph.output)} | {"": ""} | dict(joins)
+
+    def name(old: str) -> str:
+        return kept.get(old, prefix + old)
+
+    copy = onnx.GraphProto()
+    copy.CopyFrom(graph)
+    _rename(copy, name)
+    return copy
+
+
+def _rename(graph: onnx.GraphProto, name: Callable[[str], str]) -> None:
+    """Rename all values of a graph and of the graphs within it (the branches of an If), which see those around them."""
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        value.name = name(value.name)
+    for node in graph.node:
+        node.name = name(node.name)
+        node.input[:] = [name(each) for each in node.input]
+        node.output[:] = [name(each) for each in node.output]
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                _rename(inner, name)

@@ -48,7 +48,7 @@ class FusedLayout:
         settings = {"kind": "fused", "signature": plan.signature.to_json(), "filters": features["filters"]}
         if all((part / _GRAPH).is_file() for part in folders) and _merged(folders, folder):
             settings |= {"merged": True, "newest": features["newest"]}
-            settings |= {name: ranker[name] for name in ("available", "threads", "batched")}
+            settings |= {name: ranker[name] for name in ("available", "availability", "threads", "batched")}
         else:
             for part, source in zip(PARTS, folders, strict=True):
                 shutil.copytree(source, folder / part)

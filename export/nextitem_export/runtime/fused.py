@@ -19,7 +19,7 @@ from .features_compiled import Newest
 from .filters import encode_filters
 from .graph_onnx import OnnxStep
 from .item_index import ItemIndex
-from .ranker import AVAILABILITY, read_availability
+from .ranker import read_constants
 from .request import Array, Request, join_requests, read_request
 from .signature import Signature
 from .step import open_step as open_inner
@@ -120,7 +120,7 @@ class OneGraph:
         self._newest = Newest.of(settings["newest"])
         self._excluded, self._allowed = settings["filters"]
         self._index = ItemIndex.load(folder)
-        self._constants = {settings["available"]: read_availability(folder / AVAILABILITY, self._index)}
+        self._constants = read_constants(folder, settings, self._index)
         self._graph = OnnxStep(folder, settings)
         self.outputs = self._graph.outputs
 

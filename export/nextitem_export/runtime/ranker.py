@@ -94,9 +94,14 @@ def _is_int64(value: int) -> bool:
     return -(2**63) <= value < 2**63
 
 
+def read_constants(folder: Path, settings: Mapping[str, Any], index: ItemIndex) -> dict[str, Array]:
+    """What the ranker's graph takes beside a request: the availability list that lies in the folder, as it reads it."""
+    form = _AVAILABILITY[settings["availability"]]
+    return {settings["available"]: form(read_availability(folder / AVAILABILITY, index))}
+
+
 def open_step(folder: Path, settings: Mapping[str, Any]) -> Ranker:
     """Open the step of this folder; its availability list is read here, so when Triton loads the model."""
     module = importlib.import_module(f".{_GRAPHS[settings['graph']]}", __package__)
-    available = read_availability(folder / AVAILABILITY, ItemIndex.load(folder))
-    form = _AVAILABILITY[settings["availability"]]
-    return Ranker(module.open_step(folder, settings), {settings["available"]: form(available)})
+    constants = read_constants(folder, settings, ItemIndex.load(folder))
+    return Ranker(module.open_step(folder, settings), constants)
