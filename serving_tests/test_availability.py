@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import threading
 import urllib.error
 import urllib.request
@@ -17,8 +16,9 @@ import pytest
 from nextitem_server import TritonServer
 
 from asking import Asker
+from bundles import copied
 
-NAMES = ("shop", "shop_torchscript")
+NAMES = ("shop", "shop_torchscript", "shop_fused")
 ONE_BUNDLE = pytest.mark.parametrize("name", NAMES[:1], indirect=True)  # the list is read alike for every format
 
 
@@ -27,8 +27,7 @@ def steered(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """A Triton of its own, on a copy whose lists may be changed."""
     copy = tmp_path_factory.mktemp("steered") / "model_repository"
     for name in NAMES:
-        for model in (name, *(f"{name}_{step}" for step in ("features", "ranker", "items"))):
-            shutil.copytree(repository / model, copy / model)
+        copied(repository / name, copy)
     options = ["--model-control-mode=explicit", "--load-model=*"]
     with TritonServer(copy, options=options) as running:
         yield running
@@ -49,9 +48,14 @@ def asked(name: str, steered: TritonServer) -> Iterator[Asker]:
     asker.close()
 
 
+def ranking(name: str) -> str:
+    """The model that ranks: the bundle's step, or the bundle itself."""
+    return name if "fused" in name else f"{name}_ranker"
+
+
 def replace(server: TritonServer, name: str, text: str) -> None:
     """Put a list in place at once, as model_repository/README.md says."""
-    path = server.repository / f"{name}_ranker" / "1" / "availability.json"
+    path = server.repository / ranking(name) / "1" / "availability.json"
     beside = path.with_suffix(".new")
     beside.write_text(text, encoding="utf-8")
     os.replace(beside, path)
@@ -59,7 +63,7 @@ def replace(server: TritonServer, name: str, text: str) -> None:
 
 def load(server: TritonServer, name: str) -> str:
     """Call Triton's load API for the ranker; returns the error, '' where there is none."""
-    url = f"{server.http_url}/v2/repository/models/{name}_ranker/load"
+    url = f"{server.http_url}/v2/repository/models/{ranking(name)}/load"
     try:
         with urllib.request.urlopen(urllib.request.Request(url, b"{}"), timeout=120):
             return ""

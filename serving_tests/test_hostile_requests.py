@@ -167,7 +167,9 @@ IMPOSSIBLE = ([-2, -3], [0, 2**62], [2**32, 2**32], [2**61 + 1, 6])
 
 @pytest.mark.parametrize("name", ["item_id", "timestamp", "price", "exclude_item_ids", "exclude_seen", "top_k"])
 @pytest.mark.parametrize("shape", IMPOSSIBLE, ids=str)
-@pytest.mark.parametrize("bundle", ["shop", "shop_torchscript", "shop_nvtabular"])
+@pytest.mark.parametrize(
+    "bundle", ["shop", "shop_torchscript", "shop_fused", "shop_fused_torchscript", "shop_nvtabular"]
+)
 def test_an_impossible_shape_ends_no_step(server, good, bundle: str, name: str, shape: list[int]) -> None:
     tensors = good | {
         "exclude_item_ids": np.full((2, 3), b"A13", dtype=object),

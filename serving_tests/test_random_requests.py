@@ -71,7 +71,7 @@ def test_the_random_requests_hold_what_they_should(judge, pool) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("name", ["shop", "shop_torchscript"])
+@pytest.mark.parametrize("name", ["shop", "shop_torchscript", "shop_fused"])
 def test_thousands_of_random_requests_are_answered_as_offline(
     name: str, judge, pool, server, signature, capsys
 ) -> None:

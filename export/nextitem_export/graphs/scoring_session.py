@@ -17,6 +17,7 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import nn
 
 from .ranker import Ranker
+from .scoring_shared import share_table
 from .versions import DYNAMO_OPSET, OPSET
 
 
@@ -110,7 +111,7 @@ def _graph(
     ranker: Ranker,
 ) -> SessionGraph:
     (opset,) = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
-    return SessionGraph(
+    session = SessionGraph(
         # Not as the exporter declares them: it leaves out what the model does not read.
         inputs=[_input(name, values) for name, values in zip(names, example, strict=True)],
         nodes=list(model.graph.node),
@@ -120,6 +121,8 @@ def _graph(
         opset=opset,
         ir_version=model.ir_version,
     )
+    table = ranker.table()
+    return session if table is None else share_table(session, table.numpy())
 
 
 def _table_among(weights: dict[str, np.ndarray], ranker: Ranker) -> str | None:

@@ -1,0 +1,80 @@
+"""One item table for both ends of a session model: what embeds the items that were seen, and what the query is compared with.
+
+Where both are one weight (tied weights) the graph holds it once anyway. Where the model compares with normalised embeddings,
+the rows of both tables have the same directions, and one of them with a length a row makes the other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+from onnx import helper
+
+if TYPE_CHECKING:
+    from .scoring_session import SessionGraph
+
+_TABLE, _LENGTHS, _AXES = "shared/table", "shared/lengths", "shared/last_axis"
+#: Of a float32's precision: a row and its direction times its length differ by rounding alone.
+_RELATIVE = 1e-6
+
+
+def share_table(session: SessionGraph, table: np.ndarray) -> SessionGraph:
+    """The same session graph, embedding by `table` [V, D] what it embedded by a weight with rows of the same directions.
+
+    As it is where it holds the table already, or no such weight that is only looked up.
+    """
+    if session.table is not None:
+        return session
+    for name, weight in session.weights.items():
+        lengths = _lengths(weight, table)
+        if lengths is not None and _is_looked_up(session, name):
+            return _shared(session, name, table, lengths)
+    return session
+
+
+def _lengths(weight: np.ndarray, table: np.ndarray) -> np.ndarray | None:
+    """float32 [V], how many times as long the weight's rows are as the table's; None where they are no multiples of them."""
+    if weight.shape != table.shape or weight.dtype != np.float32:
+        return None
+    squares = np.einsum("vd,vd->v", table, table, dtype=np.float64)
+    products = np.einsum("vd,vd->v", weight, table, dtype=np.float64)
+    lengths = np.divide(products, squares, out=np.zeros_like(products), where=squares > 0).astype(np.float32)
+    bound = _RELATIVE * max(float(np.abs(weight).max(initial=0)), np.finfo(np.float32).tiny)
+    return lengths if float(np.abs(table * lengths[:, None] - weight).max(initial=0)) <= bound else None
+
+
+def _is_looked_up(session: SessionGraph, name: str) -> bool:
+    """Whether nodes take rows of the weight, and do nothing else with it."""
+    readers = [node for node in session.nodes if name in node.input]
+    inner = any(
+        name in each.input
+        for node in session.nodes
+        for a in node.attribute
+        for g in (a.g, *a.graphs)
+        for each in g.node
+    )
+    by_row = all(
+        node.op_type == "Gather" and node.input[0] == name and not any(a.name == "axis" and a.i for a in node.attribute)
+        for node in readers
+    )
+    return bool(readers) and by_row and not inner
+
+
+def _shared(session: SessionGraph, name: str, table: np.ndarray, lengths: np.ndarray) -> SessionGraph:
+    nodes = []
+    for node in session.nodes:
+        if name not in node.input:
+            nodes.append(node)
+            continue
+        rows, scale, column = (f"{node.output[0]}/{part}" for part in ("directions", "lengths", "column"))
+        nodes += [
+            helper.make_node("Gather", [_TABLE, node.input[1]], [rows], rows),
+            helper.make_node("Gather", [_LENGTHS, node.input[1]], [scale], scale),
+            helper.make_node("Unsqueeze", [scale, _AXES], [column], column),
+            helper.make_node("Mul", [rows, column], [node.output[0]], node.name),
+        ]
+    weights = {other: values for other, values in session.weights.items() if other != name}
+    weights |= {_TABLE: table, _LENGTHS: lengths, _AXES: np.array([-1])}
+    return dataclasses.replace(session, nodes=nodes, weights=weights, table=_TABLE)
