@@ -92,7 +92,7 @@ RULES = [
 
 # What runs inside Triton finds these there; files named here may import more, and only they.
 RUNTIME_MODULES = {"numpy", "onnxruntime", "torch", "triton_python_backend_utils"}
-RUNTIME_EXTRAS = {"features_nvtabular.py": {"nvtabular", "pandas"}}
+RUNTIME_EXTRAS = {"features_nvtabular.py": {"nvtabular", "pandas"}}  # ann.py imports faiss by name, with a remedy
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:

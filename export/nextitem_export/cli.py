@@ -42,6 +42,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--runtime", default=defaults["runtime"], help=f"{', '.join(choices.RUNTIMES)} (default: %(default)s)")
     add("--features", default=defaults["features"], help=f"{', '.join(choices.FEATURES)} (default: %(default)s)")
+    add(
+        "--scoring",
+        default=defaults["scoring"],
+        help="exact, int8-rerank or ann: how a large catalogue is searched, docs/large-catalogues.md (default: %(default)s)",
+    )
+    add(
+        "--min-recall",
+        type=float,
+        default=defaults["min_recall"],
+        metavar="SHARE",
+        help="refuse an approximate scoring that finds less of the true 20 best items (default: 0.999 int8-rerank, 0.99 ann)",
+    )
     for option, text in (
         ("top_k", "items in an answer unless the request says otherwise"),
         ("max_top_k", "the most items that a request may ask for"),

@@ -23,6 +23,8 @@ class ExportOptions:
     format: `onnx`, `onnx_dynamo` (the same by torch.export) or `torchscript`, how the session model is written.
     runtime: `python`, Triton's Python backend. features: `compiled`, the workflow as a graph; `nvtabular`,
     the workflow itself, slow and pickled.
+    scoring: `exact`; `int8-rerank`, a scan of int8 whose best are scored exactly; `ann`, a faiss index, likewise.
+    min_recall: the least recall@20 of an approximate scoring on the sample's sessions; 0 for the scoring's own bound.
     top_k, max_top_k: items in an answer by default and at most.
     max_sessions: sessions in one request at most, and the ranker's batch.
     max_interactions: interactions of one session in a request at most; the model reads the newest of them.
@@ -40,6 +42,8 @@ class ExportOptions:
     format: str = "onnx"
     runtime: str = "python"
     features: str = "compiled"
+    scoring: str = "exact"
+    min_recall: float = 0.0
     top_k: int = 20
     max_top_k: int = 100
     max_sessions: int = 64
@@ -56,8 +60,15 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         from .graphs.formats import FORMATS
+        from .graphs.scoring_choice import SCORINGS
 
-        choices = {"layout": LAYOUTS, "runtime": RUNTIMES, "features": FEATURES, "format": FORMATS}
+        choices = {
+            "layout": LAYOUTS,
+            "runtime": RUNTIMES,
+            "features": FEATURES,
+            "format": FORMATS,
+            "scoring": SCORINGS,
+        }
         for field, known in choices.items():
             value = getattr(self, field)
             if value not in known:
@@ -67,6 +78,8 @@ class ExportOptions:
                 value = getattr(self, field)
                 if value < least:
                     raise ExportError(f"{field} is {value}, expected {least} or more")
+        if not 0 <= self.min_recall <= 1:
+            raise ExportError(f"min_recall is {self.min_recall}, expected a share from 0 to 1")
         if self.top_k > self.max_top_k:
             raise ExportError(
                 f"top_k is {self.top_k}, above max_top_k {self.max_top_k}: raise max_top_k or lower top_k"

@@ -81,7 +81,7 @@ def test_step_json_says_threads_and_that_requests_may_be_joined(written):
     settings = json.loads((written[1] / "step.json").read_text())
     assert settings["kind"] == "ranker"
     assert settings["graph"] == FORMATS[written[0]].graph
-    assert settings["available"] == "available__3"
+    assert list(settings["constants"]) == ["available__3"]
     assert settings["threads"] == 2
     assert settings["batched"] is True
 

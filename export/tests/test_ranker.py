@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nextitem_export import UnsupportedModel
-from nextitem_export.graphs import scoring
+from nextitem_export.graphs import scoring_blocks
 from nextitem_export.graphs.formats import FORMATS, write_ranker
 from nextitem_export.graphs.ranker import OUTPUTS, Ranker, RankerFeature
+from nextitem_export.graphs.scoring_choice import ScoringChoice
 from nextitem_export.runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, OK, PADDING, UNKNOWN
 from nextitem_export.runtime.item_index import ItemIndex
 from nextitem_export.runtime.ranker import AVAILABILITY
@@ -72,9 +73,12 @@ class Eager:
 class Written:
     """The ranker's step in a folder."""
 
-    def __init__(self, format_name: str, k: int, folder: Path, model: nn.Module | None = None) -> None:
+    def __init__(
+        self, format_name: str, k: int, folder: Path, model: nn.Module | None = None, scoring: str = "exact"
+    ) -> None:
         ItemIndex.of(CATALOGUE).save(folder)
-        write_ranker(format_name, ranker(k, model), (ITEMS, SCORES), EXAMPLE, folder, threads=1)
+        choice = ScoringChoice(scoring)
+        write_ranker(format_name, ranker(k, model), (ITEMS, SCORES), EXAMPLE, folder, threads=1, scoring=choice)
         self._folder = folder
 
     def open(self, unavailable: list[int]):
@@ -83,18 +87,18 @@ class Written:
         return open_step(self._folder)
 
 
-#: The ranker as written for a large catalogue: two blocks of items in groups of two, and what is left over.
-BLOCKS = "onnx in blocks"
-ENGINES = ["eager", *FORMATS, BLOCKS]
+#: The ranker as written for a large catalogue, by what scores it: blocks of items in groups of two, the last one filled up.
+LARGE = {"onnx in blocks": "exact", "onnx by int8": "int8-rerank", "onnx by an index": "ann"}
+ENGINES = ["eager", *FORMATS, *LARGE]
 
 
 def written(name: str, k: int, folder: Path) -> Written:
-    if name != BLOCKS:
+    if name not in LARGE:
         return Written(name, k, folder)
     with pytest.MonkeyPatch.context() as patch:
-        for size, value in (("BLOCK", 4), ("GROUP", 2), ("GROUPED_FROM", 4)):
-            patch.setattr(scoring, size, value)
-        return Written("onnx", k, folder, GivenByQuery())
+        for size, value in (("BLOCK", 4), ("GROUP", 2), ("BLOCKS_FROM", 4)):
+            patch.setattr(scoring_blocks, size, value)
+        return Written("onnx", k, folder, GivenByQuery(), LARGE[name])
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -178,7 +182,7 @@ def test_ties_are_broken_by_code_in_wide_catalogues_too():
 
 @pytest.mark.parametrize("wrong", [-np.inf, np.nan])
 def test_a_score_that_json_cannot_carry_is_no_recommendation(engines, wrong, request):
-    if request.node.callspec.params["engines"] == BLOCKS:
+    if request.node.callspec.params["engines"] in LARGE:
         pytest.skip("a query's product with a unit vector is NaN where any score is infinite")
     scores = np.full(V, wrong, dtype=np.float32)
     scores[[4, 7]] = 1, 2

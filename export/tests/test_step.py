@@ -52,7 +52,7 @@ def folder_of(plan, tmp_path):
         else:
             torch.jit.save(torch.jit.script(Double()), str(tmp_path / "model.pt"))
             ItemIndex.of(np.array([7, 8])).save(tmp_path)
-            settings = {"kind": kind, "graph": "torchscript", "available": "y", "availability": "mask", **TORCHSCRIPT}
+            settings = {"kind": kind, "graph": "torchscript", "constants": {"y": "mask"}, **TORCHSCRIPT}
             (tmp_path / "step.json").write_text(json.dumps(settings))
         return tmp_path
 

@@ -17,27 +17,32 @@ from .._errors import UnsupportedModel
 from ..runtime.filters import WIDTHS
 from ..runtime.step import Step, open_step
 from .ranker import OUTPUTS, Ranker, RankerFeature, filter_tensors
-from .scoring_model import write_exact
-from .scoring_session import trace_session, trace_session_dynamo
+from .scoring_choice import EXACT, ScoringChoice, write_scored
+from .scoring_session import SessionGraph, trace_session, trace_session_dynamo
 from .versions import IR_VERSION as IR_VERSION
 from .versions import OPSET as OPSET
 
 #: From the ranker, its inputs' names (the last three are its filters) and an example of each, into a folder.
 Writer = Callable[[Ranker, Sequence[str], tuple[torch.Tensor, ...], Path], dict[str, Any]]
 
+#: From the ranker, its features' names and an example of each, to the session model's part of an ONNX graph.
+Tracer = Callable[[Ranker, Sequence[str], tuple[torch.Tensor, ...]], SessionGraph]
+
 
 @dataclasses.dataclass(frozen=True)
 class Format:
     """A way to write the ranker.
 
-    write: puts the graph into a folder and returns what step.json says of it beyond what all formats say.
+    write: puts the graph into a folder and returns what step.json says of it beyond what all formats say; or trace: gives the
+    session model's part of an ONNX graph, behind which every scoring can stand.
     graph: what opens it, by the runtime's name (`runtime/ranker.py`).
     warm_batches: the batch sizes that a server asks before it is ready.
     """
 
-    write: Writer
     graph: str
     warm_batches: tuple[int, ...]
+    write: Writer | None = None
+    trace: Tracer | None = None
 
 
 FORMATS: dict[str, Format] = {}
@@ -51,15 +56,19 @@ def write_ranker(
     folder: Path,
     *,
     threads: int,
+    scoring: ScoringChoice = EXACT,
+    sample: tuple[torch.Tensor, ...] | None = None,
 ) -> None:
     """Write the ranker's graph and its step.json into a version folder.
 
-    example: the features of a batch of two sessions of different lengths, which the trace follows. The folder holds the
+    example: the features of a batch of two sessions of different lengths, which the trace follows. sample: those of some
+    hundred sessions, on which the recall of an approximate scoring is measured; the example if not given. The folder holds the
     item index already.
-    Raises UnsupportedModel if the format is unknown or the model cannot be traced.
+    Raises UnsupportedModel if the format is unknown, the model cannot be traced, or the scoring finds too little.
     """
     if format_name not in FORMATS:
         raise UnsupportedModel(f"unknown format '{format_name}', known are {', '.join(FORMATS)}")
+    sample = example if sample is None else sample
     cardinality = len(ranker.log_popularity)
     # Two tensors, not one twice: torch.export takes one object for one input.
     excluded, allowed = (torch.zeros(len(example[0]), WIDTHS[0], dtype=torch.int64) for _ in range(2))
@@ -69,9 +78,16 @@ def write_ranker(
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracer warnings; the parity gate judges the result
-            settings = form.write(ranker, names, example, folder)
-        settings |= {"kind": "ranker", "graph": form.graph, "threads": threads, "batched": True, "available": names[-1]}
-        (folder / "step.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
+            common = {"kind": "ranker", "graph": form.graph, "threads": threads, "batched": True}
+            if form.trace is not None:
+                session = form.trace(ranker, names[:-3], example[:-3])
+                encoded = dict(zip(names, sample, strict=False))
+                write_scored(scoring, ranker, session, names, folder, encoded, common)
+            else:
+                assert form.write is not None
+                _refuse_approximate(scoring, format_name)
+                settings = {**common, **form.write(ranker, names, example, folder)}
+                (folder / "step.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
         step = open_step(folder)  # a graph may be written and yet be refused by what runs it
         inputs = dict(zip(names, example, strict=True))
         _check_batches(step, {name: inputs[name].numpy() for name in step.inputs}, type(ranker.model).__name__)
@@ -105,16 +121,13 @@ def _check_batches(step: Step, example: Mapping[str, np.ndarray], model: str) ->
         )
 
 
-def _onnx(ranker: Ranker, names: Sequence[str], example: tuple[torch.Tensor, ...], folder: Path) -> dict[str, Any]:
-    write_exact(ranker, trace_session(ranker, names[:-3], example[:-3]), names, folder)
-    return {"availability": "bias"}
-
-
-def _onnx_dynamo(
-    ranker: Ranker, names: Sequence[str], example: tuple[torch.Tensor, ...], folder: Path
-) -> dict[str, Any]:
-    write_exact(ranker, trace_session_dynamo(ranker, names[:-3], example[:-3]), names, folder)
-    return {"availability": "bias"}
+def _refuse_approximate(scoring: ScoringChoice, format_name: str) -> None:
+    if scoring != EXACT:
+        formats = ", ".join(name for name, form in FORMATS.items() if form.trace is not None)
+        raise UnsupportedModel(
+            f"--scoring {scoring.name} is not written as {format_name}, only as {formats}: choose one of these, or "
+            "--scoring exact"
+        )
 
 
 def _torchscript(
@@ -128,10 +141,10 @@ def _torchscript(
             if not part.filename.endswith(".debug_pkl"):
                 kept.writestr(part, traced.read(part))
     (folder / "traced.pt").unlink()
-    return {"inputs": list(names), "outputs": list(OUTPUTS), "availability": "mask"}
+    return {"inputs": list(names), "outputs": list(OUTPUTS), "constants": {names[-1]: "mask"}}
 
 
-FORMATS["onnx"] = Format(_onnx, "onnx", (1, 64))
-FORMATS["onnx_dynamo"] = Format(_onnx_dynamo, "onnx", (1, 64))
+FORMATS["onnx"] = Format("onnx", (1, 64), trace=trace_session)
+FORMATS["onnx_dynamo"] = Format("onnx", (1, 64), trace=trace_session_dynamo)
 # TorchScript compiles itself during its first calls with each batch size, so each that matters is warmed up.
-FORMATS["torchscript"] = Format(_torchscript, "torchscript", (1, 2, 4, 8, 16, 32, 64))
+FORMATS["torchscript"] = Format("torchscript", (1, 2, 4, 8, 16, 32, 64), write=_torchscript)

@@ -6,7 +6,6 @@ is npy (DESIGN.md): the graph names the bytes behind the file's header. A protob
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +24,11 @@ class StoredArrays:
         self._folder = folder
         self._files: dict[str, tuple[np.ndarray, str, int]] = {}
 
-    def add(self, name: str, array: np.ndarray, *, apart: bool = False) -> None:
-        """Store an array under a name of the graph. apart: in a file of its own, whatever its size."""
+    def add(self, name: str, array: np.ndarray, *, apart: bool = False, unused: bool = False) -> None:
+        """Store an array under a name of the graph.
+
+        apart: in a file of its own, whatever its size. unused: only views of it are read.
+        """
         if array.nbytes <= INLINE_BYTES and not apart:
             self.initializers.append(numpy_helper.from_array(array, name))
             return
@@ -34,31 +36,27 @@ class StoredArrays:
         array = np.ascontiguousarray(array)
         np.save(self._folder / file, array, allow_pickle=False)
         self._files[name] = (array, file, (self._folder / file).stat().st_size - array.nbytes)
-        self.initializers.append(self._external(name, name, 0, len(array)))
+        if not unused:
+            self.initializers.append(self._external(name, name, 0, array.shape))
 
     def file(self, name: str) -> str | None:
         """The npy file that holds an array, None where the graph does."""
         return self._files[name][1] if name in self._files else None
 
-    def add_rows(self, name: str, of: str, start: int, rows: int) -> None:
-        """Name some rows of an array that is stored apart."""
-        self.initializers.append(self._external(name, of, start, rows))
+    def add_view(self, name: str, of: str, first: int, shape: tuple[int, ...]) -> None:
+        """Name a part of an array that is stored apart: so many elements from its `first` on, in this shape."""
+        self.initializers.append(self._external(name, of, first, shape))
 
-    def add_all(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Store arrays by name."""
-        for name, array in arrays.items():
-            self.add(name, array)
-
-    def _external(self, name: str, of: str, start: int, rows: int) -> onnx.TensorProto:
+    def _external(self, name: str, of: str, first: int, shape: tuple[int, ...]) -> onnx.TensorProto:
         array, file, header = self._files[of]
-        row_bytes = array.nbytes // len(array)
         tensor = TensorProto(
             name=name,
             data_type=helper.np_dtype_to_tensor_dtype(array.dtype),
-            dims=[rows, *array.shape[1:]],
+            dims=shape,
             data_location=TensorProto.EXTERNAL,
         )
-        where = {"location": file, "offset": header + start * row_bytes, "length": rows * row_bytes}
+        item = array.dtype.itemsize
+        where = {"location": file, "offset": header + first * item, "length": int(np.prod(shape)) * item}
         for key, value in where.items():
             tensor.external_data.add(key=key, value=str(value))
         return tensor

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -20,6 +22,8 @@ from ..triton_config import StepConfig, TensorSpec, WarmUp
 from .steps import StepFolders, add_runtime, batching, first_request, request_specs, response_specs
 
 _STEP, _GRAPH = "step.json", "model.onnx"
+#: What the runtime needs of the ranker's step.json to run its graph.
+_OF_THE_RANKER = ("graph", "constants", "rows", "threads", "batched")
 #: More than any request holds: Triton would refuse what is beyond in words of its own, which name no tensor and another limit.
 _MAX_BATCH_SIZE = 2**20
 
@@ -46,9 +50,9 @@ class FusedLayout:
         folder.mkdir(parents=True)
         features, ranker, _ = (json.loads((part / _STEP).read_text(encoding="utf-8")) for part in folders)
         settings = {"kind": "fused", "signature": plan.signature.to_json(), "filters": features["filters"]}
-        if all((part / _GRAPH).is_file() for part in folders) and _merged(folders, folder):
+        if _are_graphs(folders, ranker) and _merged(folders, folder):
             settings |= {"merged": True, "newest": features["newest"]}
-            settings |= {name: ranker[name] for name in ("available", "availability", "threads", "batched")}
+            settings |= {name: ranker[name] for name in _OF_THE_RANKER if name in ranker}
         else:
             for part, source in zip(PARTS, folders, strict=True):
                 shutil.copytree(source, folder / part)
@@ -81,6 +85,11 @@ class FusedLayout:
 
     def _folder(self, build: Path, plan: Plan) -> Path:
         return build / self.name / str(plan.signature.bundle_version)
+
+
+def _are_graphs(folders: StepFolders, ranker: Mapping[str, Any]) -> bool:
+    """Whether each step is an ONNX graph and nothing else."""
+    return all((part / _GRAPH).is_file() for part in folders) and ranker.get("scoring") != "ann"
 
 
 def _merged(folders: StepFolders, folder: Path) -> bool:

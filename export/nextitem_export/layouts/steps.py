@@ -16,6 +16,7 @@ from ..graphs import items
 from ..graphs.features import write_features
 from ..graphs.formats import write_ranker
 from ..graphs.ranker import Ranker, filter_tensors
+from ..graphs.scoring_choice import ScoringChoice
 from ..options import ExportOptions
 from ..plan import Plan
 from ..runtime.item_index import ItemIndex
@@ -24,6 +25,9 @@ from ..runtime.request import RequestError
 from ..runtime.step import open_step
 from ..triton_config import Batching, TensorSpec
 from ..wire import request_tensors
+
+#: Sessions of the sample on which the recall of an approximate scoring is measured.
+RECALL_SESSIONS = 500
 
 _MODEL_PY = '''"""{what} of the nextitem bundle "{name}"; the code is in nextitem_runtime beside this file."""
 
@@ -53,11 +57,20 @@ def write_steps(folders: StepFolders, plan: Plan, options: ExportOptions) -> Non
         folder.mkdir(parents=True)
     write_features(plan, options.features, folders.features)
     module = Ranker(plan.model, plan.features, plan.item_feature, plan.log_popularity, options.max_top_k)
-    tensors = encoded(plan, folders.features, 2)
-    example = tuple(torch.from_numpy(tensors[feature.tensor]) for feature in plan.features)
+    example = _tensors(plan, encoded(plan, folders.features, 2))
     ItemIndex.of(plan.vocabulary.values).save(folders.ranker)
     (folders.ranker / AVAILABILITY).write_text(json.dumps({"unavailable": []}), encoding="utf-8")
-    write_ranker(options.format, module, plan.features, example, folders.ranker, threads=options.threads)
+    sample = None if options.scoring == "exact" else _tensors(plan, encoded(plan, folders.features, RECALL_SESSIONS))
+    write_ranker(
+        options.format,
+        module,
+        plan.features,
+        example,
+        folders.ranker,
+        threads=options.threads,
+        scoring=ScoringChoice(options.scoring, options.min_recall),
+        sample=sample,
+    )
     items.write_items(plan.vocabulary.values, folders.items)
 
 
@@ -121,6 +134,10 @@ def encoded(plan: Plan, features_folder: Path, sessions: int) -> dict[str, np.nd
     except RequestError as error:
         raise ExportError(f"the sample's sessions are no valid request to the bundle: {error}") from error
     return {name: np.concatenate([one[name] for one in each]) for name in ranked_tensors(plan)}
+
+
+def _tensors(plan: Plan, arrays: dict[str, np.ndarray]) -> tuple[torch.Tensor, ...]:
+    return tuple(torch.from_numpy(arrays[feature.tensor]) for feature in plan.features)
 
 
 def batching(options: ExportOptions) -> Batching:

@@ -15,6 +15,10 @@ NULL_INT64 = int(np.iinfo(np.int64).min)
 NULL_STRING = ""
 LOWEST_FLOAT32 = float(np.finfo(np.float32).min)
 
+# What the int8 scan adds to the sum of an item that must not come: below any sum of 1,024 products of int8, and small enough
+# that 63 of them do not overflow int32.
+PENALTY = -(2**25)
+
 # `status` of a session in the response, by the code that the ranker gives it.
 STATUS = ("ok", "cold", "empty")
 OK, COLD, EMPTY = range(3)

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from .codes import FIRST_ITEM, UNKNOWN
+from .ann import AnnRanker
+from .codes import FIRST_ITEM, PENALTY, UNKNOWN
 from .item_index import ItemIndex
 from .request import Array
 
@@ -38,19 +39,34 @@ class Ranker:
         return self._graph.run({**tensors, **self.constants})
 
 
-def _mask(available: Array) -> Array:
-    return available
+def _mask(available: Array, rows: int) -> Array:
+    return filled_up(available, rows)
 
 
-def _bias(available: Array) -> Array:
-    """What is added to the scores: float32 [V], minus infinity for what is not available or no item."""
-    bias = np.where(available, np.float32(0), np.float32(-np.inf))
-    bias[:FIRST_ITEM] = -np.inf
-    return bias
+def _bias(available: Array, rows: int) -> Array:
+    """What is added to the scores: float32 [rows], minus infinity for what is not available."""
+    return np.where(filled_up(available, rows), np.float32(0), np.float32(-np.inf))
 
 
-#: In what form a graph reads what is available, by step.json's "availability".
-_AVAILABILITY = {"mask": _mask, "bias": _bias}
+def _penalty(available: Array, rows: int) -> Array:
+    """What is added to the sums of the int8 scan: int32 [rows], lower than any of them for what is not available."""
+    return np.where(filled_up(available, rows), np.int32(0), np.int32(PENALTY))
+
+
+def _limited(available: Array, rows: int) -> Array:
+    """Whether any item is not available, bool [1]."""
+    return np.array([not available[FIRST_ITEM:].all()])
+
+
+#: The forms in which graphs read what is available, bool [V], by their names in step.json's "constants".
+_FORMS = {"mask": _mask, "bias": _bias, "penalty": _penalty, "limited": _limited}
+
+
+def filled_up(available: Array, rows: int) -> Array:
+    """Bool [rows]: the special codes are no items, and what only fills up the table is not available."""
+    filled = np.zeros(rows, dtype=bool)
+    filled[FIRST_ITEM : len(available)] = available[FIRST_ITEM:]
+    return filled
 
 
 def read_availability(path: Path, index: ItemIndex) -> Array:
@@ -95,13 +111,17 @@ def _is_int64(value: int) -> bool:
 
 
 def read_constants(folder: Path, settings: Mapping[str, Any], index: ItemIndex) -> dict[str, Array]:
-    """What the ranker's graph takes beside a request: the availability list that lies in the folder, as it reads it."""
-    form = _AVAILABILITY[settings["availability"]]
-    return {settings["available"]: form(read_availability(folder / AVAILABILITY, index))}
+    """What the ranker's graph takes beside a request, made of the availability list that lies in the folder."""
+    available = read_availability(folder / AVAILABILITY, index)
+    rows = settings.get("rows", len(available))
+    return {name: _FORMS[form](available, rows) for name, form in settings["constants"].items()}
 
 
-def open_step(folder: Path, settings: Mapping[str, Any]) -> Ranker:
+def open_step(folder: Path, settings: Mapping[str, Any]) -> Ranker | AnnRanker:
     """Open the step of this folder; its availability list is read here, so when Triton loads the model."""
+    index = ItemIndex.load(folder)
+    if settings.get("scoring") == "ann":
+        available = read_availability(folder / AVAILABILITY, index)
+        return AnnRanker(folder, settings, filled_up(available, len(available)))
     module = importlib.import_module(f".{_GRAPHS[settings['graph']]}", __package__)
-    constants = read_constants(folder, settings, ItemIndex.load(folder))
-    return Ranker(module.open_step(folder, settings), constants)
+    return Ranker(module.open_step(folder, settings), read_constants(folder, settings, index))
