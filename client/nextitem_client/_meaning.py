@@ -20,7 +20,8 @@ from nextitem_client._exceptions import (
 )
 from nextitem_client._transport import Address
 
-_QUEUE_FULL = "maximum queue size"  # Triton's own words, in HTTP's 503 and gRPC's UNAVAILABLE
+# Triton's own words, in HTTP's 503 and gRPC's UNAVAILABLE: the queue was full, or the request waited in it too long.
+_OVERLOAD = ("maximum queue size", "Request timeout expired")
 # How OpenSSL (Python's, and BoringSSL in gRPC) and gRPC name what is wrong with a certificate.
 _CERTIFICATE_TROUBLE = (
     "CERTIFICATE_VERIFY_FAILED", "CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "UNKNOWN_CA", "CERTIFICATE_UNKNOWN",
@@ -42,8 +43,8 @@ def from_http_status(
     text = message if message is not None else f"HTTP status {status}: {_one_line(body)}"
     if status in (401, 403):
         return _denied(address, text)
-    if status == 429 or _QUEUE_FULL in text:
-        error = _busy(address, text)
+    if status == 429 or _means_overload(text):
+        error = _busy(address, _own_words(text))
         error.retryable = status != 429
         error.retry_after_s = _seconds(retry_after)
         return error
@@ -145,8 +146,8 @@ def untrusted(address: Address, detail: str) -> UntrustedServer:
 
 
 def _from_unavailable(address: Address, text: str) -> ServerError:
-    if _QUEUE_FULL in text:
-        return _busy(address, text)
+    if _means_overload(text):
+        return _busy(address, _own_words(text))
     if "connect" in text or "andshake" in text:
         if _names_certificate(text):
             return untrusted(address, text)
@@ -160,6 +161,10 @@ def _from_unavailable(address: Address, text: str) -> ServerError:
 def _names_certificate(text: str) -> bool:
     upper = text.upper()
     return any(words in upper for words in _CERTIFICATE_TROUBLE)
+
+
+def _means_overload(text: str) -> bool:
+    return any(words in text for words in _OVERLOAD)
 
 
 def _means_no_model(text: str) -> bool:

@@ -32,8 +32,9 @@ class ExportOptions:
     threads: threads of the ranker's graph. instances: processes of the model that ranks.
     preferred_batch_size: sessions of several requests that are answered together at most.
     max_queue_delay_us: microseconds that a request waits for others to join it.
-    max_queue_size: requests that wait at most, further ones are refused; 0 is no limit.
-    queue_timeout_ms: milliseconds after which a request that still waits is refused; 0 is no limit.
+    max_queue_size: requests that wait at most, further ones are refused; 0 is no limit. Of the layout fused alone.
+    queue_timeout_ms: milliseconds after which a request that still waits is refused; 0 is no limit, and the only value
+    that costs nothing: any other makes Triton 24.10 miss requests for up to 500 ms.
     keep_workflow_window: serve a workflow whose ListSlice keeps the oldest interactions as it is.
     replace: put the bundle in place of one of the same name, also where the steps' configuration differs.
     """

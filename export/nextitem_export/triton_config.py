@@ -42,16 +42,15 @@ class WarmUp:
 
 @dataclasses.dataclass(frozen=True)
 class Batching:
-    """How Triton joins requests, and what it does when more come than are answered.
+    """How Triton joins requests.
 
-    preferred_size: sessions that are joined at most. max_queue_delay_us: how long a request waits for others to join it.
-    max_queue_size: requests that wait at most, further ones are refused at once; 0 is no limit.
-    queue_timeout_ms: a request that has waited longer is refused; 0 is no limit.
+    preferred_size: sessions that are joined at most; None: all that wait, and the model itself makes batches of them.
+    max_queue_delay_us: how long a request waits for others to join it.
+    queue_timeout_ms: a request that has waited longer is refused; 0 is no limit, and anything else costs (docs/tuning.md).
     """
 
-    preferred_size: int
+    preferred_size: int | None
     max_queue_delay_us: int = 0
-    max_queue_size: int = 0
     queue_timeout_ms: int = 0
 
 
@@ -95,10 +94,10 @@ class StepConfig:
 
 #: Why these fields are as they are: a comment in front of each in config.pbtxt.
 _REASONS = {
-    "instance_group {": "One process a model: it keeps one core busy, and each further one holds all weights again.",
+    "instance_group {": "Processes of this model: each keeps one core busy and holds all weights again.",
     "dynamic_batching {": (
-        "What has arrived while a batch was answered becomes the next one, so that nobody waits for company. Beyond the "
-        "queue's limits requests are refused at once, so that those in the queue are still answered in time."
+        "What has arrived while a batch was answered becomes the next one; with no delay, nobody waits for company. No limit "
+        "on the queue here, as that makes Triton 24.10 miss requests for up to 500 ms."
     ),
     "model_warmup {": "A graph's first calls take many times as long: batch sizes that matter are asked before it is ready.",
 }
@@ -157,14 +156,13 @@ def _add_parameters(config: Any, parameters: Mapping[str, Any]) -> None:
 
 def _add_batching(config: Any, batching: Batching) -> None:
     dynamic = config.dynamic_batching
-    dynamic.preferred_batch_size.append(batching.preferred_size)
+    if batching.preferred_size is not None:
+        dynamic.preferred_batch_size.append(batching.preferred_size)
     dynamic.max_queue_delay_microseconds = batching.max_queue_delay_us
-    if batching.max_queue_size or batching.queue_timeout_ms:
-        policy = dynamic.default_queue_policy
-        policy.max_queue_size = batching.max_queue_size
-        policy.default_timeout_microseconds = batching.queue_timeout_ms * 1000
-        # A caller that gives a shorter timeout with its request is not kept waiting beyond it.
-        policy.allow_timeout_override = True
+    if batching.queue_timeout_ms:
+        # Any policy, also a mere max_queue_size, ends Triton's prefetching, and then its batcher misses requests that come
+        # while the model is busy: it looks for them when the next one comes or after 500 ms.
+        dynamic.default_queue_policy.default_timeout_microseconds = batching.queue_timeout_ms * 1000
 
 
 def _add_warm_up(config: Any, step: StepConfig, warm_up: WarmUp, folder: Path) -> None:

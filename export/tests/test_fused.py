@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
 
 import numpy as np
 import onnx
@@ -89,15 +92,32 @@ def test_a_bad_request_fails_alone(fused, plan):
         step.run(bad)
 
 
-def test_a_run_holds_no_more_sessions_than_a_request_may(plan, fused, monkeypatch):
+def test_a_run_holds_no_more_sessions_of_several_requests_than_was_chosen(plan, fused, monkeypatch):
     step = open_step(fused[0])
-    limit = plan.signature.max_sessions_per_request
+    limit = ExportOptions().preferred_batch_size
     core, sizes = step._core, []
     answer = core.answer
     monkeypatch.setattr(core, "answer", lambda some: sizes.append(sum(one.rows for one in some)) or answer(some))
     one = request_tensors(plan.sessions[:1], plan.raw_features)
     assert len(answer_all(step, [one] * (limit + 5))) == limit + 5
     assert sizes == [limit, 5]
+
+
+def test_settings_change_without_a_new_graph_and_without_a_change_to_other_builds(plan, fused, tmp_path):
+    build = tmp_path / "shop"
+    shutil.copytree(fused[0], build / "1", copy_function=os.link)
+    before = (fused[0] / "step.json").read_text()
+    chosen = ExportOptions(layout="fused", threads=2, preferred_batch_size=8, max_queue_size=5, instances=2)
+    LAYOUTS["fused"]("shop").write_configs(tmp_path, plan, chosen)
+    step = open_step(build / "1")
+    assert (step._max_rows, step.max_queue_size) == (8, 5)
+    graph = build / "1" if json.loads(before)["merged"] else build / "1" / "ranker"
+    assert json.loads((graph / "step.json").read_text())["threads"] == 2
+    assert (fused[0] / "step.json").read_text() == before
+    config = (build / "config.pbtxt").read_text()
+    assert "count: 2" in config
+    # Triton would warm a larger batch up by more requests than may wait.
+    assert set(re.findall(r'name: "batch_(\d+)"', config)) <= {"1", "2", "4", "5"}
 
 
 def test_a_fault_of_the_graph_is_the_guilty_request_s_alone(plan, fused, monkeypatch):

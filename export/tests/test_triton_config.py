@@ -41,7 +41,7 @@ def test_a_batched_step_is_batched_dynamically_and_warmed_up_with_one_row_per_ba
         (TensorSpec("x", "FP32", (3,)),),
         (),
         max_batch_size=8,
-        batching=Batching(4, max_queue_delay_us=50, max_queue_size=7, queue_timeout_ms=3),
+        batching=Batching(4, max_queue_delay_us=50, queue_timeout_ms=3),
         instances=2,
         warm_ups=(WarmUp("w", tensors),),
         reasons={"max_batch_size:": "Because."},
@@ -50,7 +50,7 @@ def test_a_batched_step_is_batched_dynamically_and_warmed_up_with_one_row_per_ba
     assert list(config.dynamic_batching.preferred_batch_size) == [4]
     assert config.dynamic_batching.max_queue_delay_microseconds == 50
     policy = config.dynamic_batching.default_queue_policy
-    assert (policy.max_queue_size, policy.default_timeout_microseconds) == (7, 3000)
+    assert policy.default_timeout_microseconds == 3000
     assert config.instance_group[0].count == 2
     text = (tmp_path / "config.pbtxt").read_text()
     assert "# Because.\nmax_batch_size: 8" in text
@@ -61,6 +61,16 @@ def test_a_batched_step_is_batched_dynamically_and_warmed_up_with_one_row_per_ba
     assert list(warm_up.inputs["x"].dims) == [3]
     data = (tmp_path / "warmup" / warm_up.inputs["x"].input_data_file).read_bytes()
     assert data == tensors["x"][0].tobytes()
+
+
+@pytest.mark.parametrize("preferred", [None, 16])
+def test_a_queue_without_a_timeout_has_no_policy_at_all(tmp_path, preferred):
+    # Any policy ends Triton's prefetching, and its batcher then misses requests for up to 500 ms.
+    StepConfig("s", (), (), max_batch_size=8, batching=Batching(preferred)).write(tmp_path)
+    config = read(tmp_path)
+    assert config.HasField("dynamic_batching")
+    assert not config.dynamic_batching.HasField("default_queue_policy")
+    assert list(config.dynamic_batching.preferred_batch_size) == [preferred] * (preferred is not None)
 
 
 def test_an_unbatched_warm_up_keeps_its_whole_shape_and_strings_have_their_length_before_them(tmp_path):

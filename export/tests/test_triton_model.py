@@ -24,7 +24,7 @@ class Tensor:
 
 
 class TritonError(Exception):
-    INVALID_ARG, INTERNAL = "invalid argument", "internal"
+    INVALID_ARG, INTERNAL, UNAVAILABLE = "invalid argument", "internal", "unavailable"
 
     def __init__(self, message, code) -> None:
         super().__init__(message)
@@ -104,6 +104,29 @@ def test_requests_that_cannot_be_joined_are_answered_alone(triton):
     wide, narrow = ask(triton, Halves(batched=True), [[2, 4]], [[6]])
     assert wide.outputs["half"].tolist() == [[1, 2]]
     assert narrow.outputs["half"].tolist() == [[3]]
+
+
+class Few(Halves):
+    """Takes two requests of those that wait."""
+
+    max_queue_size = 2
+
+    def run_all(self, inputs):
+        return [self.run(tensors) for tensors in inputs]
+
+
+def test_requests_beyond_the_queue_s_size_are_refused_and_the_oldest_answered(triton):
+    *answered, refused = ask(triton, Few(batched=True), [[2]], [[4]], [[6]])
+    assert [answer.outputs["half"].tolist() for answer in answered] == [[[1]], [[2]]]
+    assert refused.error.code == TritonError.UNAVAILABLE
+    sentence = "Exceeds maximum queue size: 3 requests waited for shop_step, which keeps 2; ask again later"
+    assert str(refused.error) == sentence
+
+
+def test_a_queue_without_a_limit_is_answered_whole(triton):
+    step = Few(batched=True)
+    step.max_queue_size = 0
+    assert [answer.error for answer in ask(triton, step, *([[2]],) * 300)] == [None] * 300
 
 
 def test_it_opens_the_step_of_its_version_folder(triton, bundle):

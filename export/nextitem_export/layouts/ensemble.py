@@ -24,6 +24,7 @@ from .steps import (
     ranked_tensors,
     request_specs,
     response_specs,
+    settle,
 )
 
 _DATATYPES = {"int64": "INT64", "float32": "FP32"}
@@ -56,6 +57,7 @@ class EnsembleLayout:
 
     def write_configs(self, build: Path, plan: Plan, options: ExportOptions) -> None:
         """Write the config.pbtxt of all four models, with warm-up requests made of the sample."""
+        settle(self.folders(build, plan.signature.bundle_version).ranker, threads=options.threads)
         for config in self._step_configs(build, plan, options):
             config.write(build / config.name)
         features, ranker, items_name = self.steps

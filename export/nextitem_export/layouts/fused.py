@@ -19,7 +19,7 @@ from ..options import ExportOptions
 from ..plan import Plan
 from ..runtime.fused import PARTS
 from ..triton_config import StepConfig, TensorSpec, WarmUp
-from .steps import StepFolders, add_runtime, batching, first_request, request_specs, response_specs
+from .steps import StepFolders, add_runtime, batching, first_request, request_specs, response_specs, settle
 
 _STEP, _GRAPH = "step.json", "model.onnx"
 #: What the runtime needs of the ranker's step.json to run its graph.
@@ -58,19 +58,24 @@ class FusedLayout:
                 shutil.copytree(source, folder / part)
             settings |= {"merged": False, "ranked": dict(zip(OUTPUTS, items.INPUTS[:3], strict=True))}
         (folder / _STEP).write_text(json.dumps(settings, indent=1), encoding="utf-8")
+        _settle(folder, options)
         add_runtime(folder, "Session to items", self.name)
         return folder
 
     def write_configs(self, build: Path, plan: Plan, options: ExportOptions) -> None:
         """Write the model's config.pbtxt, with warm-up requests of the batch sizes that matter."""
+        _settle(self._folder(build, plan), options)
         first = first_request(plan)
-        batches = {min(batch, options.max_sessions) for batch in FORMATS[options.format].warm_batches}
+        # Triton warms a batch of 64 up by 64 requests of one session: more than may wait would be refused.
+        most = min(options.max_sessions, options.max_queue_size or options.max_sessions)
+        batches = {min(batch, most) for batch in FORMATS[options.format].warm_batches}
         StepConfig(
             self.name,
             tuple(_batched(spec) for spec in request_specs(plan)),
             tuple(TensorSpec(spec.name, spec.datatype, spec.dims[1:]) for spec in response_specs(plan)),
             max_batch_size=_MAX_BATCH_SIZE,
-            batching=batching(options),
+            # All that wait: the model itself makes batches of them and refuses what is too many.
+            batching=dataclasses.replace(batching(options), preferred_size=None),
             instances=options.instances,
             warm_ups=tuple(
                 WarmUp(f"batch_{size}", {name: values.repeat(size, axis=0) for name, values in first.items()})
@@ -90,6 +95,17 @@ class FusedLayout:
 def _are_graphs(folders: StepFolders, ranker: Mapping[str, Any]) -> bool:
     """Whether each step is an ONNX graph and nothing else."""
     return all((part / _GRAPH).is_file() for part in folders) and ranker.get("scoring") != "ann"
+
+
+def _settle(folder: Path, options: ExportOptions) -> None:
+    """Write the settings that need no new graph."""
+    merged = (folder / _GRAPH).is_file()
+    settle(folder if merged else folder / PARTS[1], threads=options.threads)
+    settle(
+        folder,
+        preferred_batch_size=min(options.preferred_batch_size, options.max_sessions),
+        max_queue_size=options.max_queue_size,
+    )
 
 
 def _merged(folders: StepFolders, folder: Path) -> bool:

@@ -83,6 +83,14 @@ def add_runtime(folder: Path, what: str, name: str) -> None:
         shutil.copy(module, target)
 
 
+def settle(folder: Path, **settings: int) -> None:
+    """Change what a step.json says: by a new file, since the old one may be another build's as well."""
+    path = folder / "step.json"
+    document = json.loads(path.read_text(encoding="utf-8")) | settings
+    path.unlink()
+    path.write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+
 def request_specs(plan: Plan) -> list[TensorSpec]:
     """The request, [B, …] written out.
 
@@ -145,7 +153,6 @@ def batching(options: ExportOptions) -> Batching:
     return Batching(
         preferred_size=min(options.preferred_batch_size, options.max_sessions),
         max_queue_delay_us=options.max_queue_delay_us,
-        max_queue_size=options.max_queue_size,
         queue_timeout_ms=options.queue_timeout_ms,
     )
 

@@ -42,6 +42,11 @@ class Checked:
 class Core(Protocol):
     """What checks requests and answers several of one kind."""
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of an answer's tensors."""
+        ...
+
     def check(self, tensors: Mapping[str, Array]) -> Checked:
         """Raises RequestError."""
         ...
@@ -52,15 +57,19 @@ class Core(Protocol):
 
 
 class FusedStep:
-    """Joins requests to batches of at most `max_rows` sessions."""
+    """Joins requests to batches of at most `max_rows` sessions, unless one request alone has more.
+
+    max_queue_size: requests that are answered of those that have come; 0: all.
+    """
 
     batched = True
 
-    def __init__(self, core: Core, signature: Signature, outputs: tuple[str, ...]) -> None:
+    def __init__(self, core: Core, signature: Signature, *, max_rows: int, max_queue_size: int) -> None:
         self._core = core
-        self._max_rows = signature.max_sessions_per_request
+        self._max_rows = max_rows
+        self.max_queue_size = max_queue_size
         self.inputs = (*(feature.name for feature in signature.features), *signature.options)
-        self.outputs = outputs
+        self.outputs = core.outputs
 
     def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         """Answer one request: raw features [B, T] and optional tensors to the answer. Raises RequestError."""
@@ -173,4 +182,9 @@ class Chain:
 def open_step(folder: Path, settings: Mapping[str, Any]) -> FusedStep:
     """Open the step of this folder: one graph, or the folders of three steps."""
     core = OneGraph(folder, settings) if settings["merged"] else Chain(folder, settings)
-    return FusedStep(core, Signature.from_json(settings["signature"]), core.outputs)
+    return FusedStep(
+        core,
+        Signature.from_json(settings["signature"]),
+        max_rows=int(settings["preferred_batch_size"]),
+        max_queue_size=int(settings["max_queue_size"]),
+    )

@@ -17,11 +17,19 @@ Outcome: TypeAlias = dict[str, Array] | Exception
 
 @runtime_checkable
 class RunsTogether(Protocol):
-    """A step that knows how to answer several requests in one run."""
+    """A step that knows how to answer several requests in one run. max_queue_size: of them at most, 0 is no limit."""
+
+    max_queue_size: int
 
     def run_all(self, inputs: Sequence[Mapping[str, Array]]) -> list[Outcome]:
         """One outcome a request, in order."""
         ...
+
+
+def taken(step: Step, waiting: int) -> int:
+    """How many of the waiting requests are answered: the oldest, as many as the step takes."""
+    limit = step.max_queue_size if isinstance(step, RunsTogether) else 0
+    return min(waiting, limit) if limit else waiting
 
 
 def answer_all(step: Step, inputs: Sequence[Mapping[str, Array]]) -> list[Outcome]:

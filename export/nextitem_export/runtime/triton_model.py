@@ -13,7 +13,7 @@ import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingI
 from .arrival import let_arrive
 from .request import RequestError
 from .step import open_step
-from .together import Outcome, answer_all
+from .together import Outcome, answer_all, taken
 
 _utils: Any = pb_utils
 
@@ -28,9 +28,19 @@ class TritonPythonModel:
         self._step = open_step(Path(args["model_repository"]) / args["model_version"])
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Answer each request, in order."""
-        outcomes = answer_all(self._step, [self._read(request) for request in requests])
-        return [self._response(outcome) for outcome in outcomes]
+        """Answer each request, in order; refuse those that are more than the step takes.
+
+        Triton's own limit on its queue is not used: it costs a request up to 500 ms (docs/tuning.md).
+        """
+        count = taken(self._step, len(requests))
+        outcomes = answer_all(self._step, [self._read(request) for request in requests[:count]])
+        answers = [self._response(outcome) for outcome in outcomes]
+        return [*answers, *(self._refusal(len(requests), count) for _ in requests[count:])]
+
+    def _refusal(self, waiting: int, count: int) -> Any:
+        # Triton's own words first, which callers may look for.
+        what = f"Exceeds maximum queue size: {waiting} requests waited for {self._name}, which keeps {count}"
+        return _failure(f"{what}; ask again later", _utils.TritonError.UNAVAILABLE)
 
     def _read(self, request: Any) -> dict[str, Any]:
         found = ((name, _utils.get_input_tensor_by_name(request, name)) for name in self._step.inputs)
