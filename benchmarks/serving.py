@@ -1,0 +1,191 @@
+"""Serving under open load: this project and its peers, the same checkpoint and sessions, on this machine in this run.
+
+    python benchmarks/serving.py [--quick] [--json FILE] [--plot FILE] [--only NAME …]
+
+Every server is up during the whole run (what they use while idle is measured); they are asked in rounds that take turns, by one
+load generator in a process of its own. README.md beside this file says how to read the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from serving_measures import Measuring, Point
+
+FOLDER = Path(__file__).parents[1] / "runs" / "serving"
+COMMON_RATE, SLOW_RATE, HIGH_RATE = 200, 10, 1000
+TARGETS = {
+    "rate_over_nvtabular": (">=", 20),
+    "rate_over_fastapi_torch": (">=", 3),
+    "rate_over_fastapi_ort": (">=", 1.5),
+    "cpu_over_floor": ("<=", 1.5),
+    "fused.p90_ms_at_1000": ("<=", 7),
+    "fused.p995_ms_at_1000": ("<=", 15),
+    "goodput_at_2x": (">=", 0.9),
+}
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "ARROW_NUM_THREADS")
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How much a run measures: rounds, rates at which every server is measured, seconds of each kind of trial, sessions."""
+
+    rounds: int
+    rates: tuple[int, ...]
+    fixed_s: float
+    search_rounds: int
+    search_s: float
+    confirm_s: float
+    overload_s: float
+    sessions: int
+
+
+QUICK = Size(1, (50, COMMON_RATE, HIGH_RATE), 2.0, 1, 1.0, 2.0, 2.5, 300)
+FULL = Size(3, (50, 100, COMMON_RATE, 500, HIGH_RATE, 1500), 3.0, 2, 1.5, 4.0, 4.0, 1000)
+
+
+def main() -> int:
+    """Run the benchmark. Returns 0, also where a target is missed: the table says so."""
+    arguments = _arguments()
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))  # before the libraries that read them are imported
+    warnings.filterwarnings("ignore")
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from serving_report import metrics_of, plot, print_report
+
+    console = Console(stderr=True)
+    size = QUICK if arguments.quick else FULL
+    try:
+        with Progress(console=console) as progress:
+            found = _measure(size, arguments.only, progress)
+    except KeyboardInterrupt:
+        console.print("interrupted; every server is stopped, nothing was written")
+        return 130
+    report = metrics_of(found, TARGETS)
+    print_report(report)
+    if arguments.plot:
+        plot(report, arguments.plot)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    from serving_servers import TARGETS as SERVERS
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one short round: about four minutes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw latency against rate into this PNG")
+    parser.add_argument("--only", nargs="+", choices=sorted(SERVERS), metavar="NAME", help=f"of {', '.join(SERVERS)}")
+    return parser.parse_args()
+
+
+def _measure(size: Size, only: Sequence[str] | None, progress: Progress) -> dict[str, Any]:
+    """Everything that was found, see serving_report.metrics_of."""
+    from measuring import commit, machine
+    from serving_checkpoint import checkpoint, sessions
+    from serving_measures import Measuring
+    from serving_servers import TARGETS as SERVERS
+    from serving_servers import Workplace
+    from serving_truth import Truth
+
+    began = time.monotonic()
+    names = [name for name, server in SERVERS.items() if (name in only if only else server.quick or size is FULL)]
+    task = progress.add_task("the checkpoint", total=len(names) * (1 + size.rounds * len(size.rates) + size.search_rounds))
+    described = machine(["nvidia-pytriton", "onnxruntime", "torch", "nvtabular", "fastapi", "uvicorn", "numpy"])
+    run, asked = checkpoint(FOLDER), sessions(size.sessions)
+    truth, work = Truth(run, asked), Workplace(run, FOLDER)
+    with contextlib.ExitStack() as stack:
+        measured: dict[str, Measuring] = {}
+        for number, name in enumerate(names):
+            progress.update(task, description=f"starting {name}")
+            server = stack.enter_context(SERVERS[name].start(name, work))
+            requests = [server.protocol.write(session) for session in asked]
+            measured[name] = Measuring(server, requests, truth if SERVERS[name].answers else None, seed=1000 * number)
+            measured[name].trial(20, 1.0)  # its answers are right, and it is warm
+            progress.advance(task)
+        idle = _idle_share(measured)
+        fixed = _fixed(measured, size, progress, task)
+        searched = _searched(measured, size, progress, task)
+    inprocess = _inprocess(work, size)
+    described["load_1m_at_the_end"] = machine([])["load_1m"]
+    return {
+        "commit": commit(), "machine": described, "size": dataclasses.asdict(size), "titles": {n: SERVERS[n].title for n in names},
+        "idle_share_of_a_core": idle, "fixed": fixed, "searched": searched, "inprocess": inprocess,
+        "took_s": round(time.monotonic() - began),
+    }  # fmt: skip
+
+
+def _idle_share(measured: dict[str, Measuring]) -> float:
+    """What all servers together use of one core while nobody asks."""
+    time.sleep(1.0)
+    busy, began = sum(one.server.busy_us() for one in measured.values()), time.monotonic()
+    time.sleep(3.0)
+    return (sum(one.server.busy_us() for one in measured.values()) - busy) / 1e6 / (time.monotonic() - began)
+
+
+def _fixed(
+    measured: dict[str, Measuring], size: Size, progress: Progress, task: Any
+) -> dict[str, dict[float, list[Point]]]:
+    """Points by server and rate, one for each round; a server is asked no faster once it has fallen behind."""
+    found: dict[str, dict[float, list[Point]]] = {name: {} for name in measured}
+    behind: dict[str, float] = {}
+    for number in range(size.rounds):
+        for rate in size.rates:
+            for name, one in measured.items():
+                progress.update(task, advance=1, description=f"round {number + 1} of {size.rounds}: {name} at {rate}/s")
+                if rate > behind.get(name, rate):
+                    continue
+                point = one.trial(rate, size.fixed_s)
+                found[name].setdefault(rate, []).append(point)
+                if point.latency_ms["p50"] > 500:
+                    behind[name] = rate
+                if point.latency_ms["p50"] > 500 and rate == size.rates[0]:
+                    found[name].setdefault(SLOW_RATE, []).append(one.trial(SLOW_RATE, size.fixed_s))
+    return found
+
+
+def _searched(measured: dict[str, Measuring], size: Size, progress: Progress, task: Any) -> dict[str, list[dict[str, Any]]]:
+    """For each server and round the highest rates, and goodput at twice the saturating rate over the highest goodput."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in measured}
+    for number in range(size.search_rounds):
+        for name, one in measured.items():
+            progress.update(task, advance=1, description=f"search {number + 1} of {size.search_rounds}: {name}")
+            before, start, stride = found[name], 100.0, 12
+            if before:
+                start, stride = max(before[-1]["p99_50ms"], 2.0), 3
+            rates: dict[str, Any] = one.highest_rates(start, stride, size.search_s, size.confirm_s)
+            beyond = one.trial(max(2 * rates["p99_50ms"], 4.0), size.overload_s)
+            peak = max(point.goodput for point in one.points)
+            found[name].append({**rates, "beyond": beyond, "goodput_at_2x": beyond.goodput / peak})
+    return found
+
+
+def _inprocess(work: Any, size: Size) -> dict[str, Any]:
+    """serving_inprocess.py in a process of its own, which uses one thread and nothing else."""
+    script = Path(__file__).with_name("serving_inprocess.py")
+    done = subprocess.run([sys.executable, script, work.bundle("fused", "onnx"), str(size.rounds)], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"serving_inprocess.py failed with exit code {done.returncode}: {done.stderr}")
+    return json.loads(done.stdout)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""What is measured of one server: trials at fixed rates, the highest rate for each promise, goodput beyond saturation."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from load_trial import percentile, run_trial
+from rate_search import RATES, highest_step, nearest_step
+from serving_checkpoint import K
+from serving_servers import Running
+from serving_truth import Truth
+
+#: Latency, counted from the intended time, up to which an answer is of use.
+GOOD_MS = 50.0
+#: Names of promises: the share of requests and the latency in ms that they keep.
+PROMISES = {"p99_50ms": (0.99, GOOD_MS), "p90_7ms": (0.90, 7.0)}
+SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p995": 0.995}
+#: Seconds at a trial's start that are not counted.
+SKIP_S = 0.3
+#: Requests that a trial's percentiles rest on at least, and the longest that it may take for that.
+LEAST_REQUESTS, LONGEST_TRIAL_S = 150, 8.0
+_IDLE_SHARE, _LONGEST_SETTLING_S = 0.1, 15.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """One trial's figures. goodput: good answers a second,
+    as the share of good ones times the rate. late_ms: p99 of the generator's delay. memory_mb: right after it."""
+
+    rate: float
+    latency_ms: dict[str, float]
+    cpu_us: float
+    generator_us: float
+    late_ms: float
+    failed_share: float
+    goodput: float
+    memory_mb: float
+
+    def keeps(self, promise: str) -> bool:
+        """Whether this trial kept a promise; an unanswered request took forever."""
+        share, limit_ms = PROMISES[promise]
+        return self.latency_ms[f"p{share * 100:.0f}"] <= limit_ms
+
+
+class Measuring:
+    """Trials of one server, each with other arrival times."""
+
+    def __init__(self, server: Running, requests: Sequence[bytes], truth: Truth | None, seed: int) -> None:
+        self.server = server
+        self.points: list[Point] = []
+        self._requests, self._truth, self._seeds = requests, truth, itertools.count(seed)
+
+    def trial(self, rate: float, duration_s: float) -> Point:
+        """One trial. Raises WrongAnswerError where a kept answer is not the model's."""
+        duration_s = min(max(duration_s, LEAST_REQUESTS / rate), max(LONGEST_TRIAL_S, duration_s)) + SKIP_S
+        busy = self.server.busy_us()
+        run = run_trial(self.server.port, self._requests, rate, duration_s, seed=next(self._seeds))
+        busy = self.server.busy_us() - busy
+        if self._truth:
+            self._truth.check_kept(self.server.name, run, self.server.protocol, K)
+        latencies = run.latencies_ms(SKIP_S)
+        answered = max(int((run.status > 0).sum()), 1)
+        point = Point(
+            rate,
+            {name: percentile(latencies, share) for name, share in SHARES.items()},
+            busy / answered,
+            run.busy_us,
+            float(np.percentile(run.late_ms, 99)),
+            run.failed / len(run.intended),
+            rate * float((latencies <= GOOD_MS).mean()),
+            self.server.memory_mb(),
+        )
+        self.points.append(point)
+        if not all(map(point.keeps, PROMISES)):
+            self._settle()
+        return point
+
+    def highest_rates(self, start: float, stride: int, trial_s: float, confirm_s: float) -> dict[str, float]:
+        """The highest rate for each promise, confirmed by a longer trial; 0 where no rate keeps it."""
+        tried: dict[int, Point] = {}
+
+        def point(step: int) -> Point:
+            if step not in tried:
+                tried[step] = self.trial(RATES[step], trial_s)
+            return tried[step]
+
+        found: dict[str, float] = {}
+        at = nearest_step(start)
+        for promise in PROMISES:
+            at = highest_step(lambda step, p=promise: point(step).keeps(p), at, stride)
+            # The shorter a trial the luckier it can be.
+            for down in itertools.count(1):
+                if at < 0 or self.trial(RATES[at], confirm_s).keeps(promise):
+                    break
+                at -= down
+            found[promise] = RATES[at] if at >= 0 else 0.0
+            stride = 4
+        return found
+
+    def _settle(self) -> None:
+        """Wait until what a trial left behind is worked off."""
+        end = time.monotonic() + _LONGEST_SETTLING_S
+        while time.monotonic() < end:
+            busy, began = self.server.busy_us(), time.monotonic()
+            time.sleep(0.15)
+            if self.server.busy_us() - busy < _IDLE_SHARE * (time.monotonic() - began) * 1e6:
+                return
