@@ -24,6 +24,8 @@ from http_answers import AnswerReader, UnreadableAnswerError
 
 #: `status` in the outcome where there is no HTTP status.
 UNANSWERED, BROKEN = 0, -1
+#: Connections that are there when the run begins; more are opened while none is free.
+_OPEN_AT_START = 32
 
 
 class Connection:
@@ -57,8 +59,9 @@ class Run:
         self.problems: list[str] = []
         self._poll = select.epoll()
         self._open: dict[int, Connection] = {}
+        self._most_open = job["connections"]
         # The connection used last is used first, so that a slow trickle of requests keeps to a few.
-        self._idle = [self._connect() for _ in range(job["connections"])]
+        self._idle = [self._connect() for _ in range(min(_OPEN_AT_START, self._most_open))]
 
     def run(self) -> None:
         """Send everything and wait for the answers, `patience_s` beyond the last intended time at most."""
@@ -73,8 +76,9 @@ class Run:
             while due < count and intended[due] <= now:
                 waiting.append(due)
                 due += 1
-            while waiting and self._idle:
-                self._send(self._idle.pop(), waiting.popleft(), clock() - started)
+            while waiting and (self._idle or len(self._open) < self._most_open):
+                connection = self._idle.pop() if self._idle else self._connect()
+                self._send(connection, waiting.popleft(), clock() - started)
             if due < count:
                 # select's timeout is in microseconds where epoll's is in milliseconds.
                 wait(watched, (), (), max(0.0, intended[due] - (clock() - started)))

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 SCRIPT = Path(__file__).with_name("load_generator.py")
-#: Connections that are open from the start. Servers answer fewer at a time; what exceeds them waits in the generator.
-CONNECTIONS = 256
+#: Connections at most; beyond, requests wait in the generator, and their latency runs.
+CONNECTIONS = 800
 #: Seconds that the generator waits for answers beyond the last intended time.
 PATIENCE_S = 1.0
 KEPT_ANSWERS = 20

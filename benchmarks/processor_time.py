@@ -27,7 +27,11 @@ def process_tree(root: int) -> dict[int, str]:
             except OSError:  # it has ended meanwhile
                 continue
             stats[int(folder.name)] = (name, int(fields[1]))
-    return {pid: stats[pid][0] for pid in descendants(root, {pid: parent for pid, (_, parent) in stats.items()}) if pid in stats}
+    return {
+        pid: stats[pid][0]
+        for pid in descendants(root, {pid: parent for pid, (_, parent) in stats.items()})
+        if pid in stats
+    }
 
 
 def busy_us(process: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 #: Rates that are tried: each 6 % above the one before, so that searches for several promises share their trials.
-RATES = tuple(round(2 * 1.06**step, 1) for step in range(140))  # up to 6,500 a second
+RATES = tuple(round(2 * 1.06**step, 2) for step in range(140))  # up to 6,500 a second
 
 
 def nearest_step(rate: float) -> int:

@@ -12,6 +12,8 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import logging
+import math
 import os
 import statistics
 import subprocess
@@ -70,6 +72,8 @@ def main() -> int:
     from serving_report import metrics_of, plot, print_report
 
     console = Console(stderr=True)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("serving").setLevel(logging.INFO if arguments.verbose else logging.WARNING)
     size = QUICK if arguments.quick else FULL
     try:
         with Progress(console=console) as progress:
@@ -82,7 +86,7 @@ def main() -> int:
     if arguments.plot:
         plot(report, arguments.plot)
     if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        arguments.json.write_text(json.dumps(_without_infinity(report), indent=1) + "\n", encoding="utf-8")
     return 0
 
 
@@ -93,6 +97,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one short round: about four minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw latency against rate into this PNG")
+    parser.add_argument("--verbose", action="store_true", help="say what each trial found")
     parser.add_argument("--only", nargs="+", choices=sorted(SERVERS), metavar="NAME", help=f"of {', '.join(SERVERS)}")
     return parser.parse_args()
 
@@ -108,7 +113,9 @@ def _measure(size: Size, only: Sequence[str] | None, progress: Progress) -> dict
 
     began = time.monotonic()
     names = [name for name, server in SERVERS.items() if (name in only if only else server.quick or size is FULL)]
-    task = progress.add_task("the checkpoint", total=len(names) * (1 + size.rounds * len(size.rates) + size.search_rounds))
+    task = progress.add_task(
+        "the checkpoint", total=len(names) * (1 + size.rounds * len(size.rates) + size.search_rounds)
+    )
     described = machine(["nvidia-pytriton", "onnxruntime", "torch", "nvtabular", "fastapi", "uvicorn", "numpy"])
     run, asked = checkpoint(FOLDER), sessions(size.sessions)
     truth, work = Truth(run, asked), Workplace(run, FOLDER)
@@ -119,11 +126,11 @@ def _measure(size: Size, only: Sequence[str] | None, progress: Progress) -> dict
             server = stack.enter_context(SERVERS[name].start(name, work))
             requests = [server.protocol.write(session) for session in asked]
             measured[name] = Measuring(server, requests, truth if SERVERS[name].answers else None, seed=1000 * number)
-            measured[name].trial(20, 1.0)  # its answers are right, and it is warm
+            measured[name].trial(SLOW_RATE, 2.0)  # its answers are right, and it is warm
             progress.advance(task)
         idle = _idle_share(measured)
         fixed = _fixed(measured, size, progress, task)
-        searched = _searched(measured, size, progress, task)
+        searched = _searched(measured, fixed, size, progress, task)
     inprocess = _inprocess(work, size)
     described["load_1m_at_the_end"] = machine([])["load_1m"]
     return {
@@ -131,6 +138,13 @@ def _measure(size: Size, only: Sequence[str] | None, progress: Progress) -> dict
         "idle_share_of_a_core": idle, "fixed": fixed, "searched": searched, "inprocess": inprocess,
         "took_s": round(time.monotonic() - began),
     }  # fmt: skip
+
+
+def _without_infinity(value: Any) -> Any:
+    """JSON has no infinity: null stands for the latency of what was never answered."""
+    if isinstance(value, dict):
+        return {name: _without_infinity(part) for name, part in value.items()}
+    return None if isinstance(value, float) and math.isinf(value) else value
 
 
 def _idle_share(measured: dict[str, Measuring]) -> float:
@@ -162,15 +176,27 @@ def _fixed(
     return found
 
 
-def _searched(measured: dict[str, Measuring], size: Size, progress: Progress, task: Any) -> dict[str, list[dict[str, Any]]]:
+def _kept_at(points: dict[float, list[Point]]) -> float:
+    """The highest of the fixed rates at which the first promise was kept, a slow one where none was: a search's start."""
+    kept = [rate for rate, (first, *_) in points.items() if first.keeps("p99_50ms")]
+    return max(kept, default=SLOW_RATE)
+
+
+def _searched(
+    measured: dict[str, Measuring],
+    fixed: dict[str, dict[float, list[Point]]],
+    size: Size,
+    progress: Progress,
+    task: Any,
+) -> dict[str, list[dict[str, Any]]]:
     """For each server and round the highest rates, and goodput at twice the saturating rate over the highest goodput."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in measured}
     for number in range(size.search_rounds):
         for name, one in measured.items():
             progress.update(task, advance=1, description=f"search {number + 1} of {size.search_rounds}: {name}")
-            before, start, stride = found[name], 100.0, 12
+            before, start, stride = found[name], _kept_at(fixed[name]), 6
             if before:
-                start, stride = max(before[-1]["p99_50ms"], 2.0), 3
+                start, stride = before[-1]["p99_50ms"], 3
             rates: dict[str, Any] = one.highest_rates(start, stride, size.search_s, size.confirm_s)
             beyond = one.trial(max(2 * rates["p99_50ms"], 4.0), size.overload_s)
             peak = max(point.goodput for point in one.points)
@@ -181,7 +207,9 @@ def _searched(measured: dict[str, Measuring], size: Size, progress: Progress, ta
 def _inprocess(work: Any, size: Size) -> dict[str, Any]:
     """serving_inprocess.py in a process of its own, which uses one thread and nothing else."""
     script = Path(__file__).with_name("serving_inprocess.py")
-    done = subprocess.run([sys.executable, script, work.bundle("fused", "onnx"), str(size.rounds)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, script, work.bundle("fused", "onnx"), str(size.rounds)], capture_output=True, text=True
+    )
     if done.returncode:
         raise RuntimeError(f"serving_inprocess.py failed with exit code {done.returncode}: {done.stderr}")
     return json.loads(done.stdout)

@@ -12,7 +12,7 @@ from pathlib import Path
 from serving_checkpoint import BIN, ROOT, K
 
 NAME = "shop"
-_NOOP_MODEL = f'''
+_NOOP_MODEL = f"""
 import numpy as np
 import triton_python_backend_utils as pb
 
@@ -29,7 +29,7 @@ class TritonPythonModel:
             )
             for _ in requests
         ]
-'''
+"""
 
 
 def export(run: Path, folder: Path, layout: str, format_name: str) -> Path:

@@ -39,7 +39,9 @@ class Recommender:
         self._encode = encode(folder)
         self._rank = _of_bundle(bundle, peer["tensors"], peer["k"]) if bundle else own(folder, peer["tensors"])
 
-    def recommend(self, item_id: list[str], category: list[str], price: list[float], timestamp: list[int]) -> dict[str, Any]:
+    def recommend(
+        self, item_id: list[str], category: list[str], price: list[float], timestamp: list[int]
+    ) -> dict[str, Any]:
         """The model reads the newest `window` interactions only; most sessions come in the order of time."""
         first = -self._window if timestamp == sorted(timestamp) else 0
         tensors = {
@@ -154,7 +156,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("port", type=int)
     parser.add_argument("--thread", action="store_true", help="run the model on a thread beside the event loop")
-    parser.add_argument("--bundle", type=Path, metavar="DIR", help="rank with the bundle's ranker in this version folder")
+    parser.add_argument(
+        "--bundle", type=Path, metavar="DIR", help="rank with the bundle's ranker in this version folder"
+    )
     given = parser.parse_args()
     recommender = Recommender(given.folder, given.kind, given.bundle)
     for length in range(1, 25):  # TorchScript compiles itself in the first calls

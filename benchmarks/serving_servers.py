@@ -145,9 +145,9 @@ def _peer(kind: str, format_name: str | None) -> Callable[[str, Workplace], Abst
 
 TARGETS: dict[str, Target] = {
     "fused": Target("nextitem, fused", _ours("fused", "onnx")),
-    "fused_torchscript": Target("nextitem, fused, TorchScript", _ours("fused", "torchscript")),
+    "fused_torchscript": Target("nextitem, fused, TorchScript", _ours("fused", "torchscript"), quick=False),
     "ensemble": Target("nextitem, ensemble", _ours("ensemble", "onnx")),
-    "ensemble_torchscript": Target("nextitem, ensemble, TorchScript", _ours("ensemble", "torchscript")),
+    "ensemble_torchscript": Target("nextitem, ensemble, TorchScript", _ours("ensemble", "torchscript"), quick=False),
     "nvtabular": Target(
         "NVTabular and TorchScript in Triton",
         lambda name, work: triton(name, serving_bundles.write_nvtabular(work.folder, work.signature(), work.peer())),
