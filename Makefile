@@ -5,12 +5,13 @@
 #   make test-all        all tests
 #   make lint            format, lint and types
 #   make bench           the compiled features step against NVTabular (QUICK=1: under two minutes)
+#   make bench-serving   servers under load: ours and others (25 minutes; QUICK=1: four)
 #   make test-container  the image, brought up with Compose and asked (needs podman or docker)
 #   make clean           remove what tests and builds leave; .venv, runs/ and models stay
 #
 # PYTHON=python3.10 chooses the interpreter of .venv.
 
-.PHONY: help demo test test-all lint bench test-container clean bootstrap
+.PHONY: help demo test test-all lint bench bench-serving test-container clean bootstrap
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -45,6 +46,9 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/features.py $(if $(QUICK),--quick,--json benchmarks/results/features.json)
+
+bench-serving: $(READY)
+	$(BIN)/python benchmarks/serving.py $(if $(QUICK),--quick,--json benchmarks/results/serving.json --plot benchmarks/results/serving.png)
 
 test-container: $(READY)
 	$(BIN)/python scripts/test-container

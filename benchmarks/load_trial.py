@@ -29,8 +29,8 @@ class GeneratorFailedError(RuntimeError):
 class Trial:
     """What became of N requests.
 
-    intended, sent, done: float64 [N], seconds since the start; NaN where it did not happen. status: int64 [N], HTTP's, or one of
-    the generator's own. kept: some answers' bodies by number of the request. which: int64 [N], the request that was sent.
+    intended, sent, done: float64 [N], seconds since the start; NaN where it did not happen. status: int64 [N], HTTP's, or
+    one of the generator's own. which: int64 [N], the request that was sent. kept: some answers' bodies by number of request.
     busy_us: the generator's processor time for a request.
     """
 

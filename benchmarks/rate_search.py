@@ -16,8 +16,8 @@ def nearest_step(rate: float) -> int:
 def highest_step(keeps: Callable[[int], bool], start: int, stride: int, last: int = len(RATES) - 1) -> int:
     """The highest step at which `keeps` is true, taken to be true up to somewhere and false beyond; -1 if it never is.
 
-    Goes from `start` up or down, twice as far each time, until it has one step that keeps and one that does not; then halves the
-    distance between them.
+    Goes from `start` up or down, twice as far each time, until it has one step that keeps and one that does not; then halves
+    the distance between them.
     """
     start = min(max(start, 0), last)
     if keeps(start):

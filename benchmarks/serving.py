@@ -15,7 +15,6 @@ import json
 import logging
 import math
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -24,13 +23,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from serving_report import COMMON_RATE, HIGH_RATE, SLOW_RATE
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from serving_measures import Measuring, Point
 
 FOLDER = Path(__file__).parents[1] / "runs" / "serving"
-COMMON_RATE, SLOW_RATE, HIGH_RATE = 200, 10, 1000
 TARGETS = {
     "rate_over_nvtabular": (">=", 20),
     "rate_over_fastapi_torch": (">=", 3),
@@ -134,7 +134,8 @@ def _measure(size: Size, only: Sequence[str] | None, progress: Progress) -> dict
     inprocess = _inprocess(work, size)
     described["load_1m_at_the_end"] = machine([])["load_1m"]
     return {
-        "commit": commit(), "machine": described, "size": dataclasses.asdict(size), "titles": {n: SERVERS[n].title for n in names},
+        "commit": commit(), "machine": described, "size": dataclasses.asdict(size),
+        "titles": {name: SERVERS[name].title for name in names},
         "idle_share_of_a_core": idle, "fixed": fixed, "searched": searched, "inprocess": inprocess,
         "took_s": round(time.monotonic() - began),
     }  # fmt: skip

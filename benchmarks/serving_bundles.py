@@ -59,7 +59,7 @@ def write_noop(folder: Path, signature: Mapping[str, object]) -> Path:
 
 
 def write_nvtabular(folder: Path, signature: Mapping[str, object], peer: Path) -> Path:
-    """Two Python models behind an ensemble: the Workflow, then TorchScript; the code is in nvtabular_steps/ beside this file."""
+    """Two Python models behind an ensemble: the Workflow, then TorchScript; their code is in nvtabular_steps/."""
     described = json.loads((peer / "peer.json").read_text(encoding="utf-8"))
     types = {"int64": "INT64", "float32": "FP32"}
     encoded = [(n, types[d], "-1, -1") for n, d in zip(described["tensors"], described["dtypes"], strict=True)]

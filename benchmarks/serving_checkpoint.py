@@ -1,8 +1,8 @@
 """The checkpoint that every server under test answers with, and the sessions that they are all asked.
 
 Interactions are synthetic: 50 thousand items with string ids, of which few are clicked often (Zipf), in 40 categories that a
-visitor mostly stays in. The model is trained for one epoch, by nextitem-train: how good it is does not matter here, its shape and
-its vocabulary do.
+visitor mostly stays in. The model is trained for one epoch, by nextitem-train: how good it is does not matter here, its shape
+and its vocabulary do.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python serving_fastapi.py torch|onnx FOLDER PORT
 
-uvicorn with uvloop and httptools and without an access log. The body is validated by pydantic straight from its bytes, the answer
-is written by pydantic's own serialiser; FastAPI's slower ways there and back are left out. The model runs inside the event loop:
-with one worker and one inference thread a hop to a thread and back costs more than it gives (`--thread` measures that way).
+uvicorn with uvloop and httptools and without an access log. The body is validated by pydantic straight from its bytes, the
+answer is written by pydantic's own serialiser; FastAPI's slower ways there and back are left out. The model runs inside the
+event loop, or with `--thread` on one thread beside it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from nextitem_export.runtime.codes import FIRST_ITEM
 from nextitem_export.runtime.program import Program
 from nextitem_export.runtime.step import open_step

@@ -2,8 +2,8 @@
 
     python serving_inprocess.py REPOSITORY ROUNDS
 
-Prints JSON: `p50_ms`, the whole step as Triton's Python backend calls it, with the request's checks; `graph_p50_ms` and `kernel_us`,
-the graph alone, as it passed and as processor time; each with its `spread` over the rounds.
+Prints JSON: `p50_ms`, the whole step as Triton's Python backend calls it, with the request's checks; `graph_p50_ms` and
+`kernel_us`, the graph alone, as it passed and as processor time; each with its `spread` over the rounds.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from nextitem_client import Signature
 from nextitem_client._request import build_requests
 from nextitem_client._signature import parse_signature

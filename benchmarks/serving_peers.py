@@ -1,7 +1,7 @@
 """What the peers serve from: the checkpoint's model and workflow as somebody would write them out who has no nextitem.
 
-TorchScript and ONNX give the 20 best items and nothing else: no filters, no availability, no limit of 100, which a bundle's ranker
-has. So the peers have less to do than ours.
+TorchScript and ONNX give the 20 best items and nothing else: no filters, no availability, no limit of 100, which a bundle's
+ranker has. So these models have less to do than ours.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+
 from nextitem_export.graphs.features import write_compiled
 from nextitem_export.runtime.codes import FIRST_ITEM
 from nextitem_export.workflow.compile import compile_workflow
@@ -19,7 +21,6 @@ from nextitem_export.workflow.fitted import FittedWorkflow
 from nextitem_export.workflow.forms import NUMPY, ONNX, ServedForm
 from nextitem_export.workflow.schedule import FeatureOutput
 from nextitem_training.run_directory import RunDirectory
-from torch import Tensor, nn
 
 
 class TopItems(nn.Module):

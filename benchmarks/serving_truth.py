@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from nextitem_training.offline import OfflinePredictor
 from nextitem_training.run_directory import RunDirectory
 

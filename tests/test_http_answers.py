@@ -1,6 +1,7 @@
 """Answers off a connection, however they are cut."""
 
 import pytest
+
 from http_answers import AnswerReader, UnreadableAnswerError
 
 ANSWERS = {

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+
 from load_trial import GeneratorFailedError, percentile, run_trial
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"

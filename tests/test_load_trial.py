@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from load_trial import latencies_ms, percentile, poisson_times
 
 

@@ -1,6 +1,9 @@
 """The search for the highest rate."""
 
+import itertools
+
 import pytest
+
 from rate_search import RATES, highest_step, nearest_step
 
 
@@ -37,4 +40,4 @@ def test_the_nearest_rate_does_not_exceed_the_wish(rate, expected):
 
 
 def test_rates_rise_by_at_most_seven_percent():
-    assert all(1 < later / earlier < 1.08 for earlier, later in zip(RATES, RATES[1:], strict=False))
+    assert all(1 < later / earlier < 1.08 for earlier, later in itertools.pairwise(RATES))

@@ -1,4 +1,4 @@
-"""The second step of the peer `nvtabular`: TorchScript, as Merlin Systems' PredictPyTorch serves it, and codes back to raw ids."""
+"""The second step of the peer `nvtabular`: TorchScript, as Merlin Systems' PredictPyTorch serves it, and raw ids for codes."""
 
 import json
 from pathlib import Path

@@ -1,7 +1,7 @@
 """The first step of the peer `nvtabular`: the fitted Workflow on a DataFrame, as Merlin Systems' TransformWorkflow runs it.
 
-Categorify is replaced by NVTabular's own C++ operator, as Merlin Systems does at serving; the transform takes less than half as long
-with it. (The published wheels of 23.8 need `merlin.dag.base_operator` for it, which merlin-core 23.8 calls `merlin.dag.operator`.)
+Categorify is replaced by NVTabular's own C++ operator, as Merlin Systems does at serving: the transform takes less than half as
+long with it. (NVTabular 23.8 looks for it in `merlin.dag.base_operator`, which merlin-core 23.8 calls `merlin.dag.operator`.)
 """
 
 import json
