@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from .parity.cases import make_cases
 from .parity.gate import CaseReport, Gate
 from .parity.truth import Truth
 from .plan import Plan, make_plan
+from .tuning import Tuning, check_tunable
+from .tuning import tune as choose
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Bundle:
     name: str
     version: int
     parity: tuple[CaseReport, ...]
+    tuning: Tuning | None = None
 
     @property
     def manifest(self) -> Path:
@@ -53,6 +56,7 @@ def export_bundle(
     raw_dtypes: Mapping[str, str] | None = None,
     options: ExportOptions | None = None,
     made_from: Mapping[str, Any] | None = None,
+    tune: Collection[str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Bundle:
     """Export any torch session model and any fitted `nvtabular.Workflow` as a Triton bundle.
@@ -68,12 +72,15 @@ def export_bundle(
     tie_breaker_column: a raw column that only makes the sort by time unique and is never sent.
     raw_dtypes: pins raw columns to `string`, `bool`, `int64`, `float32`, `datetime` …, where pandas had to change the
     type (integers with nulls).
-    made_from: stored in bundle.json. progress: called with a sentence before each stage.
+    made_from: stored in bundle.json. tune: the options that are chosen by serving and measuring the bundle on this machine,
+    of `tuning.search.LADDERS`; those in `options` are where the search begins. progress: called with a sentence before each stage.
 
     Returns the bundle, moved into place after the parity gate. Raises ExportError (UnsupportedWorkflow,
     UnsupportedModel, ParityError, RepositoryError); then the repository is as it was.
     """
     options = options or ExportOptions()
+    if tune is not None:
+        check_tunable(tune)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise ExportError(
             f"the name is {name!r}, expected letters, digits, '_', '-' and '.': it becomes a folder and part of URLs"
@@ -91,7 +98,7 @@ def export_bundle(
         raw_dtypes=raw_dtypes,
         options=options,
     )
-    return _build(plan, Path(repository), name, options, made_from or {}, progress)
+    return _build(plan, Path(repository), name, options, made_from or {}, tune, progress)
 
 
 def _build(
@@ -100,6 +107,7 @@ def _build(
     name: str,
     options: ExportOptions,
     made_from: Mapping[str, Any],
+    tune: Collection[str] | None,
     progress: Callable[[str], None],
 ) -> Bundle:
     layout = LAYOUTS[options.layout](name)
@@ -110,12 +118,15 @@ def _build(
         write_steps(layout.folders(build, version), plan, options)
         whole = layout.assemble(build, plan, options)
         reports = _prove(plan, layout.folders(build, version), whole, progress)
+        tuning = None
+        if tune is not None:
+            options, tuning = choose(layout, build, plan, options, tune, progress)
         progress("writing configuration and manifest")
         layout.write_configs(build, plan, options)
-        write_manifest(build, layout.models, plan, options, reports, made_from)
+        write_manifest(build, layout.models, plan, options, reports, made_from, tuning)
         repository.check_place(target, build, layout.models, replace=options.replace)
         repository.place(target, build, layout.models, version)
-    return Bundle(target, name, version, tuple(reports))
+    return Bundle(target, name, version, tuple(reports), tuning)
 
 
 def _prove(plan: Plan, folders: StepFolders, whole: Path | None, progress: Callable[[str], None]) -> list[CaseReport]:

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -71,20 +72,41 @@ def _parser() -> argparse.ArgumentParser:
         ),
     ):
         flag = "--" + option.replace("_", "-")
-        add(flag, type=int, default=defaults[option], metavar="N", help=f"{text} (default: %(default)s)")
+        add(flag, type=int, action=_Given, default=defaults[option], metavar="N", help=f"{text} (default: %(default)s)")
     add(
         "--keep-workflow-window",
         action="store_true",
         help="serve a workflow that keeps the oldest interactions as it is",
     )
+    add(
+        "--tune",
+        action="store_true",
+        help="measure threads, instances and batching on this machine and keep the best of those that are not given",
+    )
     add("--replace", action="store_true", help="put the bundle in the place of one with another configuration")
     return parser
+
+
+class _Given(argparse.Action):
+    """Stores a value and remembers that it was given."""
+
+    def __call__(
+        self, parser: object, namespace: argparse.Namespace, values: object, option_string: object = None
+    ) -> None:
+        """See argparse."""
+        setattr(namespace, self.dest, values)
+        namespace.given = {*namespace.given, self.dest}
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns 0, or 2 after a sentence on standard error, 130 after Ctrl-C."""
     parser = _parser()
-    arguments = vars(parser.parse_args(argv))
+    arguments = vars(parser.parse_args(argv, argparse.Namespace(given=set())))
+    tune, given = arguments.pop("tune"), arguments.pop("given")
     run, repository, name, explain = (arguments.pop(key) for key in ("run", "repository", "name", "explain"))
     if not explain and (repository is None or name is None):
         parser.error("--repository and --name are required, unless with --explain")
@@ -95,9 +117,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Imported here so that --help and a wrong flag answer at once: NVTabular alone takes seconds.
     from ._errors import ExportError
 
+    signal.signal(signal.SIGTERM, _interrupt)  # so that a server that is measured is stopped and nothing is left
     try:
         options = choices.ExportOptions(**arguments)
-        return _explain(run, options) if explain else _export(run, repository, name, options)
+        return _explain(run, options) if explain else _export(run, repository, name, options, given if tune else None)
     except ExportError as error:
         print(f"nextitem-export: {error}", file=sys.stderr)
         return 2
@@ -106,16 +129,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _export(run: str, repository: str, name: str, options: choices.ExportOptions) -> int:
+def _export(run: str, repository: str, name: str, options: choices.ExportOptions, given: set[str] | None) -> int:
+    """given: what is not to be tuned, None to tune nothing."""
     from rich.console import Console
 
-    from .report import parity_table
+    from .report import parity_table, tuning_table
     from .run import export_run
+    from .tuning.search import LADDERS
 
+    tune = None if given is None else LADDERS.keys() - given
     with Console(stderr=True).status("opening the run") as status:
-        bundle = export_run(run, repository=repository, name=name, options=options, progress=status.update)
+        bundle = export_run(run, repository=repository, name=name, options=options, tune=tune, progress=status.update)
     output = Console()
     output.print(parity_table(bundle.parity))
+    if bundle.tuning:
+        output.print(tuning_table(bundle.tuning))
     output.print(
         f"bundle '{bundle.name}' version {bundle.version} is in {bundle.repository}; serve it with\n"
         f"  nextitem-serve --model-repository {bundle.repository}",

@@ -15,6 +15,7 @@ from .parity.gate import CaseReport
 from .plan import Plan
 from .runtime.codes import STATUS
 from .runtime.ranker import AVAILABILITY
+from .tuning import Tuning
 
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
@@ -29,6 +30,7 @@ def write_manifest(
     options: ExportOptions,
     parity: Sequence[CaseReport],
     made_from: Mapping[str, Any],
+    tuning: Tuning | None = None,
 ) -> Path:
     """Write `<name>/<version>/bundle.json` over all files of the built models. Returns its path."""
     name, version = models[-1], plan.signature.bundle_version
@@ -56,6 +58,7 @@ def write_manifest(
         "model_features": [{"name": f.name, "tensor": f.tensor, "dtype": f.dtype} for f in plan.features],
         "libraries": {name: _version(name) for name in _LIBRARIES},
         "parity": [report.to_json() for report in parity],
+        **({"tuning": tuning.to_json()} if tuning else {}),
         "sha256": {
             str(path.relative_to(build)): hashlib.sha256(path.read_bytes()).hexdigest()
             for model in models
