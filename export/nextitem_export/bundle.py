@@ -73,7 +73,8 @@ def export_bundle(
     raw_dtypes: pins raw columns to `string`, `bool`, `int64`, `float32`, `datetime` …, where pandas had to change the
     type (integers with nulls).
     made_from: stored in bundle.json. tune: the options that are chosen by serving and measuring the bundle on this machine,
-    of `tuning.search.LADDERS`; those in `options` are where the search begins. progress: called with a sentence before each stage.
+    of `tuning.search.LADDERS`; those in `options` are where the search begins.
+    progress: called with a sentence before each stage.
 
     Returns the bundle, moved into place after the parity gate. Raises ExportError (UnsupportedWorkflow,
     UnsupportedModel, ParityError, RepositoryError); then the repository is as it was.

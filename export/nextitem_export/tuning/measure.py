@@ -26,7 +26,7 @@ _CHUNK = 1 << 16
 
 @dataclasses.dataclass(frozen=True)
 class Load:
-    """What callers saw within a time. answered: requests. times_ms: of each of them. refused: those beyond the queue's limit."""
+    """What callers saw within a time. answered: requests. times_ms: of each of them. refused: those too many."""
 
     answered: int
     refused: int

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-
 _DATATYPES = {"int32": "INT32", "int64": "INT64", "float32": "FP32", "object": "BYTES"}
 
 
