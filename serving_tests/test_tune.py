@@ -16,6 +16,8 @@ from nextitem_server import TritonServer
 
 from shop import BIN, run_command
 
+pytestmark = pytest.mark.slow  # an export with some measurements each
+
 #: Searched are the processes alone, so that few measurements are made.
 FIXED = ("--layout", "fused", "--threads", 1, "--preferred-batch-size", 16, "--max-queue-delay-us", 0)
 
