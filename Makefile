@@ -6,12 +6,13 @@
 #   make lint            format, lint and types
 #   make bench           the compiled features step against NVTabular (QUICK=1: under two minutes)
 #   make bench-serving   servers under load: ours and others (25 minutes; QUICK=1: four)
+#   make bench-catalogue large catalogues: exact, int8, index (QUICK=1: to a million items)
 #   make test-container  the image, brought up with Compose and asked (needs podman or docker)
 #   make clean           remove what tests and builds leave; .venv, runs/ and models stay
 #
 # PYTHON=python3.10 chooses the interpreter of .venv.
 
-.PHONY: help demo test test-all lint bench bench-serving test-container clean bootstrap
+.PHONY: help demo test test-all lint bench bench-serving bench-catalogue test-container clean bootstrap
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -49,6 +50,9 @@ bench: $(READY)
 
 bench-serving: $(READY)
 	$(BIN)/python benchmarks/serving.py $(if $(QUICK),--quick,--json benchmarks/results/serving.json --plot benchmarks/results/serving.png)
+
+bench-catalogue: $(READY)
+	$(BIN)/python benchmarks/catalogue.py $(if $(QUICK),--quick,--json benchmarks/results/catalogue.json)
 
 test-container: $(READY)
 	$(BIN)/python scripts/test-container

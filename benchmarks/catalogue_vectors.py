@@ -2,9 +2,9 @@
 
     python benchmarks/catalogue_vectors.py --diginetica FOLDER [--output FILE]
 
-FOLDER holds SR-GNN's split, `train_sessions.txt.xz` and `test_sessions.txt.xz`: one session a line, item ids in click order. It is
-not part of this project. Twenty minutes on two cores, with GLIBC_TUNABLES=glibc.malloc.hugetlb=1 and MALLOC_MMAP_MAX_=0 in
-the environment, which spare the kernel from clearing pages for each step's logits; several times that without.
+FOLDER holds SR-GNN's split, `train_sessions.txt.xz` and `test_sessions.txt.xz`: one session a line, item ids in click order. It
+is not part of this project. Twenty minutes on two cores, if GLIBC_TUNABLES=glibc.malloc.hugetlb=1 and MALLOC_MMAP_MAX_=0 spare
+the kernel from clearing pages for each step's logits; several times that without.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=defaults["min_recall"],
         metavar="SHARE",
-        help="refuse an approximate scoring that finds less of the true 20 best items (default: 0.999 int8-rerank, 0.99 ann)",
+        help="least recall@20 of an approximate scoring (default: %(default)s): 0 is .999 for int8-rerank, .99 for ann",
     )
     for option, text in (
         ("top_k", "items in an answer unless the request says otherwise"),

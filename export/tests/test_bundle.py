@@ -383,3 +383,11 @@ def test_steps_answer_with_the_runtime_in_the_bundle_and_nothing_of_the_exporter
 def test_a_bundle_says_where_it_is(bundle):
     assert dataclasses.asdict(bundle)["name"] == "shop"
     assert bundle.manifest == bundle.repository / "shop" / "1" / "bundle.json"
+
+
+@pytest.mark.parametrize("scoring", ["int8-rerank", "ann"])
+def test_an_approximate_scoring_passes_the_gate_and_says_its_recall(export_shop, sample, scoring):
+    bundle = export_shop(sample[sample.session_id < 3], scoring=scoring)
+    step = json.loads((bundle.repository / "shop_ranker" / "1" / "step.json").read_text())
+    assert step["scoring"] == scoring
+    assert step["recall_at_20"] == 1

@@ -3,7 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nextitem_export.parity.compare import FEATURE_RELATIVE, SCORE_ABSOLUTE, TIE, feature_difference, ranking_difference
+from nextitem_export.parity.compare import (
+    FEATURE_RELATIVE,
+    SCORE_ABSOLUTE,
+    TIE,
+    approximate_difference,
+    feature_difference,
+    ranking_difference,
+)
 from nextitem_export.runtime.codes import LOWEST_FLOAT32, PADDING
 
 #: Three special codes, then items 3 to 7.
@@ -85,3 +92,17 @@ def test_fewer_items_than_wanted_are_filled_up():
 )
 def test_a_ranking_that_differs_is_named_with_both_values(codes, scores, fault):
     assert ranking_difference(TRUE, np.array(codes), floats(*scores))[1] == fault
+
+
+def test_an_approximate_ranking_may_miss_an_item_and_nothing_else():
+    missing, scores = np.array([4, 6, 3]), floats(2, 1, 0.5)
+    assert "at rank 2" in (ranking_difference(TRUE, missing, scores)[1] or "")
+    assert approximate_difference(TRUE, missing, scores) == (0.0, None)
+    for codes, given, fault in (
+        (missing, floats(2, 1, 0.6), "at rank 2 the score is 0.6"),
+        (np.array([4, 3, 6]), floats(2, 0.5, 1), "at rank 1 code 3 came"),
+        (np.array([4, 4, 6]), floats(2, 2, 1), "an item came twice"),
+        (np.array([4, 6, PADDING]), floats(2, 1, LOWEST_FLOAT32), "2 items came, expected 3"),
+        (np.array([4, 6, 2]), floats(2, 1, LOWEST_FLOAT32), "came, expected"),
+    ):
+        assert fault in (approximate_difference(TRUE, codes, given)[1] or "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from onnx import TensorProto, helper
 
 from .scoring import MINUS_INFINITY, Asked, Best, Catalogue, filled_like
 from .scoring_nodes import Nodes
@@ -67,11 +68,21 @@ def _scores_of(nodes: Nodes, asked: Asked, catalogue: Catalogue, codes: str) -> 
     """The scores of codes [B, P]."""
     if catalogue.table is None:
         return nodes.add("GatherElements", asked.session, codes, axis=1)
-    return score_rows(nodes, asked.session, catalogue.table, codes)
+    return _score_rows(nodes, asked.session, catalogue.table, codes)
 
 
-def score_rows(nodes: Nodes, query: str, table: str, codes: str) -> str:
-    """Scores [B, P] of queries [B, D] for the table's rows at codes [B, P]."""
-    rows = nodes.add("Gather", table, codes)  # (B, P, D)
-    column = nodes.add("Unsqueeze", query, nodes.int64(2))  # (B, D, 1)
-    return nodes.add("Squeeze", nodes.add("MatMul", rows, column), nodes.int64(2))
+def _score_rows(nodes: Nodes, query: str, table: str, codes: str) -> str:
+    """Scores [B, P] of queries [B, D] for the table's rows at codes [B, P], a session at a time: P may be 32,768."""
+    one, listed = nodes.name("query"), nodes.name("codes")
+    body = nodes.inner()
+    scores = body.add("MatMul", body.add("Gather", table, listed), one)
+    graph = helper.make_graph(
+        body.nodes,
+        nodes.name("session"),
+        [
+            helper.make_tensor_value_info(one, TensorProto.FLOAT, None),
+            helper.make_tensor_value_info(listed, TensorProto.INT64, None),
+        ],
+        [helper.make_tensor_value_info(scores, TensorProto.FLOAT, None)],
+    )
+    return nodes.add("Scan", query, codes, num_scan_inputs=2, body=graph)

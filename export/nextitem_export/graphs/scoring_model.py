@@ -39,10 +39,18 @@ def write_exact(ranker: Ranker, session: SessionGraph, names: Sequence[str], fol
     items = len(ranker.log_popularity)
     if ranker.table() is None or items < scoring_blocks.BLOCKS_FROM:
         stored = StoredArrays(folder)
-        _write(ranker, session, names, folder, stored, store_catalogue(ranker, session, stored, items), scan_at_once)
+        _write(
+            ranker,
+            session,
+            names,
+            folder,
+            stored,
+            store_catalogue(ranker, session, stored, items, apart=False),
+            scan_at_once,
+        )
         return {"rows": items, "constants": {names[-1]: "bias"}}
     stored = StoredArrays(folder)
-    catalogue = store_catalogue(ranker, session, stored, padded_items(items))
+    catalogue = store_catalogue(ranker, session, stored, padded_items(items), apart=True)
     blocks = []
     width = session_width(ranker)
     assert catalogue.table is not None
@@ -61,7 +69,7 @@ def write_int8(
 ) -> dict[str, Any]:
     """The same with a first pass over an int8 copy of the table; `groups` of GROUP items each are scored exactly."""
     stored = StoredArrays(folder)
-    catalogue = store_catalogue(ranker, session, stored, padded_items(len(ranker.log_popularity)))
+    catalogue = store_catalogue(ranker, session, stored, padded_items(len(ranker.log_popularity)), apart=True)
     width = session_width(ranker)
     assert catalogue.table is not None
     quantized = quantized_table(_padded(ranker.table().numpy(), catalogue.items))
@@ -123,8 +131,13 @@ def item_tensor(ranker: Ranker, names: Sequence[str]) -> str:
     return names[ranker.names.index(ranker.item_feature)]
 
 
-def store_catalogue(ranker: Ranker, session: SessionGraph, stored: StoredArrays, rows: int) -> Catalogue:
-    """Store the session's weights, the item table and the popularity, filled up to so many rows with items that never come."""
+def store_catalogue(
+    ranker: Ranker, session: SessionGraph, stored: StoredArrays, rows: int, *, apart: bool
+) -> Catalogue:
+    """Store the session's weights, the item table and the popularity, filled up to so many rows with items that never come.
+
+    apart: the table is a file whatever its size, of which views are read.
+    """
     table = ranker.table()
     name = None if table is None else session.table or f"{_PREFIX}/table"
     for weight, values in session.weights.items():
@@ -132,9 +145,7 @@ def store_catalogue(ranker: Ranker, session: SessionGraph, stored: StoredArrays,
             stored.add(weight, values)
     popularity = ranker.log_popularity.numpy()
     if table is not None and name is not None:
-        stored.add(
-            name, _padded(table.numpy(), rows), apart=rows != len(popularity) or rows >= scoring_blocks.BLOCKS_FROM
-        )
+        stored.add(name, _padded(table.numpy(), rows), apart=apart)
     stored.add(f"{_PREFIX}/popularity", _padded(popularity, rows))
     return Catalogue(name, f"{_PREFIX}/popularity", rows, ranker.k)
 

@@ -42,6 +42,14 @@ class Nodes:
         self.opset = opset
         self._constants = constants
 
+    def name(self, what: str) -> str:
+        """A name that nothing else has."""
+        return self._constants.name(what)
+
+    def inner(self) -> Nodes:
+        """The nodes of a graph inside this one."""
+        return Nodes(self._constants, self.opset)
+
     def add(self, op: str, *inputs: str, **attributes: Any) -> str:
         """A node with one output, whose name is returned."""
         return self.several(op, *inputs, outputs=1, **attributes)[0]
@@ -91,7 +99,7 @@ class Nodes:
         )
 
     def _branch(self, write: Callable[[Nodes], Sequence[str]], types: Sequence[int]) -> onnx.GraphProto:
-        inner = Nodes(self._constants, self.opset)
+        inner = self.inner()
         # A branch gives what it computed itself: what stands outside has to be named anew.
         results = [inner.add("Identity", name) for name in write(inner)]
         outputs = [helper.make_tensor_value_info(name, kind, None) for name, kind in zip(results, types, strict=True)]

@@ -36,6 +36,23 @@ def feature_difference(true: np.ndarray, served: np.ndarray) -> tuple[float, str
     return worst, f"at interaction {at} NVTabular gives {padded[at]!r}, the bundle {served[at]!r}"
 
 
+def approximate_difference(true: np.ndarray, codes: np.ndarray, scores: np.ndarray) -> tuple[float, str | None]:
+    """The same for a scoring that may miss items, whose recall was measured when it was written.
+
+    What it gives must be as many items as there are, each once, by falling true scores.
+    """
+    reach = min(int((true > LOWEST_FLOAT32).sum()), len(codes))
+    given = codes[:reach]
+    valid = int((true[given] > LOWEST_FLOAT32).sum())
+    if valid < reach:
+        return np.inf, f"{valid} items came, expected {reach}"
+    if len(set(given.tolist())) < reach:
+        return np.inf, "an item came twice"
+    listed = np.full_like(true, LOWEST_FLOAT32)
+    listed[given] = true[given]
+    return ranking_difference(listed, codes, scores)
+
+
 def ranking_difference(true: np.ndarray, codes: np.ndarray, scores: np.ndarray) -> tuple[float, str | None]:
     """The largest difference of one session's scores and, where the ranking is not the true one, a sentence.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from ..runtime.signature import RawFeature, Signature
 from ..runtime.step import Step, open_step
 from ..wire import request_tensors
 from .cases import PADDED, Case, Sessions
-from .compare import feature_difference, ranking_difference
+from .compare import approximate_difference, feature_difference, ranking_difference
 from .filters import Filters, draw_filters
 from .truth import Truth
 
@@ -58,6 +59,8 @@ class Gate:
     ) -> None:
         self._whole = open_step(whole) if whole else None
         self._features_step, self._ranker, self._items = (open_step(folder) for folder in folders)
+        approximate = _scoring(folders[1]) != "exact"
+        self._ranking_difference = approximate_difference if approximate else ranking_difference
         self._truth = truth
         self._raw_features = signature.features
         self._item_column = signature.item_column
@@ -138,7 +141,7 @@ class Gate:
                     start + row,
                     "ranking",
                 )
-            worst, fault = ranking_difference(scores[row], ranked[CODES][row], ranked[SCORES][row])
+            worst, fault = self._ranking_difference(scores[row], ranked[CODES][row], ranked[SCORES][row])
             report.score_difference = max(report.score_difference, worst)
             _refuse(fault, case, start + row, "ranking")
             items = int((encoded[self._item_tensor][row] >= FIRST_ITEM).sum())
@@ -167,6 +170,10 @@ class Gate:
             for row, (came, due) in enumerate(zip(answer[name], right, strict=True)):
                 if not np.array_equal(came, due):
                     _refuse(f"{came} came, expected {due}", case, start + row, f"the answer's {name}")
+
+
+def _scoring(ranker: Path) -> str:
+    return json.loads((ranker / "step.json").read_text(encoding="utf-8")).get("scoring", "exact")
 
 
 def _run(step: Step, tensors: Any, case: Case, start: int, what: str) -> dict[str, Any]:
