@@ -27,7 +27,7 @@ from .scoring_nodes import Nodes
 
 #: Items in a block, a multiple of GROUP: the scores of 64 sessions take 32 MiB.
 BLOCK = 131_072
-GROUP = 32
+GROUP = 16
 #: Catalogues from so many items are scanned in blocks.
 BLOCKS_FROM = 131_072
 
