@@ -49,6 +49,7 @@ class Case:
     steps: dict[str, Path]
     served: str
     outputs: tuple[FeatureOutput, ...]
+    compiled: CompiledWorkflow
     raw: tuple[RawFeature, ...]
     sessions: tuple[pd.DataFrame, ...]
 
@@ -151,7 +152,7 @@ def _case(
     compiled = compile_workflow(fitted, dtypes, outputs, session_column=SESSION, tie_breaker_column=TIE, window=WINDOW)
     raw = tuple(raw_feature(name, dtype) for name, dtype in dtypes.items())
     steps = {form: _write(compiled, form, raw, _made(folder / form)) for form in (ONNX, NUMPY)}
-    return Case(suffix, title, fitted, steps, compiled.form.name, tuple(outputs), raw, tuple(sessions))
+    return Case(suffix, title, fitted, steps, compiled.form.name, tuple(outputs), compiled, raw, tuple(sessions))
 
 
 def _write(compiled: CompiledWorkflow, form: str, raw: tuple[RawFeature, ...], folder: Path) -> Path:

@@ -13,8 +13,8 @@ from torch import nn
 
 from . import repository
 from ._errors import ExportError
-from .layouts import LAYOUTS, StepFolders
-from .layouts.steps import write_steps
+from .layouts import StepFolders, layout_of
+from .layouts.steps import available_items, write_steps
 from .manifest import write_manifest
 from .options import ExportOptions
 from .parity.cases import make_cases
@@ -82,6 +82,11 @@ def export_bundle(
     options = options or ExportOptions()
     if tune is not None:
         check_tunable(tune)
+        if options.runtime == "native":
+            raise ExportError(
+                "--tune measures with the embedded server, which has none of Triton's own backends: export with --runtime "
+                "python to measure, or leave --tune away"
+            )
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise ExportError(
             f"the name is {name!r}, expected letters, digits, '_', '-' and '.': it becomes a folder and part of URLs"
@@ -111,14 +116,14 @@ def _build(
     tune: Collection[str] | None,
     progress: Callable[[str], None],
 ) -> Bundle:
-    layout = LAYOUTS[options.layout](name)
+    layout = layout_of(name, options)
     with repository.build_folder(target) as build:
         version = repository.next_version(target, layout.models)
         plan = dataclasses.replace(plan, signature=dataclasses.replace(plan.signature, bundle_version=version))
         progress(f"tracing {type(plan.model).__name__} to {options.format}")
         write_steps(layout.folders(build, version), plan, options)
         whole = layout.assemble(build, plan, options)
-        reports = _prove(plan, layout.folders(build, version), whole, progress)
+        reports = _prove(plan, options, layout.folders(build, version), whole, progress)
         tuning = None
         if tune is not None:
             options, tuning = choose(layout, build, plan, options, tune, progress)
@@ -130,7 +135,13 @@ def _build(
     return Bundle(target, name, version, tuple(reports), tuning)
 
 
-def _prove(plan: Plan, folders: StepFolders, whole: Path | None, progress: Callable[[str], None]) -> list[CaseReport]:
+def _prove(
+    plan: Plan,
+    options: ExportOptions,
+    folders: StepFolders,
+    whole: Path | None,
+    progress: Callable[[str], None],
+) -> list[CaseReport]:
     truth = Truth(
         plan.fitted,
         plan.model,
@@ -155,5 +166,6 @@ def _prove(plan: Plan, folders: StepFolders, whole: Path | None, progress: Calla
         plan.vocabulary.values,
         item_feature=plan.item_feature,
         whole=whole,
+        available=available_items(plan, options),
     )
     return gate.check(cases, progress)

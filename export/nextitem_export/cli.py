@@ -83,6 +83,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="measure threads, instances and batching on this machine and keep the best of those that are not given",
     )
+    add(
+        "--availability",
+        metavar="FILE",
+        default=defaults["availability"],
+        help="a JSON list of items that are not to be recommended, or alone are (default: %(default)s)",
+    )
     add("--replace", action="store_true", help="put the bundle in the place of one with another configuration")
     return parser
 
@@ -133,7 +139,7 @@ def _export(run: str, repository: str, name: str, options: choices.ExportOptions
     """given: what is not to be tuned, None to tune nothing."""
     from rich.console import Console
 
-    from .report import parity_table, tuning_table
+    from .report import how_to_serve, parity_table, tuning_table
     from .run import export_run
     from .tuning.search import LADDERS
 
@@ -144,12 +150,8 @@ def _export(run: str, repository: str, name: str, options: choices.ExportOptions
     output.print(parity_table(bundle.parity))
     if bundle.tuning:
         output.print(tuning_table(bundle.tuning))
-    output.print(
-        f"bundle '{bundle.name}' version {bundle.version} is in {bundle.repository}; serve it with\n"
-        f"  nextitem-serve --model-repository {bundle.repository}",
-        soft_wrap=True,
-        highlight=False,
-    )
+    where = f"bundle '{bundle.name}' version {bundle.version} is in {bundle.repository}"
+    output.print(f"{where}; {how_to_serve(bundle.repository, options.runtime)}", soft_wrap=True, highlight=False)
     return 0
 
 

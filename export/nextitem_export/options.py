@@ -7,7 +7,7 @@ import dataclasses
 from ._errors import ExportError
 
 LAYOUTS = ("ensemble", "fused")
-RUNTIMES = ("python",)
+RUNTIMES = ("python", "native")
 FEATURES = ("compiled", "nvtabular")
 _POSITIVE = (
     "top_k", "max_top_k", "max_sessions", "max_interactions", "max_id_bytes", "threads", "instances", "preferred_batch_size",
@@ -21,8 +21,8 @@ class ExportOptions:
 
     layout: `ensemble`, three steps behind one name; `fused`, one model, fewest hops.
     format: `onnx`, `onnx_dynamo` (the same by torch.export) or `torchscript`, how the session model is written.
-    runtime: `python`, Triton's Python backend. features: `compiled`, the workflow as a graph; `nvtabular`,
-    the workflow itself, slow and pickled.
+    runtime: `python`, Triton's Python backend; `native`, its own backends, which NVIDIA's images have.
+    features: `compiled`, the workflow as a graph; `nvtabular`, the workflow itself, slow and pickled.
     scoring: `exact`; `int8-rerank`, a scan of int8 whose best are scored exactly; `ann`, a faiss index, likewise.
     min_recall: the least recall@20 of an approximate scoring on the sample's sessions; 0 for the scoring's own bound.
     top_k, max_top_k: items in an answer by default and at most.
@@ -35,6 +35,7 @@ class ExportOptions:
     max_queue_size: requests that wait at most, further ones are refused; 0 is no limit. Of the layout fused alone.
     queue_timeout_ms: milliseconds after which a request that still waits is refused; 0 is no limit, and the only value
     that costs nothing: any other makes Triton 24.10 miss requests for up to 500 ms.
+    availability: a JSON file of items that are not to be recommended, or of those that alone are; see the format of a bundle.
     keep_workflow_window: serve a workflow whose ListSlice keeps the oldest interactions as it is.
     replace: put the bundle in place of one of the same name, also where the steps' configuration differs.
     """
@@ -54,8 +55,9 @@ class ExportOptions:
     instances: int = 1
     preferred_batch_size: int = 32
     max_queue_delay_us: int = 0
-    max_queue_size: int = 256
+    max_queue_size: int = 64
     queue_timeout_ms: int = 0
+    availability: str | None = None
     keep_workflow_window: bool = False
     replace: bool = False
 
@@ -74,6 +76,21 @@ class ExportOptions:
             value = getattr(self, field)
             if value not in known:
                 raise ExportError(f"unknown {field} '{value}', known are {', '.join(known)}")
+        if self.runtime == "native" and self.features == "nvtabular":
+            raise ExportError(
+                "features 'nvtabular' runs in Triton's Python backend alone, which runtime 'native' does without: give "
+                "--runtime python, or have the workflow compiled"
+            )
+        if self.runtime == "native" and self.scoring == "ann":
+            raise ExportError(
+                "scoring 'ann' asks faiss, which Triton's own backends have not: give --runtime python, or --scoring exact or "
+                "int8-rerank"
+            )
+        if self.runtime == "native" and self.layout == "fused" and self.format == "torchscript":
+            raise ExportError(
+                "layout 'fused' with runtime 'native' is one ONNX graph, of which TorchScript cannot be a part: give --format "
+                "onnx, or --layout ensemble"
+            )
         for fields, least in ((_POSITIVE, 1), (_NOT_NEGATIVE, 0)):
             for field in fields:
                 value = getattr(self, field)

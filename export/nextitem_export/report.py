@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.table import Table
 
 from ._errors import UnsupportedWorkflow
+from .native.lint import MAX_IR_VERSION, MAX_OPSET
 from .parity.compare import SCORE_ABSOLUTE
 from .parity.gate import CaseReport
 from .tuning.choose import CALLERS, P90_BOUND_MS, Tuning
@@ -60,6 +62,19 @@ def tuning_table(tuning: Tuning) -> Table:
             "✓" if tried.settings == kept else "",
         )
     return table
+
+
+def how_to_serve(repository: Path, runtime: str) -> str:
+    """The command, and of a native bundle what has been seen of it and what has not."""
+    command = f"serve it with\n  nextitem-serve --model-repository {repository}"
+    if runtime != "native":
+        return command
+    return (
+        f"{command} --server PATH\n"
+        "PATH is a tritonserver that has the backends onnxruntime and pytorch, as NVIDIA's image has. No server has run this "
+        "bundle: its graphs were asked in this process, and each config.pbtxt was compared with its graph and with what "
+        f"Triton 24.10 loads (opset {MAX_OPSET}, IR version {MAX_IR_VERSION})."
+    )
 
 
 def explained_table(rows: Sequence[Explained | UnsupportedWorkflow]) -> Table:

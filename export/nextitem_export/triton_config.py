@@ -56,12 +56,13 @@ class Batching:
 
 @dataclasses.dataclass(frozen=True)
 class StepConfig:
-    """A model of Triton's Python backend.
+    """A model, of Triton's Python backend unless another is named.
 
     max_batch_size: 0 where the batch is one of the dims. batching: for the others. instances: processes that each answer one
     batch at a time. warm_ups: run at load, before the model counts as ready.
     version: the one that is served, None for all, so that an ensemble can be pinned to any. parameters: name to what is stored
-    as a JSON document. reasons: a field's beginning in config.pbtxt to the comment in front of it.
+    as a JSON document. backend_parameters: settings of another backend than Python, by the names that it has for them.
+    reasons: a field's beginning in config.pbtxt to the comment in front of it.
     """
 
     name: str
@@ -74,16 +75,20 @@ class StepConfig:
     version: int | None = None
     parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    backend: str = PYTHON_BACKEND
+    backend_parameters: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write config.pbtxt and the warm-up data into the model's folder."""
-        config = pb.ModelConfig(name=self.name, backend=PYTHON_BACKEND, max_batch_size=self.max_batch_size)
+        config = pb.ModelConfig(name=self.name, backend=self.backend, max_batch_size=self.max_batch_size)
         _add_tensors(config, self.inputs, self.outputs)
         if self.version is None:
             config.version_policy.all.SetInParent()
         else:
             config.version_policy.specific.versions.append(self.version)
         _add_parameters(config, self.parameters)
+        for key, value in self.backend_parameters.items():
+            config.parameters[key].string_value = value
         config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_CPU, count=self.instances)
         if self.batching is not None:
             _add_batching(config, self.batching)
@@ -193,3 +198,39 @@ def _write(config: Any, folder: Path, reasons: Mapping[str, str] | None = None) 
     for field, reason in (reasons or {}).items():
         text = re.sub(f"^{field}", f"# {reason}\n{field}", text, count=1, flags=re.MULTILINE)
     (folder / "config.pbtxt").write_text(text, encoding="utf-8")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What stands in a model's config.pbtxt. instances: the kind of each group."""
+
+    name: str
+    backend: str
+    max_batch_size: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    instances: tuple[str, ...]
+    dynamic_batching: bool
+    random_warm_up: bool
+    parameters: Mapping[str, str]
+
+
+def read_config(path: Path) -> Config:
+    """Read a config.pbtxt."""
+    config: Any = text_format.Parse(path.read_text(encoding="utf-8"), pb.ModelConfig())
+    return Config(
+        config.name,
+        config.backend,
+        config.max_batch_size,
+        *(tuple(_spec(tensor) for tensor in tensors) for tensors in (config.input, config.output)),
+        tuple(pb.ModelInstanceGroup.Kind.Name(group.kind) for group in config.instance_group),
+        config.HasField("dynamic_batching"),
+        any(tensor.random_data for warm_up in config.model_warmup for tensor in warm_up.inputs.values()),
+        {key: value.string_value for key, value in config.parameters.items()},
+    )
+
+
+def _spec(tensor: Any) -> TensorSpec:
+    name = pb.DataType.Name(tensor.data_type).removeprefix("TYPE_")
+    datatype = "BYTES" if name == "STRING" else name
+    return TensorSpec(tensor.name, datatype, tuple(tensor.dims), getattr(tensor, "optional", False))

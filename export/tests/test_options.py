@@ -47,3 +47,18 @@ def test_more_items_by_default_than_at_most_are_refused():
 def test_an_unknown_option_is_refused():
     with pytest.raises(TypeError, match="colour"):
         ExportOptions(colour="red")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "part"),
+    [
+        ({"features": "nvtabular"}, "features 'nvtabular' runs in Triton's Python backend alone"),
+        ({"scoring": "ann"}, "scoring 'ann' asks faiss, which Triton's own backends have not"),
+        ({"layout": "fused", "format": "torchscript"}, "is one ONNX graph, of which TorchScript cannot be a part"),
+    ],
+)
+def test_what_triton_s_own_backends_cannot_run_is_refused(chosen, part):
+    ExportOptions(**chosen)
+    with pytest.raises(ExportError) as caught:
+        ExportOptions(runtime="native", **chosen)
+    assert part in str(caught.value)

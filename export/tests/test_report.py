@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 from rich.console import Console
 
 from nextitem_export.parity.gate import CaseReport
-from nextitem_export.report import parity_table
+from nextitem_export.report import how_to_serve, parity_table
 
 
 def test_every_case_has_a_row_with_its_numbers():
@@ -17,3 +18,11 @@ def test_every_case_has_a_row_with_its_numbers():
     assert [cell.strip() for cell in sample.strip("│").split("│")] == ["the sample", "60", "59", "1.5e-07", "2.5e-06"]
     assert any("nulls" in line for line in lines)
     assert any("0.0001" in line for line in lines)  # the bound
+
+
+def test_a_native_bundle_s_report_says_that_no_server_ran_it():
+    python, native = (how_to_serve(Path("models"), runtime) for runtime in ("python", "native"))
+    assert python == "serve it with\n  nextitem-serve --model-repository models"
+    assert native.startswith(f"{python} --server PATH\n")
+    assert "No server has run this bundle" in native
+    assert "opset 21, IR version 10" in native

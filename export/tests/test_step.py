@@ -11,9 +11,12 @@ from nextitem_export.graphs.features import write_features
 from nextitem_export.graphs.items import write_items
 from nextitem_export.layouts import LAYOUTS
 from nextitem_export.layouts.steps import write_steps
+from nextitem_export.native.steps import write_native_features
 from nextitem_export.runtime.features import FeaturesStep
 from nextitem_export.runtime.fused import FusedStep
+from nextitem_export.runtime.graph_native import NativeStep
 from nextitem_export.runtime.graph_onnx import OnnxStep
+from nextitem_export.runtime.graph_torchscript import TorchScriptStep
 from nextitem_export.runtime.graph_torchscript import open_step as open_torchscript
 from nextitem_export.runtime.item_index import ItemIndex
 from nextitem_export.runtime.ranker import Ranker
@@ -25,6 +28,8 @@ CLASSES = {
     "ranker": Ranker,
     "onnx": OnnxStep,
     "fused": FusedStep,
+    "torchscript": TorchScriptStep,
+    "native": NativeStep,
 }
 
 
@@ -45,6 +50,8 @@ def folder_of(plan, tmp_path):
             write_features(plan, kind.removeprefix("features_"), tmp_path)
         elif kind == "onnx":
             write_items(np.array([7, 8]), tmp_path)
+        elif kind == "native":
+            write_native_features(plan, tmp_path)
         elif kind == "fused":
             layout, options = LAYOUTS["fused"]("shop"), ExportOptions(layout="fused")
             write_steps(layout.folders(tmp_path, 1), plan, options)
@@ -65,7 +72,7 @@ def test_every_kind_is_opened_by_what_step_json_says(kind, folder_of):
     assert type(step) is CLASSES[kind]
     assert step.inputs
     assert step.outputs
-    assert step.batched == (kind in ("ranker", "fused"))
+    assert step.batched == (kind in ("ranker", "fused", "torchscript"))
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path):

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from nextitem_export import ExportError
+from nextitem_export import ExportError, ExportOptions, export_bundle
 from nextitem_export.tuning import check_tunable
 from nextitem_export.tuning.search import LADDERS, Figures, search
 
@@ -103,3 +103,11 @@ def test_without_the_server_s_command_there_is_a_sentence(monkeypatch, tmp_path)
         ExportError, match="--tune measures with the command nextitem-serve, which is not installed here"
     ):
         check_tunable(LADDERS)
+
+
+def test_native_bundles_are_not_tuned(shop, frame, workflow, tmp_path):
+    with pytest.raises(ExportError, match="has none of Triton's own backends: export with --runtime python"):
+        export_bundle(
+            shop.model_for(workflow), workflow, frame, repository=tmp_path, name="shop",
+            options=ExportOptions(runtime="native"), tune={"threads"},
+        )  # fmt: skip

@@ -133,15 +133,18 @@ def _refuse_approximate(scoring: ScoringChoice, format_name: str) -> None:
 def _torchscript(
     ranker: Ranker, names: Sequence[str], example: tuple[torch.Tensor, ...], folder: Path
 ) -> dict[str, Any]:
-    module = torch.jit.freeze(torch.jit.trace(ranker, example, check_trace=False))
+    save_torchscript(torch.jit.freeze(torch.jit.trace(ranker, example, check_trace=False)), folder)
+    return {"inputs": list(names), "outputs": list(OUTPUTS), "constants": {names[-1]: "mask"}}
+
+
+def save_torchscript(module: torch.jit.ScriptModule, folder: Path) -> None:
+    """Write `model.pt` without the lines of source that each operation came from: they hold paths of this machine."""
     torch.jit.save(module, str(folder / "traced.pt"))
-    # Without the lines of source that each operation came from: they hold paths of this machine.
     with zipfile.ZipFile(folder / "traced.pt") as traced, zipfile.ZipFile(folder / "model.pt", "w") as kept:
         for part in traced.infolist():
             if not part.filename.endswith(".debug_pkl"):
                 kept.writestr(part, traced.read(part))
     (folder / "traced.pt").unlink()
-    return {"inputs": list(names), "outputs": list(OUTPUTS), "constants": {names[-1]: "mask"}}
 
 
 FORMATS["onnx"] = Format("onnx", (1, 64), trace=trace_session)

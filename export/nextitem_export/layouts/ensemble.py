@@ -15,9 +15,9 @@ from ..options import ExportOptions
 from ..plan import Plan
 from ..runtime.step import open_step
 from ..triton_config import EnsembleStep, StepConfig, TensorSpec, WarmUp, write_ensemble
+from .runtimes import RUNTIMES
 from .steps import (
     StepFolders,
-    add_runtime,
     batching,
     encoded,
     first_request,
@@ -53,13 +53,16 @@ class EnsembleLayout:
     def assemble(self, build: Path, plan: Plan, options: ExportOptions) -> None:
         """The steps stay what they are; each gets the runtime."""
         for folder, what in zip(self.folders(build, plan.signature.bundle_version), _WHAT, strict=True):
-            add_runtime(folder, what, self.name)
+            RUNTIMES[options.runtime].add_code(folder, what, self.name)
 
     def write_configs(self, build: Path, plan: Plan, options: ExportOptions) -> None:
         """Write the config.pbtxt of all four models, with warm-up requests made of the sample."""
+        runtime, version = RUNTIMES[options.runtime], plan.signature.bundle_version
         settle(self.folders(build, plan.signature.bundle_version).ranker, threads=options.threads)
         for config in self._step_configs(build, plan, options):
-            config.write(build / config.name)
+            folder = build / config.name
+            runtime.configured(config, folder / str(version), options).write(folder)
+            runtime.check(folder, version)
         features, ranker, items_name = self.steps
         request, response = request_specs(plan), response_specs(plan)
         signature = plan.signature
@@ -95,7 +98,8 @@ class EnsembleLayout:
         tensors = [TensorSpec(f.tensor, _DATATYPES[f.dtype], (-1, plan.signature.window)) for f in plan.features]
         tensors += [TensorSpec(name, "INT64", (-1, -1)) for name in filter_tensors(plan.features)[:2]]
         top_k = TensorSpec(items.TOP_K, "INT64", (1,))
-        ranked = [("INT64", (-1, -1)), ("FP32", (-1, -1)), ("INT32", (-1, 1))]
+        k = plan.signature.top_k_limit
+        ranked = [("INT64", (-1, k)), ("FP32", (-1, k)), ("INT32", (-1, 1))]
         yield StepConfig(
             self.steps[0],
             tuple(request_specs(plan)),

@@ -19,7 +19,8 @@ from ..options import ExportOptions
 from ..plan import Plan
 from ..runtime.fused import PARTS
 from ..triton_config import StepConfig, TensorSpec, WarmUp
-from .steps import StepFolders, add_runtime, batching, first_request, request_specs, response_specs, settle
+from .runtimes import RUNTIMES
+from .steps import StepFolders, batching, first_request, request_specs, response_specs, settle
 
 _STEP, _GRAPH = "step.json", "model.onnx"
 #: What the runtime needs of the ranker's step.json to run its graph.
@@ -59,7 +60,7 @@ class FusedLayout:
             settings |= {"merged": False, "ranked": dict(zip(OUTPUTS, items.INPUTS[:3], strict=True))}
         (folder / _STEP).write_text(json.dumps(settings, indent=1), encoding="utf-8")
         _settle(folder, options)
-        add_runtime(folder, "Session to items", self.name)
+        RUNTIMES["python"].add_code(folder, "Session to items", self.name)
         return folder
 
     def write_configs(self, build: Path, plan: Plan, options: ExportOptions) -> None:

@@ -3,44 +3,29 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from .. import runtime
 from .._errors import ExportError
 from ..graphs import items
-from ..graphs.features import write_features
 from ..graphs.formats import write_ranker
 from ..graphs.ranker import Ranker, filter_tensors
 from ..graphs.scoring_choice import ScoringChoice
 from ..options import ExportOptions
 from ..plan import Plan
 from ..runtime.item_index import ItemIndex
-from ..runtime.ranker import AVAILABILITY
+from ..runtime.ranker import AVAILABILITY, AvailabilityError, read_availability
 from ..runtime.request import RequestError
 from ..runtime.step import open_step
 from ..triton_config import Batching, TensorSpec
 from ..wire import request_tensors
+from .runtimes import RUNTIMES
 
 #: Sessions of the sample on which the recall of an approximate scoring is measured.
 RECALL_SESSIONS = 500
-
-_MODEL_PY = '''"""{what} of the nextitem bundle "{name}"; the code is in nextitem_runtime beside this file."""
-
-import sys
-from pathlib import Path
-
-sys.dont_write_bytecode = True  # a model repository may be read-only, and its files have checksums
-sys.path.insert(0, str(Path(__file__).parent))
-
-from nextitem_runtime.triton_model import TritonPythonModel  # noqa: E402
-
-__all__ = ["TritonPythonModel"]
-'''
 
 
 class StepFolders(NamedTuple):
@@ -55,11 +40,13 @@ def write_steps(folders: StepFolders, plan: Plan, options: ExportOptions) -> Non
     """Write the three graphs with their step.json, each into its folder, which must not be there yet."""
     for folder in folders:
         folder.mkdir(parents=True)
-    write_features(plan, options.features, folders.features)
+    runtime = RUNTIMES[options.runtime]
+    runtime.write_features(plan, options, folders.features)
     module = Ranker(plan.model, plan.features, plan.item_feature, plan.log_popularity, options.max_top_k)
-    example = _tensors(plan, encoded(plan, folders.features, 2))
+    few = encoded(plan, folders.features, 2)
+    example = _tensors(plan, few)
     ItemIndex.of(plan.vocabulary.values).save(folders.ranker)
-    (folders.ranker / AVAILABILITY).write_text(json.dumps({"unavailable": []}), encoding="utf-8")
+    _write_availability(plan, options, folders.ranker)
     sample = None if options.scoring == "exact" else _tensors(plan, encoded(plan, folders.features, RECALL_SESSIONS))
     write_ranker(
         options.format,
@@ -71,16 +58,28 @@ def write_steps(folders: StepFolders, plan: Plan, options: ExportOptions) -> Non
         scoring=ScoringChoice(options.scoring, options.min_recall),
         sample=sample,
     )
+    runtime.finish_ranker(folders.ranker, few)
     items.write_items(plan.vocabulary.values, folders.items)
 
 
-def add_runtime(folder: Path, what: str, name: str) -> None:
-    """Make a version folder a model of Triton's Python backend. what: the step, name: the bundle, as model.py says."""
-    (folder / "model.py").write_text(_MODEL_PY.format(what=what, name=name))
-    target = folder / "nextitem_runtime"
-    target.mkdir()
-    for module in sorted(Path(runtime.__file__).parent.glob("*.py")):
-        shutil.copy(module, target)
+def available_items(plan: Plan, options: ExportOptions) -> np.ndarray:
+    """bool [V]: all items, or those that the list which was given leaves. Raises ExportError if it cannot be read."""
+    index = ItemIndex.of(plan.vocabulary.values)
+    if options.availability is None:
+        return np.ones(index.cardinality, dtype=bool)
+    if not Path(options.availability).is_file():
+        raise ExportError(f"the availability list {options.availability} is not there, or no file")
+    try:
+        return read_availability(Path(options.availability), index)
+    except AvailabilityError as error:
+        raise ExportError(str(error)) from error
+
+
+def _write_availability(plan: Plan, options: ExportOptions, ranker: Path) -> None:
+    available_items(plan, options)  # raises if the list is not one
+    given = options.availability
+    text = Path(given).read_text(encoding="utf-8") if given else json.dumps({"unavailable": []})
+    (ranker / AVAILABILITY).write_text(text, encoding="utf-8")
 
 
 def settle(folder: Path, **settings: int) -> None:

@@ -43,7 +43,8 @@ class Gate:
     """Holds the built steps and the truth.
 
     folders: of the features, ranker and items steps. values: raw ids [V - 3] by code from 3. whole: of the model that the steps
-    were made into, where there is one; its answers are judged as theirs are.
+    were made into, where there is one; its answers are judged as theirs are. available: bool [V], the items
+    that the bundle may recommend, all where not given.
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class Gate:
         *,
         item_feature: str,
         whole: Path | None = None,
+        available: np.ndarray | None = None,
     ) -> None:
+        self._available = available
         self._whole = open_step(whole) if whole else None
         self._features_step, self._ranker, self._items = (open_step(folder) for folder in folders)
         approximate = _scoring(folders[1]) != "exact"
@@ -131,6 +134,8 @@ class Gate:
         """The ranker on what the features step gave, against the eager model on the same."""
         sessions = [{f.name: encoded[f.tensor][row] for f in self._features} for row in range(len(batch))]
         scores = self._truth.scores(sessions, self._window)
+        if self._available is not None:
+            scores[:, ~self._available] = LOWEST_FLOAT32
         if filters is not None:
             scores[filters.barred] = LOWEST_FLOAT32
         for row, session in enumerate(batch):

@@ -13,18 +13,23 @@ from .request import Array
 _ort: Any = onnxruntime
 
 
+def open_session(folder: Path, threads: int, *, severity: int | None = None) -> Any:
+    """`model.onnx` of the folder. severity: of what ONNX Runtime logs, 0 to 4, its own default where not given."""
+    options = _ort.SessionOptions()
+    # The default, one thread per core that spins while idle, slows every other model of the server down.
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if severity is not None:
+        options.log_severity_level = severity
+    return _ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+
+
 class OnnxStep:
     """Runs `model.onnx` of the folder on as many threads as step.json says."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        options = _ort.SessionOptions()
-        # The default, one thread per core that spins while idle, slows every other model of the server down.
-        options.intra_op_num_threads = settings["threads"]
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session: Any = _ort.InferenceSession(
-            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
-        )
+        self._session: Any = open_session(folder, settings["threads"])
         self.inputs = tuple(node.name for node in self._session.get_inputs())
         self.outputs = tuple(node.name for node in self._session.get_outputs())
         self.batched = bool(settings["batched"])

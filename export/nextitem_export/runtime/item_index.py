@@ -9,7 +9,7 @@ import numpy as np
 from .codes import FIRST_ITEM, UNKNOWN
 from .request import Array
 
-_KEYS, _CODES = "item_keys.npy", "item_codes.npy"
+FILES = _KEYS, _CODES = "item_keys.npy", "item_codes.npy"
 
 
 class ItemIndex:

@@ -16,6 +16,8 @@ KINDS = {
     "features_nvtabular": "features_nvtabular",
     "ranker": "ranker",
     "onnx": "graph_onnx",
+    "torchscript": "graph_torchscript",
+    "native": "graph_native",
     "fused": "fused",
 }
 

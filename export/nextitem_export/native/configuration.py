@@ -1,0 +1,39 @@
+"""config.pbtxt for Triton's own backends."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+from ..options import ExportOptions
+from ..triton_config import StepConfig
+from .lint import MODEL_FILES, ONNXRUNTIME, PYTORCH
+
+#: Why a native model's fields are as they are: comments in front of them.
+_REASONS = {
+    "instance_group {": (
+        "Counted on purpose: without a count Triton takes two on CPU, each with weights and vocabularies of its own."
+    ),
+    "parameters {": (
+        "Threads are set on purpose: the backend's default, a thread for each core in each model, was several times slower."
+    ),
+}
+
+
+def as_native(config: StepConfig, version_folder: Path, options: ExportOptions) -> StepConfig:
+    """The step's configuration for the backend that its graph is for."""
+    backend = next(name for name, file in MODEL_FILES.items() if (version_folder / file).is_file())
+    threads = json.loads((version_folder / "step.json").read_text(encoding="utf-8"))["threads"]
+    return dataclasses.replace(
+        config, backend=backend, backend_parameters=_threads(backend, threads), reasons={**config.reasons, **_REASONS}
+    )
+
+
+def _threads(backend: str, threads: int) -> dict[str, str]:
+    names = {
+        ONNXRUNTIME: ("intra_op_thread_count", "inter_op_thread_count"),
+        PYTORCH: ("INTRA_OP_THREAD_COUNT", "INTER_OP_THREAD_COUNT"),
+    }
+    within, between = names[backend]
+    return {within: str(threads), between: "1"}

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import nextitem_export
+from nextitem_export.graphs.ranker import CODES, OUTPUTS
+from nextitem_export.native.steps import bake_availability
+from nextitem_export.runtime.codes import FIRST_ITEM
+from nextitem_export.runtime.step import open_step
+from nextitem_export.wire import request_tensors
+
+
+@pytest.fixture(scope="module", params=["onnx", "onnx_dynamo", "torchscript"])
+def built(request, shop, plan, tmp_path_factory):
+    """The features and ranker steps of the Python runtime."""
+    return shop.steps_of(plan, tmp_path_factory.mktemp(request.param), format=request.param)[:2]
+
+
+@pytest.fixture
+def ranker(built, tmp_path):
+    shutil.copytree(built[1], tmp_path / "ranker")
+    return tmp_path / "ranker"
+
+
+@pytest.fixture
+def encoded(built, plan):
+    """The ranker's tensors for some sessions."""
+    return {
+        name: values
+        for name, values in open_step(built[0]).run(request_tensors(plan.sessions[:5], plan.raw_features)).items()
+        if name != "top_k_checked"
+    }
+
+
+def test_the_list_at_export_is_a_constant_of_the_ranker(ranker, encoded, plan):
+    free = open_step(ranker).run(encoded)
+    barred = plan.vocabulary.values[:2].tolist()
+    (ranker / "availability.json").write_text(json.dumps({"unavailable": barred}))
+    due = open_step(ranker).run(encoded)
+    assert not np.array_equal(due[CODES], free[CODES])
+    bake_availability(ranker, {name: values[:2] for name, values in encoded.items()})
+    (ranker / "availability.json").write_text(json.dumps({"unavailable": []}))  # which nothing reads
+    step = open_step(ranker)
+    assert (step.inputs, step.outputs, step.batched) == (tuple(encoded), OUTPUTS, True)
+    found = step.run(encoded)
+    for name in OUTPUTS:
+        np.testing.assert_array_equal(found[name], due[name])
+    assert not np.isin(found[CODES], (FIRST_ITEM, FIRST_ITEM + 1)).any()
+
+
+def test_what_only_the_python_runtime_reads_is_gone(ranker, encoded):
+    before = {path.name for path in ranker.iterdir()}
+    bake_availability(ranker, {name: values[:2] for name, values in encoded.items()})
+    gone = before - {path.name for path in ranker.iterdir()}
+    assert gone == {"availability.json", "item_keys.npy", "item_codes.npy"}
+
+
+@pytest.mark.parametrize("rows", [1, 3, 64])
+def test_the_baked_ranker_takes_any_number_of_sessions(ranker, encoded, rows):
+    few = {name: np.resize(values, (rows, values.shape[1])) for name, values in encoded.items()}
+    due = open_step(ranker).run(few)
+    bake_availability(ranker, {name: values[:2] for name, values in encoded.items()})
+    found = open_step(ranker).run(few)
+    for name in OUTPUTS:
+        np.testing.assert_allclose(found[name], due[name], rtol=1e-6)
+
+
+def test_no_path_of_this_machine_is_kept(ranker, encoded):
+    bake_availability(ranker, {name: values[:2] for name, values in encoded.items()})
+    here = str(Path(nextitem_export.__file__).parent).encode()
+    assert not [file for file in ranker.rglob("*") if file.is_file() and here in file.read_bytes()]
+    if (ranker / "model.onnx").exists():
+        names = {given.name for given in onnx.load(ranker / "model.onnx").graph.input}
+        assert names == set(encoded)
