@@ -80,9 +80,10 @@ def _score_rows(nodes: Nodes, query: str, table: str, codes: str) -> str:
         body.nodes,
         nodes.name("session"),
         [
-            helper.make_tensor_value_info(one, TensorProto.FLOAT, None),
-            helper.make_tensor_value_info(listed, TensorProto.INT64, None),
+            helper.make_tensor_value_info(one, TensorProto.FLOAT, ["D"]),
+            helper.make_tensor_value_info(listed, TensorProto.INT64, ["P"]),
         ],
-        [helper.make_tensor_value_info(scores, TensorProto.FLOAT, None)],
+        # ONNX Runtime asks for the rank of what a Scan gives, and does not always find it out by itself.
+        [helper.make_tensor_value_info(scores, TensorProto.FLOAT, ["P"])],
     )
     return nodes.add("Scan", query, codes, num_scan_inputs=2, body=graph)
