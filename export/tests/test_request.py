@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from nextitem_export.runtime.codes import LOWEST_FLOAT32, NULL_INT64
-from nextitem_export.runtime.request import Request, RequestError, join_requests, read_request
+from nextitem_export.runtime.request import (
+    Request,
+    RequestError,
+    can_be_joined,
+    join_tensors,
+    read_outline,
+    read_request,
+)
 from nextitem_export.runtime.signature import RawFeature, Signature
 
 SIGNATURE = Signature(
@@ -216,26 +223,34 @@ def test_the_longest_string_is_found_among_many(values, limit):
 
 
 @given(
-    st.lists(st.tuples(st.integers(1, 3), st.integers(1, 6), st.randoms(use_true_random=False)), min_size=1, max_size=5)
+    st.lists(
+        st.tuples(st.integers(1, 3), st.integers(1, 6), st.randoms(use_true_random=False)), min_size=1, max_size=5
+    ),
+    st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
-def test_joined_requests_are_one_below_the_other(drawn):
-    read = []
+def test_joined_requests_are_one_below_the_other(drawn, with_lengths):
+    requests = []
     for rows, width, random in drawn:
-        lengths = int32(*(random.randint(0, width) for _ in range(rows)))
         ids = np.array([[random.choice("abc").encode() for _ in range(width)] for _ in range(rows)], dtype=object)
-        top_k = int32(*[random.randint(1, 9)] * rows)
-        read.append(read_request(request(rows, width, item_id=ids, session_length=lengths, top_k=top_k), SIGNATURE))
-    joined = join_requests(read)
-    assert joined.lengths.tolist() == [length for one in read for length in one.lengths.tolist()]
-    assert joined.top_k == max(one.top_k for one in read)
-    for newest in (None, 2):
-        together = joined.tensors(newest)
-        row = 0
-        for one in read:
-            for name, alone in one.tensors(newest).items():
-                part = together[name][row : row + len(alone), : alone.shape[1]]
-                assert part.tolist() == alone.tolist()
-                rest = together[name][row : row + len(alone), alone.shape[1] :]
-                assert not rest.any()
-            row += len(one.lengths)
+        lengths = int32(*(random.randint(0, width) for _ in range(rows))) if with_lengths else None
+        excluded = np.array([[b"x"] * random.randint(1, 3)] * rows, dtype=object)
+        requests.append(request(rows, width, item_id=ids, session_length=lengths, exclude_item_ids=excluded))
+    roomy = dataclasses.replace(SIGNATURE, max_sessions_per_request=100)
+    joined = join_tensors(requests, SIGNATURE)
+    together = read_request(joined, roomy)
+    each = [read_request(one, SIGNATURE) for one in requests]
+    assert together.lengths.tolist() == [length for one in each for length in one.lengths.tolist()]
+    for name in ("item_id", "timestamp", "price"):
+        assert together.columns[name].tolist() == [value for one in each for value in one.columns[name].tolist()]
+    listed = [[id_ for id_ in row if id_] for row in joined["exclude_item_ids"].tolist()]
+    assert listed == [row for one in requests for row in one["exclude_item_ids"].tolist()]
+
+
+def test_what_is_joined_has_a_row_for_each_session():
+    good = request(session_length=int32(1, 2), exclude_seen=np.ones((2, 1), bool))
+    assert can_be_joined(good, 2)
+    assert not can_be_joined(good | {"exclude_seen": np.ones((2, 2), bool)}, 2)
+    assert not can_be_joined(good | {"exclude_item_ids": np.full((1, 2), b"a", dtype=object)}, 2)
+    assert not can_be_joined(good | {"session_length": np.ones(2, np.int32)}, 2)
+    assert read_outline(good | {"top_k": int32(4, 4)}, SIGNATURE) == (2, 4)

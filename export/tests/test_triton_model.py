@@ -17,10 +17,21 @@ from nextitem_export.runtime.request import RequestError
 
 class Tensor:
     def __init__(self, name, values) -> None:
-        self.name, self.values = name, values
+        self._name, self.values = name, values
+
+    def name(self):
+        return self._name
 
     def as_numpy(self):
         return self.values
+
+
+class Request:
+    def __init__(self, tensors) -> None:
+        self._tensors = tensors
+
+    def inputs(self):
+        return [Tensor(name, values) for name, values in self._tensors.items()]
 
 
 class TritonError(Exception):
@@ -39,9 +50,8 @@ def triton(monkeypatch):
     utils.TritonError = TritonError
     utils.Logger = SimpleNamespace(log_error=utils.logged.append)
     utils.InferenceResponse = lambda tensors=(), error=None: SimpleNamespace(
-        outputs={tensor.name: tensor.values for tensor in tensors}, error=error
+        outputs={tensor.name(): tensor.values for tensor in tensors}, error=error
     )
-    utils.get_input_tensor_by_name = lambda request, name: Tensor(name, request[name]) if name in request else None
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", utils)
     name = "nextitem_export.runtime.triton_model"
     monkeypatch.delitem(sys.modules, name, raising=False)
@@ -70,7 +80,7 @@ class Halves:
 def ask(triton, step, *requests):
     model = triton[0].TritonPythonModel()
     model._name, model._step = "shop_step", step
-    return model.execute([{"x": np.array(values)} for values in requests])
+    return model.execute([Request({"x": np.array(values)}) for values in requests])
 
 
 @pytest.mark.parametrize("batched", [True, False])
@@ -139,5 +149,5 @@ def test_it_opens_the_step_of_its_version_folder(triton, bundle):
         "ranked_status": np.zeros((1, 1), np.int32),
         "top_k_checked": np.array([1]),
     }
-    (answer,) = model.execute([tensors])
+    (answer,) = model.execute([Request(tensors)])
     assert answer.outputs["status"].tolist() == [["ok"]]

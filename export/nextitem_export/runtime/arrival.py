@@ -32,6 +32,8 @@ from .request import Array, RequestError
 _FUNCTIONS, _NEW_FROM_DESCR = 283, 94
 #: More elements than any request holds, few enough for numpy with each type.
 _MAX_ELEMENTS = 2**48
+#: Two dimensions up to this are always possible.
+_ORDINARY = 2**20
 
 _Pointer = ctypes.c_void_p
 _NewFromDescr = ctypes.PYFUNCTYPE(
@@ -140,6 +142,8 @@ def _checking_functions(capsule: Any) -> Any:
     make: Callable[..., int] = _NewFromDescr(table[_NEW_FROM_DESCR])
 
     def make_if_possible(kind: int, dtype: int, ndim: int, dims: Any, *rest: Any) -> int:
+        if ndim == 2 and 0 < dims[0] <= _ORDINARY and 0 < dims[1] <= _ORDINARY:  # nearly all, and this is asked often
+            return make(kind, dtype, ndim, dims, *rest)
         shape = dims[:ndim]
         if possible(shape):
             return make(kind, dtype, ndim, dims, *rest)

@@ -20,13 +20,16 @@ from .filters import encode_filters
 from .graph_onnx import OnnxStep
 from .item_index import ItemIndex
 from .ranker import read_constants
-from .request import Array, Request, join_requests, read_request
+from .request import Array, can_be_joined, join_tensors, read_outline, read_request
 from .signature import Signature
 from .step import open_step as open_inner
 from .together import Outcome
 
 #: The steps of a fused model that is no single graph, in folders of these names.
 PARTS = ("features", "ranker", "items")
+
+#: Requests with longer sessions are answered by themselves.
+_JOINED_WIDTH = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,8 +115,9 @@ class FusedStep:
         except Exception as error:  # noqa: BLE001
             if len(requests) == 1:
                 return [error]
-            # One of them is at fault: find out which by answering each alone.
-            return [outcome for request in requests for outcome in self._answered([request])]
+            # One of them is at fault: it is in one of the halves, and the other one is answered.
+            middle = len(requests) // 2
+            return [*self._answered(requests[:middle]), *self._answered(requests[middle:])]
         ends = np.cumsum([request.rows for request in requests]).tolist()
         return [
             {name: values[end - request.rows : end, : request.top_k] for name, values in answers.items()}
@@ -134,22 +138,25 @@ class OneGraph:
         self.outputs = self._graph.outputs
 
     def check(self, tensors: Mapping[str, Array]) -> Checked:
-        """See Core."""
-        request = read_request(tensors, self._signature)
-        excluded, allowed = encode_filters(tensors, request, self._signature, self._index)
-        kind = (self._newest.of_request(request) is None, excluded.shape[1], allowed.shape[1])
-        return Checked(len(request.lengths), request.top_k, kind, (request, excluded, allowed))
+        """See Core. What can be told of a request without looking at its values; these are checked for a whole batch."""
+        rows, top_k = read_outline(tensors, self._signature)
+        # A long session would make all others of its batch as wide.
+        short = tensors[self._signature.features[0].name].shape[1] <= _JOINED_WIDTH
+        joined = short and can_be_joined(tensors, rows)
+        kind = tuple([(name, values.dtype.char) for name, values in tensors.items()]) if joined else (object(),)
+        return Checked(rows, top_k, kind, tensors)
 
     def answer(self, requests: Sequence[Checked]) -> dict[str, Array]:
         """See Core."""
-        sessions, excluded, allowed = zip(*(request.what for request in requests), strict=True)
-        joined: Request = join_requests(sessions)
+        tensors = join_tensors([request.what for request in requests], self._signature)
+        request = read_request(tensors, self._signature)
+        excluded, allowed = encode_filters(tensors, request, self._signature, self._index)
         return self._graph.run(
             {
-                **joined.tensors(self._newest.window if not requests[0].kind[0] else None),
-                self._excluded: np.concatenate(excluded),
-                self._allowed: np.concatenate(allowed),
-                TOP_K: np.array([joined.top_k], dtype=np.int64),
+                **request.tensors(self._newest.of_request(request)),
+                self._excluded: excluded,
+                self._allowed: allowed,
+                TOP_K: np.array([max(request.top_k for request in requests)], dtype=np.int64),
                 **self._constants,
             }
         )

@@ -20,6 +20,11 @@ _NUMPY_DTYPES: dict[str, type[np.generic]] = {
     "FP32": np.float32,
 }
 
+#: What stands in padding, by the numpy type's kind: null, which nobody reads in a feature and which sets no rule in a filter.
+_FILLS = {"O": NULL_STRING.encode(), "i": NULL_INT64}
+#: Tensors with one value a session.
+_COLUMNS = ("session_length", "top_k", "exclude_seen")
+
 _LOWEST, _NAN = np.float32(LOWEST_FLOAT32), np.float32(np.nan)
 
 
@@ -96,24 +101,47 @@ def read_request(tensors: Mapping[str, Array], signature: Signature) -> Request:
     return Request(lengths, valid, values, top_k)
 
 
-def join_requests(requests: Sequence[Request]) -> Request:
-    """Several requests as one, the sessions in order; `top_k` is the highest."""
+def read_outline(tensors: Mapping[str, Array], signature: Signature) -> tuple[int, int]:
+    """The number of sessions and `top_k`; other values are not looked at. Raises RequestError."""
+    rows, _ = _shape(tensors, signature)
+    return rows, _top_k(tensors.get("top_k"), rows, signature)
+
+
+def can_be_joined(tensors: Mapping[str, Array], rows: int) -> bool:
+    """Whether each tensor has a row for each session, and one value in it where it may have one only."""
+    return all(
+        values.ndim == 2 and len(values) == rows and (name not in _COLUMNS or values.shape[1] == 1)
+        for name, values in tensors.items()
+    )
+
+
+def join_tensors(requests: Sequence[Mapping[str, Array]], signature: Signature) -> Mapping[str, Array]:
+    """The tensors of several requests as those of one, the sessions in order, padded to the longest; without `top_k`.
+
+    All have the same tensors and can be joined.
+    """
     if len(requests) == 1:
-        return requests[0]
-    lengths = np.concatenate([request.lengths for request in requests])
-    width = max(request.valid.shape[1] for request in requests)
-    padded = bool(lengths.min() < width)
-    columns = [request.columns for request in requests]
-    values = {
-        name: np.concatenate([*(column[name] for column in columns), *([_zero(some)] if padded else [])])
-        for name, some in columns[0].items()
+        return {name: values for name, values in requests[0].items() if name != "top_k"}
+    joined = {
+        name: _one_below_the_other([request[name] for request in requests]) for name in requests[0] if name != "top_k"
     }
-    return Request(lengths, np.arange(width) < lengths[:, None], values, max(request.top_k for request in requests))
+    if "session_length" not in joined:
+        first = signature.features[0].name
+        lengths = [np.full((len(request[first]), 1), request[first].shape[1], np.int32) for request in requests]
+        joined["session_length"] = np.concatenate(lengths)
+    return joined
 
 
-def _zero(values: Array) -> Array:
-    """What stands in the padding of such values [1]."""
-    return np.array([NULL_STRING if values.dtype == np.object_ else 0], dtype=values.dtype)
+def _one_below_the_other(parts: Sequence[Array]) -> Array:
+    width = max(part.shape[1] for part in parts)
+    if all(part.shape[1] == width for part in parts):
+        return np.concatenate(parts)
+    joined = np.full((sum(map(len, parts)), width), _FILLS.get(parts[0].dtype.kind, 0), dtype=parts[0].dtype)
+    row = 0
+    for part in parts:
+        joined[row : row + len(part), : part.shape[1]] = part
+        row += len(part)
+    return joined
 
 
 def _shape(tensors: Mapping[str, Array], signature: Signature) -> tuple[int, int]:

@@ -43,8 +43,8 @@ class TritonPythonModel:
         return _failure(f"{what}; ask again later", _utils.TritonError.UNAVAILABLE)
 
     def _read(self, request: Any) -> dict[str, Any]:
-        found = ((name, _utils.get_input_tensor_by_name(request, name)) for name in self._step.inputs)
-        return {name: tensor.as_numpy() for name, tensor in found if tensor is not None}
+        # Not by get_input_tensor_by_name, which looks through all of them for each.
+        return {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
 
     def _response(self, outcome: Outcome) -> Any:
         if isinstance(outcome, RequestError):
