@@ -9,20 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from ..graphs import items
 from ..graphs.formats import FORMATS
-from ..graphs.merge import can_merge, merge, open_graph
 from ..graphs.ranker import OUTPUTS
 from ..options import ExportOptions
 from ..plan import Plan
 from ..runtime.fused import PARTS
 from ..triton_config import StepConfig, TensorSpec, WarmUp
+from .one_model import GRAPH, STEP, OneModel, write_merged
 from .runtimes import RUNTIMES
 from .steps import StepFolders, batching, first_request, request_specs, response_specs, settle
 
-_STEP, _GRAPH = "step.json", "model.onnx"
 #: What the runtime needs of the ranker's step.json to run its graph.
 _OF_THE_RANKER = ("graph", "constants", "rows", "threads", "batched")
 #: More than any request holds: Triton would refuse what is beyond in words of its own, which name no tensor and another limit.
@@ -30,42 +27,31 @@ _MAX_BATCH_SIZE = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
-class FusedLayout:
+class FusedLayout(OneModel):
     """One model. Requests of any lengths come in one batch and are joined by the runtime."""
-
-    name: str
-
-    @property
-    def models(self) -> list[str]:
-        """The one model."""
-        return [self.name]
-
-    def folders(self, build: Path, version: int) -> StepFolders:
-        """A folder of the build that is not placed."""
-        return StepFolders(*(build / f"{self.name}-{part}" for part in PARTS))
 
     def assemble(self, build: Path, plan: Plan, options: ExportOptions) -> Path:
         """Merge the graphs, or lay the steps beside each other where they are of different kinds."""
         folders = self.folders(build, plan.signature.bundle_version)
-        folder = self._folder(build, plan)
+        folder = self.version_folder(build, plan)
         folder.mkdir(parents=True)
-        features, ranker, _ = (json.loads((part / _STEP).read_text(encoding="utf-8")) for part in folders)
+        features, ranker, _ = (json.loads((part / STEP).read_text(encoding="utf-8")) for part in folders)
         settings = {"kind": "fused", "signature": plan.signature.to_json(), "filters": features["filters"]}
-        if _are_graphs(folders, ranker) and _merged(folders, folder):
+        if _are_graphs(folders, ranker) and write_merged(folders, folder):
             settings |= {"merged": True, "newest": features["newest"]}
             settings |= {name: ranker[name] for name in _OF_THE_RANKER if name in ranker}
         else:
             for part, source in zip(PARTS, folders, strict=True):
                 shutil.copytree(source, folder / part)
             settings |= {"merged": False, "ranked": dict(zip(OUTPUTS, items.INPUTS[:3], strict=True))}
-        (folder / _STEP).write_text(json.dumps(settings, indent=1), encoding="utf-8")
+        (folder / STEP).write_text(json.dumps(settings, indent=1), encoding="utf-8")
         _settle(folder, options)
         RUNTIMES["python"].add_code(folder, "Session to items", self.name)
         return folder
 
     def write_configs(self, build: Path, plan: Plan, options: ExportOptions) -> None:
         """Write the model's config.pbtxt, with warm-up requests of the batch sizes that matter."""
-        _settle(self._folder(build, plan), options)
+        _settle(self.version_folder(build, plan), options)
         first = first_request(plan)
         # Triton warms a batch of 64 up by 64 requests of one session: more than may wait would be refused.
         most = min(options.max_sessions, options.max_queue_size or options.max_sessions)
@@ -89,36 +75,21 @@ class FusedLayout:
             parameters={"nextitem.signature": plan.signature.to_json()},
         ).write(build / self.name)
 
-    def _folder(self, build: Path, plan: Plan) -> Path:
-        return build / self.name / str(plan.signature.bundle_version)
-
 
 def _are_graphs(folders: StepFolders, ranker: Mapping[str, Any]) -> bool:
     """Whether each step is an ONNX graph and nothing else."""
-    return all((part / _GRAPH).is_file() for part in folders) and ranker.get("scoring") != "ann"
+    return all((part / GRAPH).is_file() for part in folders) and ranker.get("scoring") != "ann"
 
 
 def _settle(folder: Path, options: ExportOptions) -> None:
     """Write the settings that need no new graph."""
-    merged = (folder / _GRAPH).is_file()
+    merged = (folder / GRAPH).is_file()
     settle(folder if merged else folder / PARTS[1], threads=options.threads)
     settle(
         folder,
         preferred_batch_size=min(options.preferred_batch_size, options.max_sessions),
         max_queue_size=options.max_queue_size,
     )
-
-
-def _merged(folders: StepFolders, folder: Path) -> bool:
-    """Write the merged graph with what the ranker's needs beside it; False where the graphs cannot be merged."""
-    graphs = [open_graph(part) for part in folders]
-    if not can_merge(graphs):
-        return False
-    onnx.save(merge(*graphs), str(folder / _GRAPH))
-    for file in folders.ranker.iterdir():
-        if file.name not in (_STEP, _GRAPH):
-            shutil.copy(file, folder)
-    return True
 
 
 def _batched(spec: TensorSpec) -> TensorSpec:
