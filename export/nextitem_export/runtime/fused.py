@@ -23,7 +23,7 @@ from .ranker import read_constants
 from .request import Array, can_be_joined, join_tensors, read_outline, read_request
 from .signature import Signature
 from .step import open_step as open_inner
-from .together import Outcome
+from .together import Outcome, without_frames
 
 #: The steps of a fused model that is no single graph, in folders of these names.
 PARTS = ("features", "ranker", "items")
@@ -91,7 +91,7 @@ class FusedStep:
                 request = self._core.check(tensors)
                 groups.setdefault(request.kind, []).append((place, request))
             except Exception as error:  # noqa: BLE001  any fault must fail this request alone
-                outcomes[place] = error
+                outcomes[place] = without_frames(error)
         for group in groups.values():
             for batch in self._batches(group):
                 places, requests = zip(*batch, strict=True)
@@ -114,7 +114,7 @@ class FusedStep:
             answers = self._core.answer(requests)
         except Exception as error:  # noqa: BLE001
             if len(requests) == 1:
-                return [error]
+                return [without_frames(error)]
             # One of them is at fault: it is in one of the halves, and the other one is answered.
             middle = len(requests) // 2
             return [*self._answered(requests[:middle]), *self._answered(requests[middle:])]

@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from .arrival import refuse_impossible
-from .request import Array
+from .request import Array, RequestError
 from .step import Step
 
 #: What became of a request: its outputs, or why there are none.
@@ -49,7 +49,12 @@ def _alone(step: Step, tensors: Mapping[str, Array]) -> Outcome:
         refuse_impossible(tensors)
         return step.run(tensors)
     except Exception as error:  # noqa: BLE001  any fault must fail this request alone
-        return error
+        return without_frames(error)
+
+
+def without_frames(error: Exception) -> Exception:
+    """A refusal without the frames that it came through: they hold the request's tensors. A fault keeps them for the log."""
+    return error.with_traceback(None) if isinstance(error, RequestError) else error
 
 
 def _joined(step: Step, inputs: Sequence[Mapping[str, Array]]) -> list[Outcome]:
