@@ -94,7 +94,7 @@ def _arguments() -> argparse.Namespace:
     from serving_servers import TARGETS as SERVERS
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one short round: about four minutes")
+    parser.add_argument("--quick", action="store_true", help="one short round: some ten minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw latency against rate into this PNG")
     parser.add_argument("--verbose", action="store_true", help="say what each trial found")

@@ -12,8 +12,6 @@ from nextitem_export.runtime.codes import LOWEST_FLOAT32, NULL_INT64
 from nextitem_export.runtime.request import (
     Request,
     RequestError,
-    can_be_joined,
-    join_tensors,
     read_outline,
     read_request,
 )
@@ -222,35 +220,7 @@ def test_the_longest_string_is_found_among_many(values, limit):
             read_request(tensors, signature)
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(1, 3), st.integers(1, 6), st.randoms(use_true_random=False)), min_size=1, max_size=5
-    ),
-    st.booleans(),
-)
-@settings(max_examples=60, deadline=None)
-def test_joined_requests_are_one_below_the_other(drawn, with_lengths):
-    requests = []
-    for rows, width, random in drawn:
-        ids = np.array([[random.choice("abc").encode() for _ in range(width)] for _ in range(rows)], dtype=object)
-        lengths = int32(*(random.randint(0, width) for _ in range(rows))) if with_lengths else None
-        excluded = np.array([[b"x"] * random.randint(1, 3)] * rows, dtype=object)
-        requests.append(request(rows, width, item_id=ids, session_length=lengths, exclude_item_ids=excluded))
-    roomy = dataclasses.replace(SIGNATURE, max_sessions_per_request=100)
-    joined = join_tensors(requests, SIGNATURE)
-    together = read_request(joined, roomy)
-    each = [read_request(one, SIGNATURE) for one in requests]
-    assert together.lengths.tolist() == [length for one in each for length in one.lengths.tolist()]
-    for name in ("item_id", "timestamp", "price"):
-        assert together.columns[name].tolist() == [value for one in each for value in one.columns[name].tolist()]
-    listed = [[id_ for id_ in row if id_] for row in joined["exclude_item_ids"].tolist()]
-    assert listed == [row for one in requests for row in one["exclude_item_ids"].tolist()]
-
-
-def test_what_is_joined_has_a_row_for_each_session():
-    good = request(session_length=int32(1, 2), exclude_seen=np.ones((2, 1), bool))
-    assert can_be_joined(good, 2)
-    assert not can_be_joined(good | {"exclude_seen": np.ones((2, 2), bool)}, 2)
-    assert not can_be_joined(good | {"exclude_item_ids": np.full((1, 2), b"a", dtype=object)}, 2)
-    assert not can_be_joined(good | {"session_length": np.ones(2, np.int32)}, 2)
-    assert read_outline(good | {"top_k": int32(4, 4)}, SIGNATURE) == (2, 4)
+def test_the_outline_is_the_number_of_sessions_and_of_items():
+    assert read_outline(request(top_k=int32(4, 4)), SIGNATURE) == (2, 4)
+    with pytest.raises(RequestError, match="'top_k' is 0"):
+        read_outline(request(top_k=int32(0, 0)), SIGNATURE)

@@ -21,6 +21,7 @@ from .steps import (
     batching,
     encoded,
     first_request,
+    of_other_lengths,
     ranked_tensors,
     request_specs,
     response_specs,
@@ -108,7 +109,7 @@ class EnsembleLayout:
             warm_ups=(WarmUp("session", first_request(plan)),),
         )
         batches = {min(batch, options.max_sessions) for batch in FORMATS[options.format].warm_batches}
-        example = encoded(plan, folders.features, 1)
+        example = encoded(plan, folders.features, of_other_lengths(plan, 1))
         yield StepConfig(
             self.steps[1],
             tuple(TensorSpec(s.name, s.datatype, s.dims[1:]) for s in tensors),

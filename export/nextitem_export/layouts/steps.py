@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 
 from .._errors import ExportError
@@ -24,7 +26,7 @@ from ..triton_config import Batching, TensorSpec
 from ..wire import request_tensors
 from .runtimes import RUNTIMES
 
-#: Sessions of the sample on which the recall of an approximate scoring is measured.
+#: Sessions of the sample on which the recall of an approximate scoring is measured, at most.
 RECALL_SESSIONS = 500
 
 
@@ -43,11 +45,13 @@ def write_steps(folders: StepFolders, plan: Plan, options: ExportOptions) -> Non
     runtime = RUNTIMES[options.runtime]
     runtime.write_features(plan, options, folders.features)
     module = Ranker(plan.model, plan.features, plan.item_feature, plan.log_popularity, options.max_top_k)
-    few = encoded(plan, folders.features, 2)
+    few = encoded(plan, folders.features, of_other_lengths(plan, 2))
     example = _tensors(plan, few)
     ItemIndex.of(plan.vocabulary.values).save(folders.ranker)
     _write_availability(plan, options, folders.ranker)
-    sample = None if options.scoring == "exact" else _tensors(plan, encoded(plan, folders.features, RECALL_SESSIONS))
+    sample = None
+    if options.scoring != "exact":
+        sample = _tensors(plan, encoded(plan, folders.features, plan.sessions[:RECALL_SESSIONS]))
     write_ranker(
         options.format,
         module,
@@ -129,15 +133,19 @@ def first_request(plan: Plan) -> dict[str, np.ndarray]:
     return first
 
 
-def encoded(plan: Plan, features_folder: Path, sessions: int) -> dict[str, np.ndarray]:
-    """The features of the first sessions of different lengths, by the step that was just written."""
+def of_other_lengths(plan: Plan, count: int) -> list[pd.DataFrame]:
+    """So many sessions of the sample, of different lengths as far as it has them; the first one again where it has too few."""
     by_length = {len(session): session for session in plan.sessions}
-    chosen = [*by_length.values(), *plan.sessions][:sessions]
-    chosen += chosen[:1] * (sessions - len(chosen))
+    chosen = [*by_length.values(), *plan.sessions][:count]
+    return chosen + chosen[:1] * (count - len(chosen))
+
+
+def encoded(plan: Plan, features_folder: Path, sessions: Sequence[pd.DataFrame]) -> dict[str, np.ndarray]:
+    """What the ranker reads of these sessions, by the step that was just written."""
     step = open_step(features_folder)
     try:
         # One at a time: the limit on sessions per request may be 1.
-        each = [step.run(request_tensors([session], plan.raw_features)) for session in chosen]
+        each = [step.run(request_tensors([session], plan.raw_features)) for session in sessions]
     except RequestError as error:
         raise ExportError(f"the sample's sessions are no valid request to the bundle: {error}") from error
     return {name: np.concatenate([one[name] for one in each]) for name in ranked_tensors(plan)}

@@ -14,6 +14,9 @@ from .signature import Signature
 #: Widths of the encoded lists: few, so that requests batch whatever their filters.
 WIDTHS = (64, 1_024, 16_384)
 
+#: The request's lists of item ids.
+LISTS = EXCLUDE, ALLOW = ("exclude_item_ids", "allow_item_ids")
+
 
 def encode_filters(
     tensors: Mapping[str, Array], request: Request, signature: Signature, index: ItemIndex
@@ -24,15 +27,15 @@ def encode_filters(
     (the code of unknown). Raises RequestError.
     """
     rows = len(request.lengths)
-    excluded = _codes("exclude_item_ids", tensors, rows, signature, index)
-    allowed = _codes("allow_item_ids", tensors, rows, signature, index)
+    excluded = _codes(EXCLUDE, tensors, rows, signature, index)
+    allowed = _codes(ALLOW, tensors, rows, signature, index)
     seen = _flags(tensors.get("exclude_seen"), rows)
     if seen.any():
         ids, sessions = request.columns[signature.item_column], request.sessions
         kept = seen[sessions] & ~_is_null(ids)
         excluded = [*excluded, (sessions[kept], index.codes(ids[kept]))]
     excluded = [(sessions[codes != UNKNOWN], codes[codes != UNKNOWN]) for sessions, codes in excluded]
-    return _padded("exclude_item_ids", excluded, rows), _padded("allow_item_ids", allowed, rows)
+    return _padded(EXCLUDE, excluded, rows), _padded(ALLOW, allowed, rows)
 
 
 def _codes(

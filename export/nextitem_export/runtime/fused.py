@@ -1,7 +1,7 @@
 """The fused step: a request's raw tensors to its top-k items in one model, several requests in one run.
 
-Requests of any lengths are answered together: each is checked by itself, so that a bad one fails alone, and what is left of
-them is joined to one batch.
+Requests of any lengths are answered together. Of each, only what it takes to join it with others is looked at; its values are
+checked with those of the whole batch, which is halved where it is refused, until the bad request stands alone.
 """
 
 from __future__ import annotations
@@ -19,22 +19,20 @@ from .features_compiled import Newest
 from .filters import encode_filters
 from .graph_onnx import OnnxStep
 from .item_index import ItemIndex
+from .joining import join_tensors, joining_kind
 from .ranker import read_constants
-from .request import Array, can_be_joined, join_tensors, read_outline, read_request
+from .request import Array, read_outline, read_request
 from .signature import Signature
 from .step import open_step as open_inner
-from .together import Outcome, without_frames
+from .together import Outcome, answer_or_halve, without_frames
 
 #: The steps of a fused model that is no single graph, in folders of these names.
 PARTS = ("features", "ranker", "items")
 
-#: Requests with longer sessions are answered by themselves.
-_JOINED_WIDTH = 256
-
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
-    """A request that can be answered. Those with an equal `kind` can be answered in one run. what: the core's own."""
+    """A request that has been looked at. Those with an equal `kind` can be answered in one run. what: the core's own."""
 
     rows: int
     top_k: int
@@ -43,7 +41,7 @@ class Checked:
 
 
 class Core(Protocol):
-    """What checks requests and answers several of one kind."""
+    """What looks at requests, and answers several of one kind."""
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -55,7 +53,7 @@ class Core(Protocol):
         ...
 
     def answer(self, requests: Sequence[Checked]) -> dict[str, Array]:
-        """The answers one below the other, with as many items as the one that wants most."""
+        """The answers one below the other, with as many items as the one that wants most. Raises if any cannot be answered."""
         ...
 
 
@@ -95,7 +93,7 @@ class FusedStep:
         for group in groups.values():
             for batch in self._batches(group):
                 places, requests = zip(*batch, strict=True)
-                outcomes.update(zip(places, self._answered(requests), strict=True))
+                outcomes.update(zip(places, answer_or_halve(self._answered, requests), strict=True))
         return [outcomes[place] for place in range(len(inputs))]
 
     def _batches(self, group: Sequence[tuple[int, Checked]]) -> Iterator[list[tuple[int, Checked]]]:
@@ -110,14 +108,7 @@ class FusedStep:
         yield batch
 
     def _answered(self, requests: Sequence[Checked]) -> list[Outcome]:
-        try:
-            answers = self._core.answer(requests)
-        except Exception as error:  # noqa: BLE001
-            if len(requests) == 1:
-                return [without_frames(error)]
-            # One of them is at fault: it is in one of the halves, and the other one is answered.
-            middle = len(requests) // 2
-            return [*self._answered(requests[:middle]), *self._answered(requests[middle:])]
+        answers = self._core.answer(requests)
         ends = np.cumsum([request.rows for request in requests]).tolist()
         return [
             {name: values[end - request.rows : end, : request.top_k] for name, values in answers.items()}
@@ -138,13 +129,9 @@ class OneGraph:
         self.outputs = self._graph.outputs
 
     def check(self, tensors: Mapping[str, Array]) -> Checked:
-        """See Core. What can be told of a request without looking at its values; these are checked for a whole batch."""
+        """See Core. Values but for `top_k` are left to `answer`."""
         rows, top_k = read_outline(tensors, self._signature)
-        # A long session would make all others of its batch as wide.
-        short = tensors[self._signature.features[0].name].shape[1] <= _JOINED_WIDTH
-        joined = short and can_be_joined(tensors, rows)
-        kind = tuple([(name, values.dtype.char) for name, values in tensors.items()]) if joined else (object(),)
-        return Checked(rows, top_k, kind, tensors)
+        return Checked(rows, top_k, joining_kind(tensors, self._signature, rows), tensors)
 
     def answer(self, requests: Sequence[Checked]) -> dict[str, Array]:
         """See Core."""

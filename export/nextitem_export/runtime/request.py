@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .codes import LOWEST_FLOAT32, NULL_INT64, NULL_STRING
+from .codes import LOWEST_FLOAT32, NULL_INT64
 from .signature import RawFeature, Signature
 
 Array = NDArray[Any]
@@ -19,11 +19,6 @@ _NUMPY_DTYPES: dict[str, type[np.generic]] = {
     "INT64": np.int64,
     "FP32": np.float32,
 }
-
-#: What stands in padding, by the numpy type's kind: null, which nobody reads in a feature and which sets no rule in a filter.
-_FILLS = {"O": NULL_STRING.encode(), "i": NULL_INT64}
-#: Tensors with one value a session.
-_COLUMNS = ("session_length", "top_k", "exclude_seen")
 
 _LOWEST, _NAN = np.float32(LOWEST_FLOAT32), np.float32(np.nan)
 
@@ -105,43 +100,6 @@ def read_outline(tensors: Mapping[str, Array], signature: Signature) -> tuple[in
     """The number of sessions and `top_k`; other values are not looked at. Raises RequestError."""
     rows, _ = _shape(tensors, signature)
     return rows, _top_k(tensors.get("top_k"), rows, signature)
-
-
-def can_be_joined(tensors: Mapping[str, Array], rows: int) -> bool:
-    """Whether each tensor has a row for each session, and one value in it where it may have one only."""
-    return all(
-        values.ndim == 2 and len(values) == rows and (name not in _COLUMNS or values.shape[1] == 1)
-        for name, values in tensors.items()
-    )
-
-
-def join_tensors(requests: Sequence[Mapping[str, Array]], signature: Signature) -> Mapping[str, Array]:
-    """The tensors of several requests as those of one, the sessions in order, padded to the longest; without `top_k`.
-
-    All have the same tensors and can be joined.
-    """
-    if len(requests) == 1:
-        return {name: values for name, values in requests[0].items() if name != "top_k"}
-    joined = {
-        name: _one_below_the_other([request[name] for request in requests]) for name in requests[0] if name != "top_k"
-    }
-    if "session_length" not in joined:
-        first = signature.features[0].name
-        lengths = [np.full((len(request[first]), 1), request[first].shape[1], np.int32) for request in requests]
-        joined["session_length"] = np.concatenate(lengths)
-    return joined
-
-
-def _one_below_the_other(parts: Sequence[Array]) -> Array:
-    width = max(part.shape[1] for part in parts)
-    if all(part.shape[1] == width for part in parts):
-        return np.concatenate(parts)
-    joined = np.full((sum(map(len, parts)), width), _FILLS.get(parts[0].dtype.kind, 0), dtype=parts[0].dtype)
-    row = 0
-    for part in parts:
-        joined[row : row + len(part), : part.shape[1]] = part
-        row += len(part)
-    return joined
 
 
 def _shape(tensors: Mapping[str, Array], signature: Signature) -> tuple[int, int]:

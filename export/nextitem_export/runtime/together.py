@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from .step import Step
 
 #: What became of a request: its outputs, or why there are none.
 Outcome: TypeAlias = dict[str, Array] | Exception
+
+_Request = TypeVar("_Request")
 
 
 @runtime_checkable
@@ -36,20 +39,25 @@ def answer_all(step: Step, inputs: Sequence[Mapping[str, Array]]) -> list[Outcom
     """One outcome a request, in order. A bad request spoils none but its own."""
     if isinstance(step, RunsTogether):
         return step.run_all(inputs)
-    if step.batched and len(inputs) > 1:
-        try:
-            return _joined(step, inputs)
-        except Exception:  # noqa: BLE001  one of them is at fault: find out which by answering each alone
-            pass
-    return [_alone(step, tensors) for tensors in inputs]
+    if step.batched:
+        return answer_or_halve(partial(_joined, step), inputs)
+    return [outcome for tensors in inputs for outcome in answer_or_halve(partial(_each, step), [tensors])]
 
 
-def _alone(step: Step, tensors: Mapping[str, Array]) -> Outcome:
+def answer_or_halve(
+    answer: Callable[[Sequence[_Request]], list[Outcome]], requests: Sequence[_Request]
+) -> list[Outcome]:
+    """One outcome a request: of all together or, where one of them is at fault, of the half without it.
+
+    answer: one outcome a request; raises where any of them cannot be answered.
+    """
     try:
-        refuse_impossible(tensors)
-        return step.run(tensors)
-    except Exception as error:  # noqa: BLE001  any fault must fail this request alone
-        return without_frames(error)
+        return answer(requests)
+    except Exception as error:  # noqa: BLE001  any fault must fail its own request alone
+        if len(requests) == 1:
+            return [without_frames(error)]
+    middle = len(requests) // 2
+    return [*answer_or_halve(answer, requests[:middle]), *answer_or_halve(answer, requests[middle:])]
 
 
 def without_frames(error: Exception) -> Exception:
@@ -57,8 +65,16 @@ def without_frames(error: Exception) -> Exception:
     return error.with_traceback(None) if isinstance(error, RequestError) else error
 
 
+def _each(step: Step, inputs: Sequence[Mapping[str, Array]]) -> list[Outcome]:
+    for tensors in inputs:
+        refuse_impossible(tensors)
+    return [step.run(tensors) for tensors in inputs]
+
+
 def _joined(step: Step, inputs: Sequence[Mapping[str, Array]]) -> list[Outcome]:
     """All in one run, along the first axis."""
+    if len(inputs) == 1:
+        return _each(step, inputs)
     for tensors in inputs:
         refuse_impossible(tensors)
     outputs = step.run({name: np.concatenate([tensors[name] for tensors in inputs]) for name in inputs[0]})
