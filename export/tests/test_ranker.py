@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nextitem_export import UnsupportedModel
-from nextitem_export.graphs import scoring_blocks
+from nextitem_export.graphs import scoring_sizes
 from nextitem_export.graphs.formats import FORMATS, write_ranker
 from nextitem_export.graphs.ranker import OUTPUTS, Ranker, RankerFeature
 from nextitem_export.graphs.scoring_choice import ScoringChoice
@@ -87,18 +87,26 @@ class Written:
         return open_step(self._folder)
 
 
-#: The ranker as written for a large catalogue, by what scores it: blocks of items in groups of two, the last one filled up.
-LARGE = {"onnx in blocks": "exact", "onnx by int8": "int8-rerank", "onnx by an index": "ann"}
+#: The ranker as written for larger catalogues, by scoring and sizes: groups of two, the last one filled up.
+BLOCKWISE = {"GROUP": 2, "BLOCK": 4, "BLOCKS_FROM": 4}
+LARGE = {
+    "onnx in blocks": ("exact", BLOCKWISE),
+    "onnx in blocks at once": ("exact", {**BLOCKWISE, "BLOCK": 16}),
+    "onnx by int8": ("int8-rerank", {"GROUP": 2}),
+    "onnx by int8 in blocks": ("int8-rerank", BLOCKWISE),
+    "onnx by an index": ("ann", {}),
+}
 ENGINES = ["eager", *FORMATS, *LARGE]
 
 
 def written(name: str, k: int, folder: Path) -> Written:
     if name not in LARGE:
         return Written(name, k, folder)
+    scoring, sizes = LARGE[name]
     with pytest.MonkeyPatch.context() as patch:
-        for size, value in (("BLOCK", 4), ("GROUP", 2), ("BLOCKS_FROM", 4)):
-            patch.setattr(scoring_blocks, size, value)
-        return Written("onnx", k, folder, GivenByQuery(), LARGE[name])
+        for size, value in sizes.items():
+            patch.setattr(scoring_sizes, size, value)
+        return Written("onnx", k, folder, GivenByQuery(), scoring)
 
 
 @pytest.fixture(scope="module", params=ENGINES)

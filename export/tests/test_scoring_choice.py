@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from nextitem_export import UnsupportedModel
-from nextitem_export.graphs import scoring_blocks
+from nextitem_export.graphs import scoring_sizes
 from nextitem_export.graphs.formats import write_ranker
 from nextitem_export.graphs.ranker import CODES, SCORES, Ranker, RankerFeature
 from nextitem_export.graphs.scoring_choice import SCORINGS, ScoringChoice, true_best
@@ -63,8 +63,8 @@ def write(folder, scoring: str, model: nn.Module | None = None, format_name: str
 @pytest.fixture(scope="module", params=list(SCORINGS))
 def written(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring_blocks, "BLOCKS_FROM", 1_000)
-        patch.setattr(scoring_blocks, "BLOCK", 4_096)
+        patch.setattr(scoring_sizes, "BLOCKS_FROM", 1_000)
+        patch.setattr(scoring_sizes, "BLOCK", 4_096)
         return request.param, write(tmp_path_factory.mktemp("scored"), request.param)
 
 
@@ -138,7 +138,7 @@ def test_the_table_lies_once_in_a_file_that_numpy_reads(written):
     tables = [np.load(path, mmap_mode="r") for path in folder.glob("table_*.npy")]
     (floats,) = [table for table in tables if table.dtype == np.float32]
     np.testing.assert_array_equal(floats[:V], TABLE)
-    assert len(tables) == (2 if name == "int8-rerank" else 1)
+    assert len(tables) == (1 if name == "ann" else 2)
     assert (folder / "model.onnx").stat().st_size < 0.3 * TABLE.nbytes
 
 
@@ -153,7 +153,7 @@ def test_what_is_approximate_needs_a_query_and_onnx(scoring, tmp_path):
 
 
 def test_a_recall_that_is_not_reached_is_refused_with_what_was_found(tmp_path, monkeypatch):
-    monkeypatch.setattr("nextitem_export.graphs.scoring_choice.measured_recall", lambda *_: 0.75)
+    monkeypatch.setattr("nextitem_export.graphs.scoring_choice._measured_recall", lambda *_: 0.75)
     with pytest.raises(UnsupportedModel) as caught:
         write(tmp_path, "ann", min_recall=0.9)
     assert "finds 0.7500 of the true 20 best items of the sample's sessions, expected 0.9 or more" in str(caught.value)
@@ -162,7 +162,7 @@ def test_a_recall_that_is_not_reached_is_refused_with_what_was_found(tmp_path, m
 
 def test_more_effort_is_made_until_the_recall_is_reached(tmp_path, monkeypatch):
     found = iter([0.5, 0.8, 0.99])
-    monkeypatch.setattr("nextitem_export.graphs.scoring_choice.measured_recall", lambda *_: next(found))
+    monkeypatch.setattr("nextitem_export.graphs.scoring_choice._measured_recall", lambda *_: next(found))
     settings = json.loads((write(tmp_path, "ann") / "step.json").read_text())
     assert settings["probes"] == 64
     assert settings["recall_at_20"] == 0.99

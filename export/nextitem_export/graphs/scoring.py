@@ -2,8 +2,10 @@
 
 What a catalogue costs is the passes over it, so nearly all that the contract asks for happens outside of the scan:
 
-- what is not available comes to the scan as its bias, and only the codes that a session excludes are overwritten;
-- a large catalogue is scanned in blocks (`scoring_blocks.py`), of which only the maxima of groups of items are kept;
+- what a session excludes and what is not available is marked among the scores only where the batch has such a thing;
+- no more items are ranked than the request wants;
+- a large catalogue is looked through by int8 first, and what that proves needs no exact scan (`scoring_proof.py`);
+- it is scanned in blocks (`scoring_blocks.py`), of which only the maxima of groups of items are kept;
 - sessions that are cold or have an allow list are answered apart (`scoring_apart.py`), in branches that are only run where the
   batch has such a session, and the scan only where it has another one.
 """
@@ -29,15 +31,21 @@ Best = tuple[str, str]
 class Asked:
     """Names of what a batch asks.
 
-    session: the queries float32 [B, D] or scores [B, V]. newest: the highest item code of each session, int64 [B, 1].
-    excluded, allowed: int64 [B, P] each. bias: float32 [V], 0 for what is available and minus infinity for the rest.
+    session: the queries float32 [B, D] or scores [B, V]. newest: the highest item code of each session, int64 [B, 1]. plain:
+    which sessions are answered by the scan, bool [B, 1]. excluded, allowed: int64 [B, P] each. bias: float32 [rows], 0 for
+    what is available and minus infinity for the rest; limited: whether there is such a rest, bool [1]. k: items of an answer,
+    reach: of them those that the catalogue has, int64 [1] each.
     """
 
     session: str
     newest: str
+    plain: str
     excluded: str
     allowed: str
     bias: str
+    limited: str
+    k: str
+    reach: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,35 +53,47 @@ class Catalogue:
     """Names of what is stored, and sizes.
 
     table: float32 [rows, D], None where the session model gives the scores itself. popularity: float32 [rows]. items: rows,
-    those that fill up the last group of items included. k: items of an answer.
+    and how many of them only fill up the last group of items. limit: the most items of an answer.
     """
 
     table: str | None
     popularity: str
     items: int
-    k: int
-
-    @property
-    def reach(self) -> int:
-        """Items of an answer before it is filled up."""
-        return min(self.k, self.items)
+    fill: int
+    limit: int
 
 
-#: Adds the scan of a batch to the nodes: the best of all items, but for what is excluded or not available.
+#: Adds the scan of a batch to the nodes: the best of all items, but for what is excluded or not available, [B, reach].
 Scan = Callable[[Nodes, Asked, Catalogue], Best]
 
 
 def scan_at_once(nodes: Nodes, asked: Asked, catalogue: Catalogue) -> Best:
     """One Gemm and one top-k: for catalogues whose scores are few enough to be held."""
-    if catalogue.table is None:
-        scores = nodes.add("Add", asked.session, asked.bias)
-    else:
-        scores = nodes.add("Gemm", asked.session, catalogue.table, asked.bias, transB=1)
-    # Padding falls on code 0, which is no item.
-    scores = nodes.add(
-        "ScatterElements", scores, asked.excluded, filled_like(nodes, asked.excluded, MINUS_INFINITY), axis=1
-    )
-    return nodes.top_k(scores, nodes.int64(catalogue.reach))
+    scores = asked.session
+    if catalogue.table is not None:
+        scores = nodes.add("Gemm", asked.session, catalogue.table, transB=1)
+
+    def marked(branch: Nodes) -> Best:
+        open_ = branch.add("Add", scores, asked.bias)
+        # Padding falls on code 0, which is no item.
+        minus = filled_like(branch, asked.excluded, MINUS_INFINITY)
+        return branch.top_k(branch.add("ScatterElements", open_, asked.excluded, minus, axis=1), asked.reach)
+
+    def unmarked(branch: Nodes) -> Best:
+        ahead = branch.int64(FIRST_ITEM + catalogue.fill)  # what is no item may be the best of all
+        most = branch.add("Min", branch.add("Add", asked.reach, ahead), branch.int64(catalogue.items))
+        best, codes = branch.top_k(scores, most)
+        best, places = branch.top_k(branch.add("Add", best, branch.add("Gather", asked.bias, codes)), asked.reach)
+        return best, branch.add("GatherElements", codes, places, axis=1)
+
+    best, codes = nodes.when(nodes.add("Or", asked.limited, any_listed(nodes, asked.excluded)), marked, unmarked)
+    return best, codes
+
+
+def any_listed(nodes: Nodes, codes: str) -> str:
+    """Whether any code [B, P] is no padding, bool [1]."""
+    highest = nodes.reduce_max(nodes.reduce_max(codes, 1, keepdims=True), 0, keepdims=False)
+    return nodes.add("Greater", highest, nodes.int64(PADDING))
 
 
 def filled_like(nodes: Nodes, values: str, value: np.generic) -> str:
@@ -89,15 +109,14 @@ def statuses(nodes: Nodes, newest: str) -> str:
     return nodes.add("Gather", nodes.constant(by_code), bounded)
 
 
-def finish(nodes: Nodes, best: Best, catalogue: Catalogue) -> Best:
-    """Filled up to [B, K] with code 0 and the lowest score, which is also what stands for no number."""
+def finish(nodes: Nodes, best: Best, asked: Asked, catalogue: Catalogue) -> Best:
+    """Filled up to [B, k] with code 0 and the lowest score, which is also what stands for no number."""
     values, codes = best
     valid = nodes.add("Greater", values, nodes.constant(np.float32(LOWEST_FLOAT32)))
     values = nodes.add("Where", valid, values, nodes.constant(np.float32(LOWEST_FLOAT32)))
     codes = nodes.add("Where", valid, codes, nodes.constant(np.int64(PADDING)))
-    missing = catalogue.k - catalogue.reach
-    if missing:
-        pads = nodes.int64(0, 0, 0, missing)
+    if catalogue.limit > catalogue.items:
+        pads = nodes.add("Concat", nodes.int64(0, 0, 0), nodes.add("Sub", asked.k, asked.reach), axis=0)
         values = nodes.add("Pad", values, pads, nodes.constant(np.float32(LOWEST_FLOAT32)))
         codes = nodes.add("Pad", codes, pads, nodes.constant(np.int64(PADDING)))
     return values, codes

@@ -15,7 +15,7 @@ def popular(nodes: Nodes, asked: Asked, catalogue: Catalogue) -> Best:
     One ranking serves all sessions: of its first K + P items a session's P excluded codes leave K.
     """
     lists = nodes.add("Shape", asked.excluded, start=1, end=2)
-    reach = nodes.add("Min", nodes.add("Add", lists, nodes.int64(catalogue.k)), nodes.int64(catalogue.items))
+    reach = nodes.add("Min", nodes.add("Add", lists, asked.k), nodes.int64(catalogue.items))
     values, codes = nodes.top_k(nodes.add("Add", catalogue.popularity, asked.bias), reach)
     # The rank of each code, and of those further behind the rank of an item that there is none of.
     nowhere = nodes.add("Expand", reach, nodes.int64(catalogue.items))
@@ -33,7 +33,7 @@ def popular(nodes: Nodes, asked: Asked, catalogue: Catalogue) -> Best:
         filled_like(nodes, asked.excluded, MINUS_INFINITY),
         axis=1,
     )
-    best, index = nodes.top_k(left, nodes.int64(catalogue.reach))
+    best, index = nodes.top_k(left, asked.reach)
     return best, nodes.add("Gather", codes, index)
 
 
@@ -58,9 +58,10 @@ def allowed_only(nodes: Nodes, asked: Asked, catalogue: Catalogue, known: str) -
     scores = nodes.add("Add", scores, nodes.add("Gather", asked.bias, codes))
     scores = nodes.add("Where", nodes.add("And", listed, first), scores, nodes.constant(MINUS_INFINITY))
     # As many as an answer needs, where the lists are shorter.
-    scores = nodes.add("Pad", scores, nodes.int64(0, 0, 0, catalogue.reach), nodes.constant(MINUS_INFINITY))
-    codes = nodes.add("Pad", codes, nodes.int64(0, 0, 0, catalogue.reach))
-    best, index = nodes.top_k(scores, nodes.int64(catalogue.reach))
+    pads = nodes.add("Concat", nodes.int64(0, 0, 0), asked.reach, axis=0)
+    scores = nodes.add("Pad", scores, pads, nodes.constant(MINUS_INFINITY))
+    codes = nodes.add("Pad", codes, pads)
+    best, index = nodes.top_k(scores, asked.reach)
     return best, nodes.add("GatherElements", codes, index, axis=1)
 
 

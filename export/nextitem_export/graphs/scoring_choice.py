@@ -13,54 +13,70 @@ import torch
 
 from .._errors import UnsupportedModel
 from ..runtime.codes import FIRST_ITEM
+from ..runtime.features import TOP_K
 from ..runtime.step import open_step
+from . import scoring_sizes as sizes
 from .ranker import CODES, Ranker
 from .scoring_ann import lists_for, write_ann
-from .scoring_blocks import GROUP
-from .scoring_model import INT8_GROUPS, write_exact, write_int8
+from .scoring_blocks import Groups
+from .scoring_model import write_exact, write_int8
 from .scoring_session import SessionGraph
 
 #: Items that recall is measured over.
 RECALL_AT = 20
 _TABLE_BLOCK = 65_536
 
+#: Groups beyond one for each item of an answer that are scored exactly behind an int8 look: doubled until recall is as asked.
+_MORE_INT8 = 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A ranker to be written.
+
+    session: its part of the graph; names: the inputs. queries: of the sample's sessions that know an item, float32 [S, D]; None
+    for a model without queries.
+    """
+
+    ranker: Ranker
+    session: SessionGraph
+    names: Sequence[str]
+    folder: Path
+    threads: int
+    queries: np.ndarray | None
+
+
 #: Writes the ranker with some effort, 0 the least; returns what step.json says, None where no more effort can be made.
-Attempt = Callable[[Ranker, SessionGraph, Sequence[str], Path, int, int], "dict[str, Any] | None"]
+Attempt = Callable[["Job", int], "dict[str, Any] | None"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Scoring:
     """A way to score.
 
-    attempt: writes it; effort and threads come last. min_recall: the least recall@20 by default, None for what is exact.
+    attempt: writes it. min_recall: the least recall@20 by default, None for what is exact.
     """
 
     attempt: Attempt
     min_recall: float | None
 
 
-def _exact(
-    ranker: Ranker, session: SessionGraph, names: Sequence[str], folder: Path, effort: int, threads: int
-) -> dict[str, Any] | None:
-    return None if effort else write_exact(ranker, session, names, folder)
+def _exact(job: Job, effort: int) -> dict[str, Any] | None:
+    return None if effort else write_exact(job.ranker, job.session, job.names, job.folder, job.queries)
 
 
-def _int8(
-    ranker: Ranker, session: SessionGraph, names: Sequence[str], folder: Path, effort: int, threads: int
-) -> dict[str, Any] | None:
-    groups = max(INT8_GROUPS, ranker.k) * 2**effort
-    if effort and groups // 2 * GROUP >= len(ranker.log_popularity):
+def _int8(job: Job, effort: int) -> dict[str, Any] | None:
+    more = _MORE_INT8 * 2**effort
+    if effort and more // 2 * sizes.GROUP >= len(job.ranker.log_popularity):
         return None
-    return write_int8(ranker, session, names, folder, groups)
+    return write_int8(job.ranker, job.session, job.names, job.folder, Groups(1, more))
 
 
-def _ann(
-    ranker: Ranker, session: SessionGraph, names: Sequence[str], folder: Path, effort: int, threads: int
-) -> dict[str, Any] | None:
+def _ann(job: Job, effort: int) -> dict[str, Any] | None:
     probes = 16 * 2**effort
-    if effort and probes // 2 >= lists_for(len(ranker.log_popularity) - FIRST_ITEM):
+    if effort and probes // 2 >= lists_for(len(job.ranker.log_popularity) - FIRST_ITEM):
         return None
-    return write_ann(ranker, session, names, folder, probes, threads)
+    return write_ann(job.ranker, job.session, job.names, job.folder, probes, job.threads)
 
 
 SCORINGS: dict[str, Scoring] = {
@@ -102,13 +118,16 @@ def write_scored(
             "query(features) and item_table(), or export with --scoring exact"
         )
     least = choice.min_recall or scoring.min_recall
+    known = _known(ranker, sample)
+    queries = None if ranker.table() is None else _queries(ranker, known)
+    job = Job(ranker, session, names, folder, common["threads"], queries)
     recall, effort = 0.0, 0
-    while (found := scoring.attempt(ranker, session, names, folder, effort, common["threads"])) is not None:
+    while (found := scoring.attempt(job, effort)) is not None:
         settings = {**common, "scoring": choice.name, **found}
         _write_settings(folder, settings)
         if scoring.min_recall is None or least is None:
             return
-        recall = measured_recall(ranker, folder, names, sample)
+        recall = _measured_recall(job, known)
         if recall >= least:
             _write_settings(folder, {**settings, "recall_at_20": round(recall, 6)})
             return
@@ -123,27 +142,33 @@ def _write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     (folder / "step.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
 
-def measured_recall(ranker: Ranker, folder: Path, names: Sequence[str], sample: Mapping[str, torch.Tensor]) -> float:
-    """The share of the true RECALL_AT best items that the written step gives, over the sessions that know an item."""
-    features = dict(zip(ranker.names, sample.values(), strict=True))
-    known = (features[ranker.item_feature] >= FIRST_ITEM).any(dim=1).numpy()
-    if not known.any():
-        return 1.0
+def _known(ranker: Ranker, sample: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The sample's sessions that know an item."""
+    items = dict(zip(ranker.names, sample.values(), strict=True))[ranker.item_feature]
+    return {name: values[(items >= FIRST_ITEM).any(dim=1)] for name, values in sample.items()}
+
+
+def _queries(ranker: Ranker, sample: Mapping[str, torch.Tensor]) -> np.ndarray:
     with torch.no_grad():
-        queries = ranker.scorer.query({name: values[known] for name, values in features.items()}).numpy()
-    table = ranker.table()
+        return ranker.scorer.query(dict(zip(ranker.names, sample.values(), strict=True))).numpy()
+
+
+def _measured_recall(job: Job, known: Mapping[str, torch.Tensor]) -> float:
+    """The share of the true RECALL_AT best items that the written step gives when asked for no more."""
+    table = job.ranker.table()
     assert table is not None
-    true = true_best(queries, table.numpy(), min(RECALL_AT, ranker.k, len(table) - FIRST_ITEM))
-    step = open_step(folder)
-    nothing = np.zeros((1, 64), dtype=np.int64)
+    assert job.queries is not None
+    if not len(job.queries):
+        return 1.0
+    true = true_best(job.queries, table.numpy(), min(RECALL_AT, job.ranker.k, len(table) - FIRST_ITEM))
+    step = open_step(job.folder)
+    none = dict.fromkeys(job.names[len(known) :][:2], np.zeros((1, 64), dtype=np.int64))
+    wanted = {TOP_K: np.array([true.shape[1]])}
     given = [
-        step.run(
-            {
-                **{name: values[row : row + 1].numpy() for name, values in sample.items()},
-                **dict.fromkeys(names[len(sample) :][:2], nothing),
-            }
-        )[CODES][0]
-        for row in np.flatnonzero(known)
+        step.run({**{name: values[row : row + 1].numpy() for name, values in known.items()}, **none, **wanted})[CODES][
+            0
+        ]
+        for row in range(len(true))
     ]
     hits = [len(np.intersect1d(right, codes[: len(right)])) for right, codes in zip(true, given, strict=True)]
     return float(np.mean(hits) / true.shape[1])

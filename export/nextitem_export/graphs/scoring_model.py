@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ import onnx
 from onnx import TensorProto, helper
 
 from ..runtime.codes import FIRST_ITEM, PADDING
-from . import scoring_blocks
+from ..runtime.features import TOP_K
+from . import scoring_sizes as sizes
 from .ranker import CODES, SCORES, STATUS, Ranker
 from .scoring import Asked, Best, Catalogue, Scan, all_or_any, finish, scan_at_once, statuses
 from .scoring_apart import allowed_only, popular
-from .scoring_blocks import Block, Blocks, block_bounds, groups_for, padded_items, quantized_table
+from .scoring_blocks import Block, Blocks, Groups
+from .scoring_int8 import WIDEST, QuantizedTable, quantize_table
 from .scoring_nodes import Constants, Nodes
+from .scoring_proof import Proven, scored_to_prove
 from .scoring_session import SessionGraph
 from .scoring_tables import StoredArrays
 
@@ -25,86 +29,91 @@ _PREFIX = "ranking"
 
 #: What the names of the scan's own inputs add to that of the bias.
 LIMITED, PENALTY = "_limited", "_penalty"
+#: The groups that may be scored exactly behind a first look, from few to many.
+_GROUPS = (Groups(2, 28), Groups(3, 28), Groups(5, 28))
+#: The share of the sample's sessions whose first look has to be a proof where so many items are asked for.
+_PROVEN, _ASKED_FOR = 0.95, 20
 
-#: Groups of items that are scored exactly behind the int8 scan, at first; doubled until recall is as high as asked.
-INT8_GROUPS = 128
 
-
-def write_exact(ranker: Ranker, session: SessionGraph, names: Sequence[str], folder: Path) -> dict[str, Any]:
+def write_exact(
+    ranker: Ranker, session: SessionGraph, names: Sequence[str], folder: Path, queries: np.ndarray | None
+) -> dict[str, Any]:
     """Write `model.onnx` and, for large tables, npy files beside it.
 
     names: the inputs, the features and then the codes excluded and allowed, int64 [B, P], and the bias of what is available,
-    float32 [rows]. Returns what step.json says of the graph.
+    float32 [rows]. queries: those of some sessions, float32 [S, D], which show what a first look in int8 can prove; None for
+    a model without them. Returns what step.json says of the graph.
     """
+    table = ranker.table()
     items = len(ranker.log_popularity)
-    if ranker.table() is None or items < scoring_blocks.BLOCKS_FROM:
-        stored = StoredArrays(folder)
-        _write(
-            ranker,
-            session,
-            names,
-            folder,
-            stored,
-            store_catalogue(ranker, session, stored, items, apart=False),
-            scan_at_once,
-        )
-        return {"rows": items, "constants": {names[-1]: "bias"}}
+    if table is not None and queries is not None and items >= sizes.BLOCKS_FROM and table.shape[1] <= WIDEST:
+        quantized = quantize_table(table.numpy())
+        k = min(_ASKED_FOR, ranker.k, items)
+        scored = scored_to_prove(table.numpy(), quantized, queries, k)
+        for groups in _GROUPS:
+            if len(scored) and (scored <= groups.at(k)).mean() >= _PROVEN:
+                return _write_first_look(ranker, session, names, folder, quantized, groups, proving=True)
     stored = StoredArrays(folder)
-    catalogue = store_catalogue(ranker, session, stored, padded_items(items), apart=True)
-    blocks = []
-    width = session_width(ranker)
-    assert catalogue.table is not None
-    for start, size in block_bounds(catalogue.items):
-        blocks.append(Block(start, size, f"{_PREFIX}/rows_{start}"))
-        stored.add_view(blocks[-1].rows, catalogue.table, start * width, (size, width))
-    limited = names[-1] + LIMITED
-    scan = Blocks(blocks, _grouped(stored, catalogue, width), width, groups_for(ranker.k, catalogue.items), limited)
-    names = [*names, limited]
-    _write(ranker, session, names, folder, stored, catalogue, scan)
-    return {"rows": catalogue.items, "constants": {names[-2]: "bias", limited: "limited"}}
+    if table is None or items < sizes.BLOCKS_FROM:
+        catalogue = store_catalogue(ranker, session, stored, items, apart=False)
+        return _write(ranker, session, names, folder, stored, catalogue, scan_at_once)
+    catalogue = store_catalogue(ranker, session, stored, sizes.padded_items(items), apart=True)
+    width = table.shape[1]
+    scan = _exact_blocks(stored, catalogue, width, _grouped(stored, catalogue, width))
+    return _write(ranker, session, names, folder, stored, catalogue, scan)
 
 
 def write_int8(
-    ranker: Ranker, session: SessionGraph, names: Sequence[str], folder: Path, groups: int
+    ranker: Ranker, session: SessionGraph, names: Sequence[str], folder: Path, groups: Groups
 ) -> dict[str, Any]:
-    """The same with a first pass over an int8 copy of the table; `groups` of GROUP items each are scored exactly."""
-    stored = StoredArrays(folder)
-    catalogue = store_catalogue(ranker, session, stored, padded_items(len(ranker.log_popularity)), apart=True)
-    width = session_width(ranker)
-    assert catalogue.table is not None
-    quantized = quantized_table(_padded(ranker.table().numpy(), catalogue.items))
-    bounds = block_bounds(catalogue.items)
-    flat = np.concatenate([quantized[start : start + size].T.ravel() for start, size in bounds])
-    stored.add(f"{_PREFIX}/int8", flat, apart=True, unused=True)
-    blocks = []
-    for start, size in bounds:
-        blocks.append(Block(start, size, f"{_PREFIX}/int8_{start}"))
-        stored.add_view(blocks[-1].rows, f"{_PREFIX}/int8", start * width, (width, size))
-    limited, penalty = names[-1] + LIMITED, names[-1] + PENALTY
-    scan = Blocks(
-        blocks,
-        _grouped(stored, catalogue, width),
-        width,
-        groups_for(groups, catalogue.items),
-        limited,
-        penalty,
-    )
-    names = [*names, limited, penalty]
-    _write(ranker, session, names, folder, stored, catalogue, scan)
-    return {"rows": catalogue.items, "constants": {names[-3]: "bias", limited: "limited", penalty: "penalty"}}
-
-
-def session_width(ranker: Ranker) -> int:
-    """D."""
+    """The same by a first look in int8 that is taken as it is."""
     table = ranker.table()
     assert table is not None
-    return table.shape[1]
+    quantized = quantize_table(table.numpy())
+    return _write_first_look(ranker, session, names, folder, quantized, groups, proving=False)
+
+
+def _write_first_look(
+    ranker: Ranker,
+    session: SessionGraph,
+    names: Sequence[str],
+    folder: Path,
+    quantized: QuantizedTable,
+    groups: Groups,
+    *,
+    proving: bool,
+) -> dict[str, Any]:
+    items, width = quantized.values.shape
+    penalty, name = names[-1] + PENALTY, f"{_PREFIX}/int8"
+    stored = StoredArrays(folder)
+    catalogue = store_catalogue(ranker, session, stored, sizes.padded_items(items), apart=True)
+    values = _padded(quantized.values, catalogue.items)
+    bounds = sizes.block_bounds(catalogue.items)
+    parts = [values[start : start + size].T.ravel() for start, size in bounds]
+    stored.add(name, np.concatenate(parts), apart=True, unused=True)
+    blocks = [Block(start, size, f"{name}_{start}") for start, size in bounds]
+    for block in blocks:
+        stored.add_view(block.rows, name, block.start * width, (width, block.size))
+    look = Blocks(blocks, _grouped(stored, catalogue, width), width, groups, penalty)
+    scan: Scan = look
+    if proving:
+        scan = Proven(look, quantized, _exact_blocks(stored, catalogue, width, look.grouped_table))
+    return _write(ranker, session, names, folder, stored, catalogue, scan, penalty)
+
+
+def _exact_blocks(stored: StoredArrays, catalogue: Catalogue, width: int, grouped: str) -> Blocks:
+    assert catalogue.table is not None
+    blocks = [Block(start, size, f"{_PREFIX}/rows_{start}") for start, size in sizes.block_bounds(catalogue.items)]
+    for block in blocks:
+        stored.add_view(block.rows, catalogue.table, block.start * width, (block.size, width))
+    return Blocks(blocks, grouped, width)
 
 
 def _grouped(stored: StoredArrays, catalogue: Catalogue, width: int) -> str:
+    """The name of the stored table by groups."""
     assert catalogue.table is not None
     name = f"{_PREFIX}/groups"
-    stored.add_view(name, catalogue.table, 0, (catalogue.items // scoring_blocks.GROUP, scoring_blocks.GROUP * width))
+    stored.add_view(name, catalogue.table, 0, (catalogue.items // sizes.GROUP, sizes.GROUP * width))
     return name
 
 
@@ -116,14 +125,20 @@ def _write(
     stored: StoredArrays,
     catalogue: Catalogue,
     scan: Scan,
-) -> None:
+    penalty: str | None = None,
+) -> dict[str, Any]:
+    """Write the graph. Returns what step.json says of it: the rows of the table, and the forms of the graph's constants."""
     constants = Constants(_PREFIX)
     nodes = Nodes(constants, session.opset)
-    filters = names[len(session.inputs) :]
+    excluded, allowed, bias = names[len(session.inputs) :]
+    limited = bias + LIMITED
+    filters = Filters(excluded, allowed, bias, limited)
     best, status = rank(nodes, session.result, item_tensor(ranker, names), filters, catalogue, scan)
     outputs = zip((CODES, SCORES, STATUS), (best[1], best[0], status), strict=True)
     nodes.nodes += [helper.make_node("Identity", [inner], [name], name) for name, inner in outputs]
-    save_model(session, nodes, constants, stored, filters, folder)
+    _save(session, nodes, constants, stored, filters, penalty, folder)
+    forms = {bias: "bias", limited: "limited", TOP_K: "most"} | ({penalty: "penalty"} if penalty else {})
+    return {"rows": catalogue.items, "k": ranker.k, "constants": forms}
 
 
 def item_tensor(ranker: Ranker, names: Sequence[str]) -> str:
@@ -147,7 +162,7 @@ def store_catalogue(
     if table is not None and name is not None:
         stored.add(name, _padded(table.numpy(), rows), apart=apart)
     stored.add(f"{_PREFIX}/popularity", _padded(popularity, rows))
-    return Catalogue(name, f"{_PREFIX}/popularity", rows, ranker.k)
+    return Catalogue(name, f"{_PREFIX}/popularity", rows, rows - len(popularity), ranker.k)
 
 
 def _padded(values: np.ndarray, rows: int) -> np.ndarray:
@@ -156,21 +171,31 @@ def _padded(values: np.ndarray, rows: int) -> np.ndarray:
     return np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)]) if missing else values
 
 
+@dataclasses.dataclass(frozen=True)
+class Filters:
+    """The names of the graph's inputs beside the features and the wanted number of items: see `Asked`."""
+
+    excluded: str
+    allowed: str
+    bias: str
+    limited: str
+
+
 def rank(
-    nodes: Nodes, session: str, items: str, filters: Sequence[str], catalogue: Catalogue, scan: Scan
+    nodes: Nodes, session: str, items: str, filters: Filters, catalogue: Catalogue, scan: Scan
 ) -> tuple[Best, str]:
     """Values and codes [B, K], and the status [B, 1]. items: the input with the item codes."""
-    excluded, allowed, bias = filters[:3]
     newest = nodes.reduce_max(items, 1, keepdims=True)  # (B, 1)
-    asked = Asked(session, newest, excluded, allowed, bias)
     known = nodes.add("GreaterOrEqual", newest, nodes.constant(np.int64(FIRST_ITEM)))
-    listed = nodes.reduce_max(allowed, 1, keepdims=True)
+    listed = nodes.reduce_max(filters.allowed, 1, keepdims=True)
     free = nodes.add("Equal", listed, nodes.constant(np.int64(PADDING)))
-    all_plain, any_plain = all_or_any(nodes, nodes.add("And", known, free))
+    plain = nodes.add("And", known, free)
+    reach = nodes.add("Min", TOP_K, nodes.int64(catalogue.items)) if catalogue.limit > catalogue.items else TOP_K
+    asked = Asked(session, newest, plain, **dataclasses.asdict(filters), k=TOP_K, reach=reach)
+    all_plain, any_plain = all_or_any(nodes, plain)
 
     def nothing(branch: Nodes) -> Best:
-        sessions = branch.add("Shape", newest, start=0, end=1)
-        shape = branch.add("Concat", sessions, branch.int64(catalogue.reach), axis=0)
+        shape = branch.add("Concat", branch.add("Shape", newest, start=0, end=1), reach, axis=0)
         return tuple(  # type: ignore[return-value]
             branch.add("Expand", branch.constant(value), shape) for value in (np.float32(-np.inf), np.int64(PADDING))
         )
@@ -180,7 +205,7 @@ def rank(
 
     scanned = _pair(nodes.when(any_plain, lambda branch: scan(branch, asked, catalogue), nothing))
     best = _pair(nodes.when(all_plain, lambda _: scanned, with_others))
-    return finish(nodes, best, catalogue), statuses(nodes, newest)
+    return finish(nodes, best, asked, catalogue), statuses(nodes, newest)
 
 
 def _with_others(nodes: Nodes, asked: Asked, catalogue: Catalogue, scanned: Best, known: str, free: str) -> Best:
@@ -209,36 +234,33 @@ def _pair(names: Sequence[str]) -> Best:
     return values, codes
 
 
-_SCAN_INPUTS: dict[str, Callable[[str], onnx.ValueInfoProto]] = {
-    LIMITED: lambda name: helper.make_tensor_value_info(name, TensorProto.BOOL, [1]),
-    PENALTY: lambda name: helper.make_tensor_value_info(name, TensorProto.INT32, ["V"]),
-}
-
-
-def save_model(
+def _save(
     session: SessionGraph,
     nodes: Nodes,
     constants: Constants,
     stored: StoredArrays,
-    filters: Sequence[str],
+    filters: Filters,
+    penalty: str | None,
     folder: Path,
 ) -> None:
     """Write the graph of the session's nodes and those behind them."""
-    excluded, allowed, bias, *more = filters
+    tensor = helper.make_tensor_value_info
     graph = helper.make_graph(
         [*session.nodes, *nodes.nodes],
         "ranker",
         [
             *session.inputs,
-            helper.make_tensor_value_info(excluded, TensorProto.INT64, ["B", f"P_{excluded}"]),
-            helper.make_tensor_value_info(allowed, TensorProto.INT64, ["B", f"P_{allowed}"]),
-            helper.make_tensor_value_info(bias, TensorProto.FLOAT, ["V"]),
-            *(_SCAN_INPUTS[name.removeprefix(bias)](name) for name in more),
+            tensor(filters.excluded, TensorProto.INT64, ["B", f"P_{filters.excluded}"]),
+            tensor(filters.allowed, TensorProto.INT64, ["B", f"P_{filters.allowed}"]),
+            tensor(filters.bias, TensorProto.FLOAT, ["V"]),
+            tensor(filters.limited, TensorProto.BOOL, [1]),
+            tensor(TOP_K, TensorProto.INT64, [1]),
+            *([tensor(penalty, TensorProto.INT32, ["V"])] if penalty else []),
         ],
         [
-            helper.make_tensor_value_info(CODES, TensorProto.INT64, ["B", "K"]),
-            helper.make_tensor_value_info(SCORES, TensorProto.FLOAT, ["B", "K"]),
-            helper.make_tensor_value_info(STATUS, TensorProto.INT32, ["B", 1]),
+            tensor(CODES, TensorProto.INT64, ["B", "K"]),
+            tensor(SCORES, TensorProto.FLOAT, ["B", "K"]),
+            tensor(STATUS, TensorProto.INT32, ["B", 1]),
         ],
         [*stored.initializers, *constants.initializers],
     )

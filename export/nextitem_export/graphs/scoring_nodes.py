@@ -69,10 +69,21 @@ class Nodes:
         return self._constants.constant(np.asarray(array))
 
     def reduce_max(self, values: str, axis: int, *, keepdims: bool) -> str:
-        """The largest along an axis, which opset 18 made an input."""
-        if self.opset < 18:
-            return self.add("ReduceMax", values, axes=[axis], keepdims=int(keepdims))
-        return self.add("ReduceMax", values, self.int64(axis), keepdims=int(keepdims))
+        """The largest along an axis."""
+        return self._reduce("ReduceMax", values, axis, keepdims)
+
+    def length(self, vectors: str) -> str:
+        """The Euclidean length along axis 1, [B, 1]."""
+        return self._reduce("ReduceL2", vectors, 1, True)
+
+    def last(self, values: str) -> str:
+        """The last column [B, 1] of values [B, P]."""
+        return self.add("Slice", values, self.int64(-1), self.int64(np.iinfo(np.int64).max), self.int64(1))
+
+    def _reduce(self, op: str, values: str, axis: int, keepdims: bool) -> str:
+        if self.opset < 18:  # which made the axis an input
+            return self.add(op, values, axes=[axis], keepdims=int(keepdims))
+        return self.add(op, values, self.int64(axis), keepdims=int(keepdims))
 
     def top_k(self, values: str, k: str, *, lowest: bool = False) -> tuple[str, str]:
         """The k best along the last axis and where they stand; ONNX gives ties to the lower index."""

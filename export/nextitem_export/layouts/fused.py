@@ -21,7 +21,7 @@ from .runtimes import RUNTIMES
 from .steps import StepFolders, batching, first_request, request_specs, response_specs, settle
 
 #: What the runtime needs of the ranker's step.json to run its graph.
-_OF_THE_RANKER = ("graph", "constants", "rows", "threads", "batched")
+_OF_THE_RANKER = ("graph", "constants", "rows", "k", "threads", "batched")
 #: More than any request holds: Triton would refuse what is beyond in words of its own, which name no tensor and another limit.
 _MAX_BATCH_SIZE = 2**20
 

@@ -28,6 +28,8 @@ from .runtimes import RUNTIMES
 
 #: Sessions of the sample on which the recall of an approximate scoring is measured, at most.
 RECALL_SESSIONS = 500
+#: Those that show what a first look can prove.
+PROVED_SESSIONS = 100
 
 
 class StepFolders(NamedTuple):
@@ -49,9 +51,8 @@ def write_steps(folders: StepFolders, plan: Plan, options: ExportOptions) -> Non
     example = _tensors(plan, few)
     ItemIndex.of(plan.vocabulary.values).save(folders.ranker)
     _write_availability(plan, options, folders.ranker)
-    sample = None
-    if options.scoring != "exact":
-        sample = _tensors(plan, encoded(plan, folders.features, plan.sessions[:RECALL_SESSIONS]))
+    sessions = plan.sessions[: PROVED_SESSIONS if options.scoring == "exact" else RECALL_SESSIONS]
+    sample = _tensors(plan, encoded(plan, folders.features, sessions))
     write_ranker(
         options.format,
         module,

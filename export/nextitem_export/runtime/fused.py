@@ -140,11 +140,11 @@ class OneGraph:
         excluded, allowed = encode_filters(tensors, request, self._signature, self._index)
         return self._graph.run(
             {
+                **self._constants,
                 **request.tensors(self._newest.of_request(request)),
                 self._excluded: excluded,
                 self._allowed: allowed,
                 TOP_K: np.array([max(request.top_k for request in requests)], dtype=np.int64),
-                **self._constants,
             }
         )
 
@@ -168,8 +168,8 @@ class Chain:
     def answer(self, requests: Sequence[Checked]) -> dict[str, Array]:
         """See Core."""
         joined = {name: np.concatenate([request.what[name] for request in requests]) for name in self._ranker.inputs}
-        ranked = self._ranker.run(joined)
         top_k = np.array([max(request.top_k for request in requests)], dtype=np.int64)
+        ranked = self._ranker.run({**joined, TOP_K: top_k})
         return self._items.run({**{to: ranked[name] for name, to in self._ranked.items()}, TOP_K: top_k})
 
 

@@ -25,7 +25,10 @@ class AvailabilityError(ValueError):
 
 
 class Ranker:
-    """Adds the constants, arrays by name that are no part of a request, to the features that its graph ranks by."""
+    """Adds the constants, arrays by name that are no part of a request, to the features that its graph ranks by.
+
+    One that is among the tensors all the same, such as the number of items that are wanted, counts there.
+    """
 
     def __init__(self, graph: Any, constants: Mapping[str, Array]) -> None:
         self._graph = graph
@@ -36,30 +39,35 @@ class Ranker:
 
     def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         """Codes, scores and status, see the exporter's `Ranker`."""
-        return self._graph.run({**tensors, **self.constants})
+        return self._graph.run({**self.constants, **tensors})
 
 
-def _mask(available: Array, rows: int) -> Array:
-    return filled_up(available, rows)
+def _mask(available: Array, _: Mapping[str, Any]) -> Array:
+    return filled_up(available, len(available))
 
 
-def _bias(available: Array, rows: int) -> Array:
+def _bias(available: Array, settings: Mapping[str, Any]) -> Array:
     """What is added to the scores: float32 [rows], minus infinity for what is not available."""
-    return np.where(filled_up(available, rows), np.float32(0), np.float32(-np.inf))
+    return np.where(filled_up(available, settings["rows"]), np.float32(0), np.float32(-np.inf))
 
 
-def _penalty(available: Array, rows: int) -> Array:
+def _penalty(available: Array, settings: Mapping[str, Any]) -> Array:
     """What is added to the sums of the int8 scan: int32 [rows], lower than any of them for what is not available."""
-    return np.where(filled_up(available, rows), np.int32(0), np.int32(PENALTY))
+    return np.where(filled_up(available, settings["rows"]), np.int32(0), np.int32(PENALTY))
 
 
-def _limited(available: Array, rows: int) -> Array:
+def _limited(available: Array, _: Mapping[str, Any]) -> Array:
     """Whether any item is not available, bool [1]."""
     return np.array([not available[FIRST_ITEM:].all()])
 
 
-#: The forms in which graphs read what is available, bool [V], by their names in step.json's "constants".
-_FORMS = {"mask": _mask, "bias": _bias, "penalty": _penalty, "limited": _limited}
+def _most(_: Array, settings: Mapping[str, Any]) -> Array:
+    """How many items are ranked where the request's number is not known yet, int64 [1]."""
+    return np.array([settings["k"]], dtype=np.int64)
+
+
+#: What graphs read beside a request, made of what is available, bool [V], and step.json, by the names in its "constants".
+_FORMS = {"mask": _mask, "bias": _bias, "penalty": _penalty, "limited": _limited, "most": _most}
 
 
 def filled_up(available: Array, rows: int) -> Array:
@@ -111,10 +119,9 @@ def _is_int64(value: int) -> bool:
 
 
 def read_constants(folder: Path, settings: Mapping[str, Any], index: ItemIndex) -> dict[str, Array]:
-    """What the ranker's graph takes beside a request, made of the availability list that lies in the folder."""
+    """What the ranker's graph takes beside a request; the availability list lies in the folder."""
     available = read_availability(folder / AVAILABILITY, index)
-    rows = settings.get("rows", len(available))
-    return {name: _FORMS[form](available, rows) for name, form in settings["constants"].items()}
+    return {name: _FORMS[form](available, settings) for name, form in settings["constants"].items()}
 
 
 def open_step(folder: Path, settings: Mapping[str, Any]) -> Ranker | AnnRanker:
