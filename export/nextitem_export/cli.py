@@ -65,7 +65,11 @@ def _parser() -> argparse.ArgumentParser:
         ("instances", "processes of the model that ranks; each holds all weights"),
         ("preferred_batch_size", "the most sessions of several requests that are answered together"),
         ("max_queue_delay_us", "microseconds that a request waits for others to join it"),
-        ("max_queue_size", "requests that may wait, further ones are refused; 0: no limit; layout fused"),
+        (
+            "max_queue_size",
+            "waiting requests that are taken at once, further ones are refused; 0: no limit; layout fused",
+        ),
+        ("max_queue_ms", "the same by what it takes to answer them; 0: no limit; layout fused"),
         (
             "queue_timeout_ms",
             "milliseconds after which a waiting request is refused; 0: no limit; any other delays some",

@@ -12,7 +12,7 @@ FEATURES = ("compiled", "nvtabular")
 _POSITIVE = (
     "top_k", "max_top_k", "max_sessions", "max_interactions", "max_id_bytes", "threads", "instances", "preferred_batch_size",
 )  # fmt: skip
-_NOT_NEGATIVE = ("max_queue_delay_us", "max_queue_size", "queue_timeout_ms")
+_NOT_NEGATIVE = ("max_queue_delay_us", "max_queue_size", "max_queue_ms", "queue_timeout_ms")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,8 @@ class ExportOptions:
     threads: threads of the ranker's graph. instances: processes of the model that ranks.
     preferred_batch_size: sessions of several requests that are answered together at most.
     max_queue_delay_us: microseconds that a request waits for others to join it.
-    max_queue_size: requests that wait at most, further ones are refused; 0 is no limit. Of the layout fused alone.
+    max_queue_size, max_queue_ms: requests that are taken at most of those that wait, and what they may take to be answered by
+    the latest measurements; further ones are refused. 0 is no limit. Of the layout fused alone.
     queue_timeout_ms: milliseconds after which a request that still waits is refused; 0 is no limit, and the only value
     that costs nothing: any other makes Triton 24.10 miss requests for up to 500 ms.
     availability: a JSON file of items that are not to be recommended, or of those that alone are; see the format of a bundle.
@@ -55,7 +56,8 @@ class ExportOptions:
     instances: int = 1
     preferred_batch_size: int = 32
     max_queue_delay_us: int = 0
-    max_queue_size: int = 64
+    max_queue_size: int = 256
+    max_queue_ms: int = 20
     queue_timeout_ms: int = 0
     availability: str | None = None
     keep_workflow_window: bool = False

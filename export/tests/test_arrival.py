@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextitem_export.runtime.arrival import Impossible, _impossible, _Strings, possible, refuse_impossible
+from nextitem_export.runtime.arrival import (
+    Impossible,
+    _impossible,
+    _Strings,
+    possible,
+    read_strings_of,
+    refuse_impossible,
+)
 from nextitem_export.runtime.request import RequestError
 
 SIZES = st.one_of(st.integers(-3, 5), st.sampled_from([2**31, 2**32, 2**61 + 1, 2**62, 2**63 - 1, -(2**63)]))
@@ -17,6 +24,10 @@ SIZES = st.one_of(st.integers(-3, 5), st.sampled_from([2**31, 2**32, 2**61 + 1, 
 
 def encoded(strings: list[bytes]) -> np.ndarray:
     return np.frombuffer(b"".join(struct.pack("<I", len(value)) + value for value in strings), np.uint8)
+
+
+def arrived(data: np.ndarray, shape) -> np.ndarray:
+    return read_strings_of(_Strings(data).reshape(shape))
 
 
 @given(st.lists(SIZES, max_size=4))
@@ -32,15 +43,15 @@ def test_what_is_possible_numpy_can_make(shape: list[int]) -> None:
 
 @given(st.lists(st.binary(max_size=9), max_size=12))
 def test_strings_are_what_was_sent(strings: list[bytes]) -> None:
-    array = _Strings(encoded(strings)).reshape([len(strings)])
+    array = arrived(encoded(strings), [len(strings)])
     assert array.dtype == np.object_
     assert array.tolist() == strings
-    assert _Strings(encoded(strings)).reshape((1, len(strings))).shape == (1, len(strings))
+    assert arrived(encoded(strings), (1, len(strings))).shape == (1, len(strings))
 
 
 @pytest.mark.parametrize("shape", [[-1, 1], [-1], [2], [0, 2**62], [2**32, 2**32], [-2, -1]])
 def test_strings_of_another_shape_are_impossible(shape: list[int]) -> None:
-    array = _Strings(encoded([b"one"])).reshape(shape)
+    array = arrived(encoded([b"one"]), shape)
     assert isinstance(array, Impossible)
     assert array.claimed == tuple(shape)
 
@@ -49,7 +60,7 @@ def test_strings_of_another_shape_are_impossible(shape: list[int]) -> None:
 def test_strings_that_are_cut_off_are_impossible(strings: list[bytes], data) -> None:
     whole = encoded(strings)
     cut = data.draw(st.integers(1, 4 + len(strings[-1])))
-    assert isinstance(_Strings(whole[:-cut]).reshape([len(strings)]), Impossible)
+    assert isinstance(arrived(whole[:-cut], [len(strings)]), Impossible)
 
 
 def test_an_impossible_tensor_is_refused_by_its_name_and_shape() -> None:

@@ -108,10 +108,12 @@ def test_settings_change_without_a_new_graph_and_without_a_change_to_other_build
     build = tmp_path / "shop"
     shutil.copytree(fused[0], build / "1", copy_function=os.link)
     before = (fused[0] / "step.json").read_text()
-    chosen = ExportOptions(layout="fused", threads=2, preferred_batch_size=8, max_queue_size=5, instances=2)
+    chosen = ExportOptions(
+        layout="fused", threads=2, preferred_batch_size=8, max_queue_size=5, max_queue_ms=7, instances=2
+    )
     LAYOUTS["fused"]("shop").write_configs(tmp_path, plan, chosen)
     step = open_step(build / "1")
-    assert (step._max_rows, step.max_queue_size) == (8, 5)
+    assert (step._max_rows, step.pace._max_requests, step.pace._max_s) == (8, 5, 0.007)
     graph = build / "1" if json.loads(before)["merged"] else build / "1" / "ranker"
     assert json.loads((graph / "step.json").read_text())["threads"] == 2
     assert (fused[0] / "step.json").read_text() == before

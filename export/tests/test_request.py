@@ -12,8 +12,9 @@ from nextitem_export.runtime.codes import LOWEST_FLOAT32, NULL_INT64
 from nextitem_export.runtime.request import (
     Request,
     RequestError,
-    read_outline,
     read_request,
+    read_shape,
+    read_top_k,
 )
 from nextitem_export.runtime.signature import RawFeature, Signature
 
@@ -221,6 +222,7 @@ def test_the_longest_string_is_found_among_many(values, limit):
 
 
 def test_the_outline_is_the_number_of_sessions_and_of_items():
-    assert read_outline(request(top_k=int32(4, 4)), SIGNATURE) == (2, 4)
+    assert read_shape(request(), SIGNATURE)[0] == 2
+    assert read_top_k(int32(4, 4), 2, SIGNATURE) == 4
     with pytest.raises(RequestError, match="'top_k' is 0"):
-        read_outline(request(top_k=int32(0, 0)), SIGNATURE)
+        read_top_k(int32(0, 0), 2, SIGNATURE)

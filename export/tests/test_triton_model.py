@@ -12,6 +12,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
+from nextitem_export.runtime.pace import Pace
 from nextitem_export.runtime.request import RequestError
 
 
@@ -46,6 +47,7 @@ class TritonError(Exception):
 def triton(monkeypatch):
     utils = ModuleType("triton_python_backend_utils")
     utils.logged = []
+    utils.numpy_to_triton_type = lambda dtype: None
     utils.Tensor = Tensor
     utils.TritonError = TritonError
     utils.Logger = SimpleNamespace(log_error=utils.logged.append)
@@ -119,7 +121,7 @@ def test_requests_that_cannot_be_joined_are_answered_alone(triton):
 class Few(Halves):
     """Takes two requests of those that wait."""
 
-    max_queue_size = 2
+    pace = Pace(2, 0)
 
     def run_all(self, inputs):
         return [self.run(tensors) for tensors in inputs]
@@ -135,7 +137,7 @@ def test_requests_beyond_the_queue_s_size_are_refused_and_the_oldest_answered(tr
 
 def test_a_queue_without_a_limit_is_answered_whole(triton):
     step = Few(batched=True)
-    step.max_queue_size = 0
+    step.pace = Pace(0, 0)
     assert [answer.error for answer in ask(triton, step, *([[2]],) * 300)] == [None] * 300
 
 

@@ -89,6 +89,7 @@ def _settle(folder: Path, options: ExportOptions) -> None:
         folder,
         preferred_batch_size=min(options.preferred_batch_size, options.max_sessions),
         max_queue_size=options.max_queue_size,
+        max_queue_ms=options.max_queue_ms,
     )
 
 

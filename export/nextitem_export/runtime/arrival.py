@@ -10,7 +10,8 @@ Both places where the backend makes an array can be reached from Python:
 - numbers: pybind11, in which the backend is written, takes numpy's C functions once from the capsule
   `numpy.core.multiarray._ARRAY_API`. For the moment of that taking it gets a copy of the table in which `PyArray_NewFromDescr`
   looks at the shape first. Nothing else in the process sees the copy.
-- strings: the backend calls `triton_python_backend_utils.deserialize_bytes_tensor(…).reshape(shape)`.
+- strings: the backend calls `triton_python_backend_utils.deserialize_bytes_tensor(…).reshape(shape)`, for which nothing is read
+  until the step asks for it.
 
 An impossible tensor arrives as `Impossible`, which says the shape that was claimed.
 """
@@ -20,8 +21,10 @@ from __future__ import annotations
 import ctypes
 import importlib
 import math
+import struct
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,6 +43,8 @@ _NewFromDescr = ctypes.PYFUNCTYPE(
     _Pointer, _Pointer, _Pointer, ctypes.c_int, ctypes.POINTER(ctypes.c_ssize_t), _Pointer, _Pointer, ctypes.c_int, _Pointer
 )  # fmt: skip
 _kept: list[Any] = []  # what C holds pointers to
+_LENGTH = struct.Struct("<I")
+_TRITON_TYPES: dict[Any, int] = {}  # as far as they were asked for
 
 
 class Impossible(np.ndarray[Any, Any]):
@@ -73,6 +78,7 @@ def let_arrive(utils: Any) -> None:
     if _kept:
         return
     utils.deserialize_bytes_tensor = _Strings
+    utils.numpy_to_triton_type = partial(_triton_type, utils.numpy_to_triton_type)
     utils.serialize_byte_tensor = _encoded  # the backend's own takes six times as long
     modules = list(_numpys())
     with _lent(_checking_functions(modules[0]._ARRAY_API), modules):
@@ -81,10 +87,11 @@ def let_arrive(utils: Any) -> None:
 
 def _encoded(strings: Array) -> bytes:
     """Strings, str or bytes, as they leave: each its length, uint32 little-endian, and itself."""
+    pack = _LENGTH.pack
     parts: list[bytes] = []
     for value in strings.ravel().tolist():
         string = value if isinstance(value, bytes) else value.encode()
-        parts += (len(string).to_bytes(4, "little"), string)
+        parts += (pack(len(string)), string)
     return b"".join(parts)
 
 
@@ -99,26 +106,56 @@ def _impossible(shape: Sequence[int]) -> Impossible:
     return array
 
 
+class Unread(np.ndarray[Any, Any]):
+    """A BYTES tensor whose strings nobody has looked at: a request may be refused before. claimed: its shape."""
+
+    encoded: Array
+    claimed: tuple[int, ...]
+
+
 class _Strings:
-    """The strings of a BYTES tensor: each its length, uint32 little-endian, and itself."""
+    """The strings of a BYTES tensor, as the backend asks for them; they are read by `read_strings_of`."""
 
     def __init__(self, encoded: Array) -> None:
-        data = encoded.tobytes()
-        self._strings: list[bytes] = []
-        end = 0
-        while end < len(data):
-            start = end + 4
-            end = start + int.from_bytes(data[end:start], "little")
-            if end <= len(data):  # what is cut off is no string: the shape then claims one too many
-                self._strings.append(data[start:end])
+        self._encoded = encoded
 
-    def reshape(self, shape: Sequence[int]) -> Array:
-        """Object array of bytes in this shape, or Impossible."""
-        if not possible(shape) or math.prod(shape) != len(self._strings):
-            return _impossible(shape)
-        array = np.empty(len(self._strings), np.object_)
-        array[:] = self._strings
-        return array.reshape(shape)
+    def reshape(self, shape: Sequence[int]) -> Unread:
+        """As `Unread`."""
+        array = np.empty((), np.uint8).view(Unread)
+        array.encoded, array.claimed = self._encoded, tuple(shape)
+        return array
+
+
+def read_strings_of(tensor: Array) -> Array:
+    """The object array of bytes that a BYTES tensor holds, or Impossible; any other tensor as it is."""
+    if not isinstance(tensor, Unread):
+        return tensor
+    strings = _split(tensor.encoded.tobytes())
+    if not possible(tensor.claimed) or math.prod(tensor.claimed) != len(strings):
+        return _impossible(tensor.claimed)
+    array = np.empty(len(strings), np.object_)
+    array[:] = strings
+    return array.reshape(tensor.claimed)
+
+
+def _split(data: bytes) -> list[bytes]:
+    """Strings that stand one behind the other: each its length, uint32 little-endian, and itself."""
+    strings: list[bytes] = []
+    append, unpack, size, end = strings.append, _LENGTH.unpack_from, len(data), 0
+    while end + 4 <= size:
+        start = end + 4
+        end = start + unpack(data, end)[0]
+        if end <= size:  # what is cut off is no string: the shape then claims one too many
+            append(data[start:end])
+    return strings
+
+
+def _triton_type(asked: Callable[[Any], int], dtype: Any) -> int:
+    """Triton's number of a numpy dtype. asked: the backend's own function, which compares with one after the other."""
+    found = _TRITON_TYPES.get(dtype)
+    if found is None:
+        found = _TRITON_TYPES[dtype] = asked(dtype)
+    return found
 
 
 def _numpys() -> Iterator[Any]:

@@ -20,12 +20,15 @@ from .filters import encode_filters
 from .graph_onnx import OnnxStep
 from .item_index import ItemIndex
 from .joining import join_tensors, joining_kind
+from .pace import Pace
 from .ranker import read_constants
-from .request import Array, read_outline, read_request
+from .request import Array, read_request, read_shape, read_top_k
 from .signature import Signature
 from .step import open_step as open_inner
 from .together import Outcome, answer_or_halve, without_frames
 
+#: Names, types and shapes of requests that are remembered: callers send few different ones.
+_MOST_KNOWN = 4096
 #: The steps of a fused model that is no single graph, in folders of these names.
 PARTS = ("features", "ranker", "items")
 
@@ -60,15 +63,15 @@ class Core(Protocol):
 class FusedStep:
     """Joins requests to batches of at most `max_rows` sessions, unless one request alone has more.
 
-    max_queue_size: requests that are answered of those that have come; 0: all.
+    pace: how many of those that have come are answered.
     """
 
     batched = True
 
-    def __init__(self, core: Core, signature: Signature, *, max_rows: int, max_queue_size: int) -> None:
+    def __init__(self, core: Core, signature: Signature, *, max_rows: int, pace: Pace) -> None:
         self._core = core
         self._max_rows = max_rows
-        self.max_queue_size = max_queue_size
+        self.pace = pace
         self.inputs = (*(feature.name for feature in signature.features), *signature.options)
         self.outputs = core.outputs
 
@@ -126,12 +129,25 @@ class OneGraph:
         self._index = ItemIndex.load(folder)
         self._constants = read_constants(folder, settings, self._index)
         self._graph = OnnxStep(folder, settings)
+        self._known: dict[tuple[Any, ...], tuple[int, tuple[Any, ...] | None]] = {}
         self.outputs = self._graph.outputs
 
     def check(self, tensors: Mapping[str, Array]) -> Checked:
         """See Core. Values but for `top_k` are left to `answer`."""
-        rows, top_k = read_outline(tensors, self._signature)
-        return Checked(rows, top_k, joining_kind(tensors, self._signature, rows), tensors)
+        outline = tuple((name, values.dtype.char, values.shape) for name, values in tensors.items())
+        known = self._known.get(outline)
+        if known is None:
+            known = self._looked_at(tensors)
+            if len(self._known) < _MOST_KNOWN:
+                self._known[outline] = known
+        rows, kind = known
+        top_k = read_top_k(tensors.get("top_k"), rows, self._signature)
+        return Checked(rows, top_k, kind or (object(),), tensors)
+
+    def _looked_at(self, tensors: Mapping[str, Array]) -> tuple[int, tuple[Any, ...] | None]:
+        """The request's number of sessions and its joining_kind, which follow from names, types and shapes alone."""
+        rows, _ = read_shape(tensors, self._signature)
+        return rows, joining_kind(tensors, self._signature, rows)
 
     def answer(self, requests: Sequence[Checked]) -> dict[str, Array]:
         """See Core."""
@@ -153,7 +169,10 @@ class Chain:
     """The three steps one after the other in this process, where they are not three graphs of one kind."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        self._features, self._ranker, self._items = (open_inner(folder / part) for part in PARTS)
+        own_process = settings["own_process"]
+        self._features, self._ranker, self._items = (
+            open_inner(folder / part, own_process=own_process) for part in PARTS
+        )
         self._filters: tuple[str, ...] = tuple(settings["filters"])
         #: The ranker's outputs, and what the items step calls them.
         self._ranked: dict[str, str] = dict(settings["ranked"])
@@ -180,5 +199,5 @@ def open_step(folder: Path, settings: Mapping[str, Any]) -> FusedStep:
         core,
         Signature.from_json(settings["signature"]),
         max_rows=int(settings["preferred_batch_size"]),
-        max_queue_size=int(settings["max_queue_size"]),
+        pace=Pace(int(settings["max_queue_size"]), float(settings["max_queue_ms"])),
     )

@@ -21,18 +21,18 @@ _COLUMNS = ("session_length", "top_k", "exclude_seen")
 _MAX_WIDTH = 256
 
 
-def joining_kind(tensors: Mapping[str, Array], signature: Signature, rows: int) -> tuple[Any, ...]:
+def joining_kind(tensors: Mapping[str, Array], signature: Signature, rows: int) -> tuple[Any, ...] | None:
     """What requests must have in common to be joined: the tensors, their types, and how wide the lists of filters become.
 
-    rows: the request's sessions. A request that is to be answered alone has a kind of its own: one with long sessions, and one
-    with a tensor that has not a row for each session, which is refused once it is read.
+    rows: the request's sessions. None for a request that is to be answered alone: one with long sessions, and one with a tensor
+    that has not a row for each session, which is refused once it is read.
     """
     regular = all(
         values.ndim == 2 and len(values) == rows and (name not in _COLUMNS or values.shape[1] == 1)
         for name, values in tensors.items()
     )
     if not regular or tensors[signature.features[0].name].shape[1] > _MAX_WIDTH:
-        return (object(),)
+        return None
     widths = [bisect.bisect_left(WIDTHS, tensors[name].shape[1]) for name in LISTS if name in tensors]
     return (*((name, values.dtype.char) for name, values in tensors.items()), *widths)
 

@@ -82,11 +82,11 @@ def read_request(tensors: Mapping[str, Array], signature: Signature) -> Request:
     tensors: the raw features [B, T] and optional tensors by name, as they came.
     Raises RequestError with the name of the tensor, what came, what is expected and what to do.
     """
-    rows, width = _shape(tensors, signature)
+    rows, width = read_shape(tensors, signature)
     for feature in signature.features:
         check_dtype(feature.name, tensors[feature.name], feature.datatype)
     lengths = _session_length(tensors.get("session_length"), rows, width)
-    top_k = _top_k(tensors.get("top_k"), rows, signature)
+    top_k = read_top_k(tensors.get("top_k"), rows, signature)
     valid = np.arange(width) < lengths[:, None]
     places = None if lengths.min() == width else np.append(np.flatnonzero(valid), 0)
     values = {
@@ -96,13 +96,8 @@ def read_request(tensors: Mapping[str, Array], signature: Signature) -> Request:
     return Request(lengths, valid, values, top_k)
 
 
-def read_outline(tensors: Mapping[str, Array], signature: Signature) -> tuple[int, int]:
-    """The number of sessions and `top_k`; other values are not looked at. Raises RequestError."""
-    rows, _ = _shape(tensors, signature)
-    return rows, _top_k(tensors.get("top_k"), rows, signature)
-
-
-def _shape(tensors: Mapping[str, Array], signature: Signature) -> tuple[int, int]:
+def read_shape(tensors: Mapping[str, Array], signature: Signature) -> tuple[int, int]:
+    """The number of sessions and of the interactions in the longest of them. Raises RequestError."""
     names = [feature.name for feature in signature.features]
     missing = [name for name in names if name not in tensors]
     if missing:
@@ -147,18 +142,18 @@ def check_dtype(name: str, values: Array, datatype: str) -> None:
         raise RequestError(f"input '{name}' has type {values.dtype}, expected {datatype} ({expected.name})")
 
 
-def _column_of_int32(name: str, values: Array, rows: int, meaning: str) -> NDArray[np.int64]:
+def _check_column_of_int32(name: str, values: Array, rows: int, meaning: str) -> None:
     if values.dtype != np.int32:
         raise RequestError(f"input '{name}' has type {values.dtype}, expected INT32 (int32)")
     if values.shape != (rows, 1):
         raise RequestError(f"input '{name}' has shape {list(values.shape)}, expected [{rows}, 1]: {meaning}")
-    return values[:, 0].astype(np.int64)
 
 
 def _session_length(values: Array | None, rows: int, width: int) -> NDArray[np.int64]:
     if values is None:
         return np.full(rows, width, dtype=np.int64)
-    lengths = _column_of_int32("session_length", values, rows, "one length per session")
+    _check_column_of_int32("session_length", values, rows, "one length per session")
+    lengths = values[:, 0].astype(np.int64)
     wrong = np.flatnonzero((lengths < 0) | (lengths > width))
     if wrong.size:
         raise RequestError(
@@ -168,20 +163,21 @@ def _session_length(values: Array | None, rows: int, width: int) -> NDArray[np.i
     return lengths
 
 
-def _top_k(values: Array | None, rows: int, signature: Signature) -> int:
+def read_top_k(values: Array | None, rows: int, signature: Signature) -> int:
+    """The number of items that a request of so many sessions wants, by its tensor `top_k`. Raises RequestError."""
     if values is None:
         return signature.top_k_default
-    wanted = _column_of_int32("top_k", values, rows, "the number of items wanted, once per session")
-    if (wanted != wanted[0]).any():
+    _check_column_of_int32("top_k", values, rows, "the number of items wanted, once per session")
+    wanted = set(values[:, 0].tolist())
+    if len(wanted) > 1:
         raise RequestError(
-            f"input 'top_k' has the values {sorted(set(wanted.tolist()))}, expected one value for the whole request: "
+            f"input 'top_k' has the values {sorted(wanted)}, expected one value for the whole request: "
             "send sessions that want other numbers of items in requests of their own"
         )
-    if not 1 <= wanted[0] <= signature.top_k_limit:
-        raise RequestError(
-            f"input 'top_k' is {wanted[0]}, expected 1 to {signature.top_k_limit}, the limit set at export"
-        )
-    return int(wanted[0])
+    (top_k,) = wanted
+    if not 1 <= top_k <= signature.top_k_limit:
+        raise RequestError(f"input 'top_k' is {top_k}, expected 1 to {signature.top_k_limit}, the limit set at export")
+    return top_k
 
 
 def _values(feature: RawFeature, tensor: Array, valid: Array, places: Array | None, max_id_bytes: int) -> Array:

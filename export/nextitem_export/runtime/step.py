@@ -34,12 +34,14 @@ class Step(Protocol):
         ...
 
 
-def open_step(folder: Path) -> Step:
+def open_step(folder: Path, *, own_process: bool = False) -> Step:
     """Open the step whose version folder this is, by the kind that its step.json names.
 
+    own_process: nothing but the step runs in this process, so it may change how the processor computes.
     Raises ValueError if the kind is unknown.
     """
     settings: dict[str, Any] = json.loads((folder / "step.json").read_text(encoding="utf-8"))
+    settings["own_process"] = own_process
     kind = settings["kind"]
     if kind not in KINDS:
         raise ValueError(f"step.json has kind '{kind}', this runtime knows {', '.join(KINDS)}")

@@ -9,6 +9,7 @@ from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 import numpy as np
 
 from .arrival import refuse_impossible
+from .pace import Pace
 from .request import Array, RequestError
 from .step import Step
 
@@ -20,19 +21,13 @@ _Request = TypeVar("_Request")
 
 @runtime_checkable
 class RunsTogether(Protocol):
-    """A step that knows how to answer several requests in one run. max_queue_size: of them at most, 0 is no limit."""
+    """A step that knows how to answer several requests in one run, and at what pace."""
 
-    max_queue_size: int
+    pace: Pace
 
     def run_all(self, inputs: Sequence[Mapping[str, Array]]) -> list[Outcome]:
         """One outcome a request, in order."""
         ...
-
-
-def taken(step: Step, waiting: int) -> int:
-    """How many of the waiting requests are answered: the oldest, as many as the step takes."""
-    limit = step.max_queue_size if isinstance(step, RunsTogether) else 0
-    return min(waiting, limit) if limit else waiting
 
 
 def answer_all(step: Step, inputs: Sequence[Mapping[str, Array]]) -> list[Outcome]:

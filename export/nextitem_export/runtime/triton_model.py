@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
 
-from .arrival import let_arrive
+from .arrival import let_arrive, read_strings_of
 from .request import RequestError
 from .step import open_step
-from .together import Outcome, answer_all, taken
+from .together import Outcome, RunsTogether, answer_all
 
 _utils: Any = pb_utils
 
@@ -25,26 +26,37 @@ class TritonPythonModel:
         """Open the step. Triton shows what is raised here as the reason that the model is not ready."""
         self._name = args["model_name"]
         let_arrive(_utils)
-        self._step = open_step(Path(args["model_repository"]) / args["model_version"])
+        self._step = open_step(Path(args["model_repository"]) / args["model_version"], own_process=True)
+        # What was loaded stays: no collection has to look through it again.
+        gc.collect()
+        gc.freeze()
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer each request, in order; refuse those that are more than the step takes.
 
         Triton's own limit on its queue is not used: it costs a request up to 500 ms (docs/tuning.md).
         """
-        count = taken(self._step, len(requests))
-        outcomes = answer_all(self._step, [self._read(request) for request in requests[:count]])
-        answers = [self._response(outcome) for outcome in outcomes]
-        return [*answers, *(self._refusal(len(requests), count) for _ in requests[count:])]
+        if not isinstance(self._step, RunsTogether):
+            return self._answers(requests)
+        pace = self._step.pace
+        count = pace.begin(len(requests))
+        answers = self._answers(requests[:count])
+        answers += self._refusals(len(requests), count)
+        pace.end(count)
+        return answers
 
-    def _refusal(self, waiting: int, count: int) -> Any:
+    def _answers(self, requests: Sequence[Any]) -> list[Any]:
+        outcomes = answer_all(self._step, [self._read(request) for request in requests])
+        return [self._response(outcome) for outcome in outcomes]
+
+    def _refusals(self, waiting: int, count: int) -> list[Any]:
         # Triton's own words first, which callers may look for.
         what = f"Exceeds maximum queue size: {waiting} requests waited for {self._name}, which keeps {count}"
-        return _failure(f"{what}; ask again later", _utils.TritonError.UNAVAILABLE)
+        return [_failure(f"{what}; ask again later", _utils.TritonError.UNAVAILABLE) for _ in range(waiting - count)]
 
     def _read(self, request: Any) -> dict[str, Any]:
         # Not by get_input_tensor_by_name, which looks through all of them for each.
-        return {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+        return {tensor.name(): read_strings_of(tensor.as_numpy()) for tensor in request.inputs()}
 
     def _response(self, outcome: Outcome) -> Any:
         if isinstance(outcome, RequestError):
