@@ -32,17 +32,18 @@ class TritonPythonModel:
 """
 
 
-def export(run: Path, folder: Path, layout: str, format_name: str) -> Path:
+def export(run: Path, folder: Path, layout: str, format_name: str, instances: int = 1) -> Path:
     """A repository with our bundle, exported where the one in `folder` is not of this exporter and run."""
+    kind = f"{layout}-{format_name}-{instances}"
     key = hashlib.sha256(run.name.encode())
     for file in sorted((ROOT / "export" / "nextitem_export").rglob("*.py")):
         key.update(file.read_bytes())
-    repository = folder / f"{layout}-{format_name}-{key.hexdigest()[:12]}"
+    repository = folder / f"{kind}-{key.hexdigest()[:12]}"
     if not (repository / NAME / "config.pbtxt").exists():
-        for outdated in folder.glob(f"{layout}-{format_name}-*"):
+        for outdated in folder.glob(f"{kind}-*"):
             shutil.rmtree(outdated)
         command = [BIN / "nextitem-export", "--run", run, "--repository", repository, "--name", NAME]
-        command += ["--layout", layout, "--format", format_name]
+        command += ["--layout", layout, "--format", format_name, "--instances", str(instances)]
         subprocess.run(command, check=True, capture_output=True, text=True)
     return repository
 

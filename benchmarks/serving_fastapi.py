@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from nextitem_export.runtime.codes import FIRST_ITEM
+from nextitem_export.runtime.features import TOP_K
 from nextitem_export.runtime.program import Program
 from nextitem_export.runtime.step import open_step
 
@@ -101,11 +102,11 @@ def _of_bundle(folder: Path, names: list[str], k: int) -> Ranker:
     """The ranker that our own bundle has, with its filters, in the version folder of its step."""
     step = open_step(folder)
     model_features, (excluded, allowed) = step.inputs[: len(names)], step.inputs[len(names) :]
-    none = np.zeros((1, 64), dtype=np.int64)
+    none, wanted = np.zeros((1, 64), dtype=np.int64), np.array([k])
 
     def rank(encoded: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         given = {tensor: encoded[name] for tensor, name in zip(model_features, names, strict=True)}
-        codes, scores, _ = step.run({**given, excluded: none, allowed: none}).values()
+        codes, scores, _ = step.run({**given, excluded: none, allowed: none, TOP_K: wanted}).values()
         return codes[:, :k] - FIRST_ITEM, scores[:, :k]
 
     return rank

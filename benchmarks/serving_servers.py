@@ -52,9 +52,9 @@ class Workplace:
     def __init__(self, run: Path, folder: Path) -> None:
         self.run, self.folder = run, folder
 
-    def bundle(self, layout: str, format_name: str) -> Path:
+    def bundle(self, layout: str, format_name: str, instances: int = 1) -> Path:
         """Our bundle's repository."""
-        return serving_bundles.export(self.run, self.folder, layout, format_name)
+        return serving_bundles.export(self.run, self.folder, layout, format_name, instances)
 
     def signature(self) -> dict[str, object]:
         """What the bundle understands, as its clients read it."""
@@ -131,8 +131,10 @@ def _started_since(before: set[int]) -> dict[int, str]:
     return {pid: name for pid, name in processor_time.process_tree(os.getpid()).items() if pid not in before}
 
 
-def _ours(layout: str, format_name: str) -> Callable[[str, Workplace], AbstractContextManager[Running]]:
-    return lambda name, work: triton(name, work.bundle(layout, format_name))
+def _ours(
+    layout: str, format_name: str, instances: int = 1
+) -> Callable[[str, Workplace], AbstractContextManager[Running]]:
+    return lambda name, work: triton(name, work.bundle(layout, format_name, instances))
 
 
 def _peer(kind: str, format_name: str | None) -> Callable[[str, Workplace], AbstractContextManager[Running]]:
@@ -145,6 +147,7 @@ def _peer(kind: str, format_name: str | None) -> Callable[[str, Workplace], Abst
 
 TARGETS: dict[str, Target] = {
     "fused": Target("nextitem, fused", _ours("fused", "onnx")),
+    "fused_two": Target("nextitem, fused, two processes", _ours("fused", "onnx", instances=2)),
     "fused_torchscript": Target("nextitem, fused, TorchScript", _ours("fused", "torchscript"), quick=False),
     "ensemble": Target("nextitem, ensemble", _ours("ensemble", "onnx")),
     "ensemble_torchscript": Target("nextitem, ensemble, TorchScript", _ours("ensemble", "torchscript"), quick=False),

@@ -29,7 +29,8 @@ class ExportOptions:
     max_sessions: sessions in one request at most, and the ranker's batch.
     max_interactions: interactions of one session in a request at most; the model reads the newest of them.
     max_id_bytes: bytes of UTF-8 in one string at most.
-    threads: threads of the ranker's graph. instances: processes of the model that ranks.
+    threads: threads of the ranker's graph. instances: processes of the model that ranks; 0 for the layout's own number, see
+    `own_instances`.
     preferred_batch_size: sessions of several requests that are answered together at most.
     max_queue_delay_us: microseconds that a request waits for others to join it.
     max_queue_size, max_queue_ms: requests that are taken at most of those that wait, and what they may take to be answered by
@@ -53,7 +54,7 @@ class ExportOptions:
     max_interactions: int = 10_000
     max_id_bytes: int = 1_024
     threads: int = 1
-    instances: int = 1
+    instances: int = 0
     preferred_batch_size: int = 32
     max_queue_delay_us: int = 0
     max_queue_size: int = 256
@@ -62,6 +63,15 @@ class ExportOptions:
     availability: str | None = None
     keep_workflow_window: bool = False
     replace: bool = False
+
+    @property
+    def own_instances(self) -> int:
+        """Processes where no number is given.
+
+        Two of `fused` in the Python backend: one computes while Triton carries the other's requests and answers, which takes
+        half as long as answering them.
+        """
+        return 2 if self.layout == "fused" and self.runtime == "python" else 1
 
     def __post_init__(self) -> None:
         from .graphs.formats import FORMATS
@@ -93,6 +103,8 @@ class ExportOptions:
                 "layout 'fused' with runtime 'native' is one ONNX graph, of which TorchScript cannot be a part: give --format "
                 "onnx, or --layout ensemble"
             )
+        if self.instances == 0:
+            object.__setattr__(self, "instances", self.own_instances)
         for fields, least in ((_POSITIVE, 1), (_NOT_NEGATIVE, 0)):
             for field in fields:
                 value = getattr(self, field)
