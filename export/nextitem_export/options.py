@@ -10,9 +10,9 @@ LAYOUTS = ("ensemble", "fused")
 RUNTIMES = ("python", "native")
 FEATURES = ("compiled", "nvtabular")
 _POSITIVE = (
-    "top_k", "max_top_k", "max_sessions", "max_interactions", "max_id_bytes", "threads", "instances", "preferred_batch_size",
+    "top_k", "max_top_k", "max_sessions", "max_interactions", "max_id_bytes", "threads", "preferred_batch_size",
 )  # fmt: skip
-_NOT_NEGATIVE = ("max_queue_delay_us", "max_queue_size", "max_queue_ms", "queue_timeout_ms")
+_NOT_NEGATIVE = ("instances", "max_queue_delay_us", "max_queue_size", "max_queue_ms", "queue_timeout_ms")
 
 
 @dataclasses.dataclass(frozen=True)

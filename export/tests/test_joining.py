@@ -44,7 +44,8 @@ def ids(rows: int, width: int) -> np.ndarray:
 
 
 def joined(one, other) -> bool:
-    return joining_kind(one, SIGNATURE, 2) == joining_kind(other, SIGNATURE, 2)
+    kinds = [joining_kind(each, SIGNATURE, 2) for each in (one, other)]
+    return kinds[0] is not None and kinds[0] == kinds[1]
 
 
 @given(

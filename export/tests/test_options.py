@@ -32,9 +32,23 @@ def test_an_unknown_choice_is_refused_with_the_known_ones(field, known):
 
 @pytest.mark.parametrize("field", NUMBERS)
 def test_a_number_below_the_least_is_refused(field):
-    least = 0 if field.startswith(("max_queue", "queue")) else 1
+    least = 0 if field.startswith(("instances", "max_queue", "queue")) else 1
     with pytest.raises(ExportError, match=f"^{field} is {least - 1}, expected {least} or more$"):
         ExportOptions(**{field: least - 1})
+
+
+@pytest.mark.parametrize(
+    ("chosen", "instances"),
+    [
+        ({}, 1),
+        ({"layout": "fused"}, 2),
+        ({"layout": "fused", "runtime": "native"}, 1),
+        ({"layout": "fused", "instances": 1}, 1),
+        ({"instances": 3}, 3),
+    ],
+)
+def test_a_layout_has_its_own_number_of_processes(chosen, instances):
+    assert ExportOptions(**chosen).instances == instances
 
 
 def test_more_items_by_default_than_at_most_are_refused():

@@ -81,7 +81,7 @@ class Halves:
 
 def ask(triton, step, *requests):
     model = triton[0].TritonPythonModel()
-    model._name, model._step = "shop_step", step
+    model._name, model._step, model._pace = "shop_step", step, getattr(step, "pace", None)
     return model.execute([Request({"x": np.array(values)}) for values in requests])
 
 

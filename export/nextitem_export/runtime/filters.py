@@ -16,6 +16,7 @@ WIDTHS = (64, 1_024, 16_384)
 
 #: The request's lists of item ids.
 LISTS = EXCLUDE, ALLOW = ("exclude_item_ids", "allow_item_ids")
+FILTERS = (*LISTS, "exclude_seen")
 
 
 def encode_filters(
@@ -27,6 +28,8 @@ def encode_filters(
     (the code of unknown). Raises RequestError.
     """
     rows = len(request.lengths)
+    if not any(name in tensors for name in FILTERS):
+        return _none(rows), _none(rows)
     excluded = _codes(EXCLUDE, tensors, rows, signature, index)
     allowed = _codes(ALLOW, tensors, rows, signature, index)
     seen = _flags(tensors.get("exclude_seen"), rows)
@@ -75,9 +78,13 @@ def _flags(values: Array | None, rows: int) -> Array:
     return values[:, 0]
 
 
+def _none(rows: int) -> Array:
+    return np.full((rows, WIDTHS[0]), PADDING, dtype=np.int64)
+
+
 def _padded(name: str, parts: list[tuple[Array, Array]], rows: int) -> Array:
     if not parts:
-        return np.full((rows, WIDTHS[0]), PADDING, dtype=np.int64)
+        return _none(rows)
     sessions = np.concatenate([sessions for sessions, _ in parts])
     codes = np.concatenate([codes for _, codes in parts])
     order = np.lexsort((codes, sessions))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -112,7 +113,7 @@ class FusedStep:
 
     def _answered(self, requests: Sequence[Checked]) -> list[Outcome]:
         answers = self._core.answer(requests)
-        ends = np.cumsum([request.rows for request in requests]).tolist()
+        ends = accumulate(request.rows for request in requests)
         return [
             {name: values[end - request.rows : end, : request.top_k] for name, values in answers.items()}
             for request, end in zip(requests, ends, strict=True)

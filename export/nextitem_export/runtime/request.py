@@ -14,13 +14,14 @@ from .signature import RawFeature, Signature
 
 Array = NDArray[Any]
 
-_NUMPY_DTYPES: dict[str, type[np.generic]] = {
-    "BYTES": np.object_,
-    "INT64": np.int64,
-    "FP32": np.float32,
+_NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
+    "BYTES": np.dtype(np.object_),
+    "INT64": np.dtype(np.int64),
+    "FP32": np.dtype(np.float32),
 }
+_INT32 = np.dtype(np.int32)
 
-_LOWEST, _NAN = np.float32(LOWEST_FLOAT32), np.float32(np.nan)
+_LOWEST, _HIGHEST, _NAN = np.float32(LOWEST_FLOAT32), np.float32(-LOWEST_FLOAT32), np.float32(np.nan)
 
 
 class RequestError(ValueError):
@@ -63,17 +64,18 @@ class Request:
         tensors = {"session_length": kept[:, None]}
         if newest == width and self.lengths.min() == width:
             return tensors | {name: values.reshape(self.valid.shape) for name, values in self.values.items()}
-        ranks, ends = np.arange(newest), np.cumsum(self.lengths)
+        ranks, ends = np.arange(newest), self.lengths.cumsum()
         places = np.where(ranks < kept[:, None], (ends - kept)[:, None] + ranks, ends[-1])  # the last one is the zero
         return tensors | {name: values.take(places) for name, values in self.values.items()}
 
     def rising(self, name: str) -> bool:
         """Whether an integer column never falls within a session and holds no null."""
-        values = self.values[name][: self.lengths.sum()]
+        ends = self.lengths.cumsum()
+        values = self.values[name][: ends[-1]]
         follows = values[1:] >= values[:-1]
-        ends = np.cumsum(self.lengths)[:-1]
+        ends = ends[:-1]
         follows[ends[(ends > 0) & (ends < len(values))] - 1] = True
-        return bool(follows.all() and (values != NULL_INT64).all())
+        return bool(follows.all() and values.min(initial=0) != NULL_INT64)
 
 
 def read_request(tensors: Mapping[str, Array], signature: Signature) -> Request:
@@ -88,12 +90,19 @@ def read_request(tensors: Mapping[str, Array], signature: Signature) -> Request:
     lengths = _session_length(tensors.get("session_length"), rows, width)
     top_k = read_top_k(tensors.get("top_k"), rows, signature)
     valid = np.arange(width) < lengths[:, None]
-    places = None if lengths.min() == width else np.append(np.flatnonzero(valid), 0)
+    places = None if lengths.min() == width else _with_zero(valid.ravel().nonzero()[0])
     values = {
         feature.name: _values(feature, tensors[feature.name], valid, places, signature.max_id_bytes)
         for feature in signature.features
     }
     return Request(lengths, valid, values, top_k)
+
+
+def _with_zero(places: Array) -> Array:
+    """And 0, one more place."""
+    longer = np.zeros(len(places) + 1, dtype=places.dtype)
+    longer[:-1] = places
+    return longer
 
 
 def read_shape(tensors: Mapping[str, Array], signature: Signature) -> tuple[int, int]:
@@ -137,13 +146,13 @@ def read_shape(tensors: Mapping[str, Array], signature: Signature) -> tuple[int,
 
 def check_dtype(name: str, values: Array, datatype: str) -> None:
     """Raise RequestError unless the tensor has the numpy dtype of this KServe v2 type."""
-    expected = np.dtype(_NUMPY_DTYPES[datatype])
+    expected = _NUMPY_DTYPES[datatype]
     if values.dtype != expected:
         raise RequestError(f"input '{name}' has type {values.dtype}, expected {datatype} ({expected.name})")
 
 
 def _check_column_of_int32(name: str, values: Array, rows: int, meaning: str) -> None:
-    if values.dtype != np.int32:
+    if values.dtype != _INT32:
         raise RequestError(f"input '{name}' has type {values.dtype}, expected INT32 (int32)")
     if values.shape != (rows, 1):
         raise RequestError(f"input '{name}' has shape {list(values.shape)}, expected [{rows}, 1]: {meaning}")
@@ -154,10 +163,10 @@ def _session_length(values: Array | None, rows: int, width: int) -> NDArray[np.i
         return np.full(rows, width, dtype=np.int64)
     _check_column_of_int32("session_length", values, rows, "one length per session")
     lengths = values[:, 0].astype(np.int64)
-    wrong = np.flatnonzero((lengths < 0) | (lengths > width))
-    if wrong.size:
+    if lengths.min() < 0 or lengths.max() > width:
+        wrong = np.flatnonzero((lengths < 0) | (lengths > width))[0]
         raise RequestError(
-            f"input 'session_length' is {lengths[wrong[0]]} for session {wrong[0]}, expected 0 to {width}, the number "
+            f"input 'session_length' is {lengths[wrong]} for session {wrong}, expected 0 to {width}, the number "
             "of interactions that the features have"
         )
     return lengths
@@ -191,6 +200,9 @@ def _values(feature: RawFeature, tensor: Array, valid: Array, places: Array | No
     if feature.kind == "string":
         return read_strings(feature.name, values, valid, max_id_bytes)
     if feature.kind == "float":
+        odd = np.abs(values) >= _HIGHEST
+        if not odd.any():
+            return values
         infinite = np.isinf(values)
         if infinite.any():
             raise RequestError(

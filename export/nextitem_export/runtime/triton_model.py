@@ -27,6 +27,7 @@ class TritonPythonModel:
         self._name = args["model_name"]
         let_arrive(_utils)
         self._step = open_step(Path(args["model_repository"]) / args["model_version"], own_process=True)
+        self._pace = self._step.pace if isinstance(self._step, RunsTogether) else None
         # What was loaded stays: no collection has to look through it again.
         gc.collect()
         gc.freeze()
@@ -36,13 +37,12 @@ class TritonPythonModel:
 
         Triton's own limit on its queue is not used: it costs a request up to 500 ms (docs/tuning.md).
         """
-        if not isinstance(self._step, RunsTogether):
+        if self._pace is None:
             return self._answers(requests)
-        pace = self._step.pace
-        count = pace.begin(len(requests))
+        count = self._pace.begin(len(requests))
         answers = self._answers(requests[:count])
         answers += self._refusals(len(requests), count)
-        pace.end(count)
+        self._pace.end(count)
         return answers
 
     def _answers(self, requests: Sequence[Any]) -> list[Any]:
