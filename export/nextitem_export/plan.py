@@ -57,6 +57,11 @@ class Plan:
         """What a caller sends."""
         return self.signature.features
 
+    @property
+    def item_tensor(self) -> str:
+        """The tensor of encoded items between the features and the ranker."""
+        return next(feature.tensor for feature in self.features if feature.name == self.item_feature)
+
 
 def make_plan(
     model: nn.Module,

@@ -127,7 +127,7 @@ def test_a_large_vocabulary_is_mapped_and_never_copied(tmp_path, keys):
     (tmp_path / "step.json").write_text(
         json.dumps(
             {"kind": "features_compiled", "form": "numpy", "newest": None, "signature": signature.to_json()}
-            | {"filters": ["excluded__1", "allowed__2"]}
+            | {"filters": ["excluded__1", "allowed__2"], "codes": "feature__0"}
         )
     )
     wanted = keys[[0, 123_456, -1]]

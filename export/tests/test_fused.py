@@ -152,7 +152,7 @@ def test_the_steps_become_one_graph_that_holds_the_catalogue_once(plan, tmp_path
     assert len(tables) == 1
     names = {tensor.name for tensor in merged.graph.input}
     assert names >= {feature.name for feature in plan.raw_features}
-    assert [tensor.name for tensor in merged.graph.output] == ["item_ids", "scores", "status"]
+    assert [tensor.name for tensor in merged.graph.output] == ["item_ids", "scores", "status", plan.item_tensor]
 
 
 def test_graphs_of_other_opsets_are_not_merged(plan, tmp_path):

@@ -19,6 +19,7 @@ from nextitem_export.runtime.graph_onnx import OnnxStep
 from nextitem_export.runtime.graph_torchscript import TorchScriptStep
 from nextitem_export.runtime.graph_torchscript import open_step as open_torchscript
 from nextitem_export.runtime.item_index import ItemIndex
+from nextitem_export.runtime.items import ItemsStep
 from nextitem_export.runtime.ranker import Ranker
 from nextitem_export.runtime.step import KINDS, open_step
 
@@ -27,6 +28,7 @@ CLASSES = {
     "features_nvtabular": FeaturesStep,
     "ranker": Ranker,
     "onnx": OnnxStep,
+    "items": ItemsStep,
     "fused": FusedStep,
     "torchscript": TorchScriptStep,
     "native": NativeStep,
@@ -48,8 +50,10 @@ def folder_of(plan, tmp_path):
     def make(kind: str):
         if kind.startswith("features_"):
             write_features(plan, kind.removeprefix("features_"), tmp_path)
-        elif kind == "onnx":
+        elif kind in ("items", "onnx"):
             write_items(np.array([7, 8]), tmp_path)
+            settings = json.loads((tmp_path / "step.json").read_text())
+            (tmp_path / "step.json").write_text(json.dumps({**settings, "kind": kind}))
         elif kind == "native":
             write_native_features(plan, tmp_path)
         elif kind == "fused":

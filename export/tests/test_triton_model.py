@@ -6,6 +6,7 @@ serving_tests ask the real one; here are the answers that a running bundle gives
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -14,6 +15,7 @@ import pytest
 
 from nextitem_export.runtime.pace import Pace
 from nextitem_export.runtime.request import RequestError
+from nextitem_export.runtime.tally import Tally
 
 
 class Tensor:
@@ -31,8 +33,21 @@ class Request:
     def __init__(self, tensors) -> None:
         self._tensors = tensors
 
+    def request_id(self):
+        return "asked-7"
+
     def inputs(self):
         return [Tensor(name, values) for name, values in self._tensors.items()]
+
+
+class Family:
+    COUNTER = "counter"
+
+    def __init__(self, **described) -> None:
+        pass
+
+    def Metric(self, labels):  # noqa: N802  Triton's own name
+        return SimpleNamespace(increment=lambda count: None)
 
 
 class TritonError(Exception):
@@ -48,6 +63,7 @@ def triton(monkeypatch):
     utils = ModuleType("triton_python_backend_utils")
     utils.logged = []
     utils.numpy_to_triton_type = lambda dtype: None
+    utils.MetricFamily = Family
     utils.Tensor = Tensor
     utils.TritonError = TritonError
     utils.Logger = SimpleNamespace(log_error=utils.logged.append)
@@ -82,6 +98,7 @@ class Halves:
 def ask(triton, step, *requests):
     model = triton[0].TritonPythonModel()
     model._name, model._step, model._pace = "shop_step", step, getattr(step, "pace", None)
+    model._tally = Tally()
     return model.execute([Request({"x": np.array(values)}) for values in requests])
 
 
@@ -109,7 +126,9 @@ def test_a_fault_of_the_step_fails_one_request_without_a_traceback_and_is_logged
         "step shop_step failed: ZeroDivisionError: negative",
         TritonError.INTERNAL,
     )
-    assert "Traceback" in triton[1].logged[0]
+    logged = json.loads(triton[1].logged[0])
+    assert (logged["event"], logged["model"], logged["request_id"]) == ("fault", "shop_step", "asked-7")
+    assert logged["traceback"].startswith("Traceback")
 
 
 def test_requests_that_cannot_be_joined_are_answered_alone(triton):
@@ -153,3 +172,4 @@ def test_it_opens_the_step_of_its_version_folder(triton, bundle):
     }
     (answer,) = model.execute([Request(tensors)])
     assert answer.outputs["status"].tolist() == [["ok"]]
+    model.finalize()

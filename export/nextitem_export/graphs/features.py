@@ -27,7 +27,7 @@ def write_features(plan: Plan, features: str, folder: Path) -> None:
     """
     settings = _compiled(plan, folder) if features == "compiled" else _nvtabular(plan, folder)
     settings |= {"kind": f"features_{features}", "signature": plan.signature.to_json()}
-    settings |= {"filters": filter_tensors(plan.features)[:2]}
+    settings |= {"filters": filter_tensors(plan.features)[:2], "codes": plan.item_tensor}
     ItemIndex.of(plan.vocabulary.values).save(folder)
     (folder / "step.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
 

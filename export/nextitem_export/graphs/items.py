@@ -60,5 +60,5 @@ def write_items(values: np.ndarray, folder: Path) -> None:
     model.ir_version = IR_VERSION
     onnx.checker.check_model(model)
     onnx.save(model, str(folder / "model.onnx"))
-    step = {"kind": "onnx", "threads": 1, "batched": False}
+    step = {"kind": "items", "threads": 1, "batched": False}
     (folder / "step.json").write_text(json.dumps(step, indent=1), encoding="utf-8")

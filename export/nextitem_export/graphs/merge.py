@@ -21,11 +21,14 @@ def can_merge(models: Sequence[onnx.ModelProto]) -> bool:
     return all(len(found) == 1 for found in versions.values())
 
 
-def merge(features: onnx.ModelProto, ranker: onnx.ModelProto, items: onnx.ModelProto) -> onnx.ModelProto:
+def merge(
+    features: onnx.ModelProto, ranker: onnx.ModelProto, items: onnx.ModelProto, shown: Sequence[str] = ()
+) -> onnx.ModelProto:
     """One model of the three, which must agree in their opsets.
 
     Inputs are those of the features graph, then what the ranker and the items graph take from nobody else (the filters, the
-    ranker's constants, `top_k_checked`); outputs are those of the items graph. External data stays where it is.
+    ranker's constants, `top_k_checked`); outputs are those of the items graph and, of what the features graph gives, what is to
+    be `shown`. External data stays where it is.
     """
     models = (features, ranker, items)
     graphs = [
@@ -39,7 +42,7 @@ def merge(features: onnx.ModelProto, ranker: onnx.ModelProto, items: onnx.ModelP
         [node for part in graphs for node in part.node],
         "session_to_items",
         list(inputs.values()),
-        list(graphs[2].output),
+        [*graphs[2].output, *(tensor for tensor in graphs[0].output if tensor.name in shown)],
         [tensor for part in graphs for tensor in part.initializer],
         value_info=[value for part in graphs for value in part.value_info],
     )

@@ -37,8 +37,8 @@ class FusedLayout(OneModel):
         folder.mkdir(parents=True)
         features, ranker, _ = (json.loads((part / STEP).read_text(encoding="utf-8")) for part in folders)
         settings = {"kind": "fused", "signature": plan.signature.to_json(), "filters": features["filters"]}
-        if _are_graphs(folders, ranker) and write_merged(folders, folder):
-            settings |= {"merged": True, "newest": features["newest"]}
+        if _are_graphs(folders, ranker) and write_merged(folders, folder, [plan.item_tensor]):
+            settings |= {"merged": True, "newest": features["newest"], "codes": plan.item_tensor}
             settings |= {name: ranker[name] for name in _OF_THE_RANKER if name in ranker}
         else:
             for part, source in zip(PARTS, folders, strict=True):

@@ -21,7 +21,8 @@ Encoder = Callable[[Request], dict[str, Array]]
 class FeaturesStep:
     """One step for every kind of encoder.
 
-    settings: `signature`, the bundle's; `filters`, the names of the excluded and the allowed codes among the outputs.
+    settings: `signature`, the bundle's; `filters`, the names of the excluded and the allowed codes among the outputs; `codes`,
+    that of the encoded items.
     """
 
     batched = False
@@ -33,6 +34,7 @@ class FeaturesStep:
         self._index = index
         self._signature = Signature.from_json(settings["signature"])
         self._excluded, self._allowed = settings["filters"]
+        self._own, self._codes = settings.get("own"), settings["codes"]
         self.inputs = (*(feature.name for feature in self._signature.features), *self._signature.options)
         self.outputs = (*outputs, self._excluded, self._allowed, TOP_K)
 
@@ -46,4 +48,7 @@ class FeaturesStep:
         request = read_request(tensors, self._signature)
         excluded, allowed = encode_filters(tensors, request, self._signature, self._index)
         top_k = np.array([request.top_k], dtype=np.int64)
-        return {**self._encode(request), self._excluded: excluded, self._allowed: allowed, TOP_K: top_k}
+        encoded = self._encode(request)
+        if self._own:
+            self._own.tally.read(request.lengths, encoded[self._codes])
+        return {**encoded, self._excluded: excluded, self._allowed: allowed, TOP_K: top_k}

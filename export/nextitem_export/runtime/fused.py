@@ -131,7 +131,8 @@ class OneGraph:
         self._constants = read_constants(folder, settings, self._index)
         self._graph = OnnxStep(folder, settings)
         self._known: dict[tuple[Any, ...], tuple[int, tuple[Any, ...] | None]] = {}
-        self.outputs = self._graph.outputs
+        self._own, self._codes = settings["own"], settings["codes"]
+        self.outputs = tuple(name for name in self._graph.outputs if name != self._codes)
 
     def check(self, tensors: Mapping[str, Array]) -> Checked:
         """See Core. Values but for `top_k` are left to `answer`."""
@@ -155,7 +156,7 @@ class OneGraph:
         tensors = join_tensors([request.what for request in requests], self._signature)
         request = read_request(tensors, self._signature)
         excluded, allowed = encode_filters(tensors, request, self._signature, self._index)
-        return self._graph.run(
+        answer = self._graph.run(
             {
                 **self._constants,
                 **request.tensors(self._newest.of_request(request)),
@@ -164,16 +165,18 @@ class OneGraph:
                 TOP_K: np.array([max(request.top_k for request in requests)], dtype=np.int64),
             }
         )
+        codes = answer.pop(self._codes)
+        if self._own:
+            self._own.tally.read(request.lengths, codes)
+            self._own.tally.answered(answer["status"], answer["scores"])
+        return answer
 
 
 class Chain:
     """The three steps one after the other in this process, where they are not three graphs of one kind."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        own_process = settings["own_process"]
-        self._features, self._ranker, self._items = (
-            open_inner(folder / part, own_process=own_process) for part in PARTS
-        )
+        self._features, self._ranker, self._items = (open_inner(folder / part, settings["own"]) for part in PARTS)
         self._filters: tuple[str, ...] = tuple(settings["filters"])
         #: The ranker's outputs, and what the items step calls them.
         self._ranked: dict[str, str] = dict(settings["ranked"])

@@ -36,7 +36,7 @@ class OnnxStep:
     """Runs `model.onnx` of the folder on as many threads as step.json says."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        self._session: Any = open_session(folder, settings["threads"], own_process=settings.get("own_process", False))
+        self._session: Any = open_session(folder, settings["threads"], own_process=settings.get("own") is not None)
         self.inputs = tuple(node.name for node in self._session.get_inputs())
         self.outputs = tuple(node.name for node in self._session.get_outputs())
         self.batched = bool(settings["batched"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .request import Array
+from .tally import Tally
 
 #: Kind of step (step.json's "kind") to the module of this package that opens it.
 KINDS = {
@@ -16,6 +18,7 @@ KINDS = {
     "features_nvtabular": "features_nvtabular",
     "ranker": "ranker",
     "onnx": "graph_onnx",
+    "items": "items",
     "torchscript": "graph_torchscript",
     "native": "graph_native",
     "fused": "fused",
@@ -34,14 +37,24 @@ class Step(Protocol):
         ...
 
 
-def open_step(folder: Path, *, own_process: bool = False) -> Step:
+@dataclasses.dataclass(frozen=True)
+class OwnProcess:
+    """What a step may do where nothing else runs in its process: change how the processor computes, and count.
+
+    tally: where it counts.
+    """
+
+    tally: Tally
+
+
+def open_step(folder: Path, own: OwnProcess | None = None) -> Step:
     """Open the step whose version folder this is, by the kind that its step.json names.
 
-    own_process: nothing but the step runs in this process, so it may change how the processor computes.
+    own: given where nothing but the step runs in this process.
     Raises ValueError if the kind is unknown.
     """
     settings: dict[str, Any] = json.loads((folder / "step.json").read_text(encoding="utf-8"))
-    settings["own_process"] = own_process
+    settings["own"] = own
     kind = settings["kind"]
     if kind not in KINDS:
         raise ValueError(f"step.json has kind '{kind}', this runtime knows {', '.join(KINDS)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +13,10 @@ import numpy as np
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
 
 from .arrival import let_arrive, read_strings_of
+from .metrics import Metrics
 from .request import RequestError
-from .step import open_step
+from .step import OwnProcess, open_step
+from .tally import Tally
 from .together import Outcome, RunsTogether, answer_all
 
 _utils: Any = pb_utils
@@ -26,11 +29,17 @@ class TritonPythonModel:
         """Open the step. Triton shows what is raised here as the reason that the model is not ready."""
         self._name = args["model_name"]
         let_arrive(_utils)
-        self._step = open_step(Path(args["model_repository"]) / args["model_version"], own_process=True)
+        self._tally = Tally()
+        self._step = open_step(Path(args["model_repository"]) / args["model_version"], OwnProcess(self._tally))
+        self._metrics = Metrics(_utils, self._tally, {"model": self._name, "version": args["model_version"]})
         self._pace = self._step.pace if isinstance(self._step, RunsTogether) else None
         # What was loaded stays: no collection has to look through it again.
         gc.collect()
         gc.freeze()
+
+    def finalize(self) -> None:
+        """Triton lets go of the model."""
+        self._metrics.close()
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer each request, in order; refuse those that are more than the step takes.
@@ -47,9 +56,12 @@ class TritonPythonModel:
 
     def _answers(self, requests: Sequence[Any]) -> list[Any]:
         outcomes = answer_all(self._step, [self._read(request) for request in requests])
-        return [self._response(outcome) for outcome in outcomes]
+        return [self._response(outcome, request) for outcome, request in zip(outcomes, requests, strict=True)]
 
     def _refusals(self, waiting: int, count: int) -> list[Any]:
+        if waiting == count:
+            return []
+        self._tally.refused("busy", waiting - count)
         # Triton's own words first, which callers may look for.
         what = f"Exceeds maximum queue size: {waiting} requests waited for {self._name}, which keeps {count}"
         return [_failure(f"{what}; ask again later", _utils.TritonError.UNAVAILABLE) for _ in range(waiting - count)]
@@ -58,16 +70,23 @@ class TritonPythonModel:
         # Not by get_input_tensor_by_name, which looks through all of them for each.
         return {tensor.name(): read_strings_of(tensor.as_numpy()) for tensor in request.inputs()}
 
-    def _response(self, outcome: Outcome) -> Any:
+    def _response(self, outcome: Outcome, request: Any) -> Any:
         if isinstance(outcome, RequestError):
+            self._tally.refused("invalid")
             return _failure(str(outcome), _utils.TritonError.INVALID_ARG)
         if isinstance(outcome, Exception):
-            _utils.Logger.log_error(f"{self._name}: {''.join(traceback.format_exception(outcome))}")
+            self._tally.refused("fault")
+            _utils.Logger.log_error(self._fault(outcome, request.request_id()))
             what = f"step {self._name} failed: {type(outcome).__name__}: {outcome}"
             return _failure(what, _utils.TritonError.INTERNAL)
         return _utils.InferenceResponse(
             [_utils.Tensor(name, np.ascontiguousarray(values)) for name, values in outcome.items()]
         )
+
+    def _fault(self, error: Exception, request_id: str) -> str:
+        """What went wrong as a line of JSON; it holds no tensor."""
+        what = {"event": "fault", "model": self._name, "request_id": request_id}
+        return json.dumps({**what, "traceback": "".join(traceback.format_exception(error))})
 
 
 def _failure(message: str, code: Any) -> Any:

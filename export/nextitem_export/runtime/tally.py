@@ -1,0 +1,82 @@
+"""What was asked of a step and answered by it, counted in its process until somebody takes the counts away."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+
+from .codes import FIRST_ITEM, LOWEST_FLOAT32
+from .request import Array
+
+#: Upper bounds of the buckets of `nextitem_session_length`, in interactions; one more is without a bound.
+LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233)
+
+
+class Series(NamedTuple):
+    """A time series: the metric's name and the value of its one label, None for one without."""
+
+    metric: str
+    label: str | None = None
+
+
+SESSIONS, INTERACTIONS, ITEMS = (
+    "nextitem_sessions_total",
+    "nextitem_interactions_total",
+    "nextitem_items_returned_total",
+)
+REFUSED = "nextitem_requests_refused_total"
+LENGTH_BUCKET, LENGTH_SUM, LENGTH_COUNT = (f"nextitem_session_length_{part}" for part in ("bucket", "sum", "count"))
+
+#: Each metric's label, None for none, and what it counts.
+METRICS: dict[str, tuple[str | None, str]] = {
+    SESSIONS: ("status", "Sessions answered, by the status of the answer: ok, cold or empty"),
+    INTERACTIONS: ("known", "Interactions that the model read, by whether their item is one of the catalogue"),
+    ITEMS: (None, "Items recommended, those that only fill an answer up left out"),
+    REFUSED: ("reason", "Requests without an answer: invalid, busy or fault"),
+    LENGTH_BUCKET: ("le", "Sessions by the number of interactions that were sent"),
+    LENGTH_SUM: (None, "Interactions that were sent"),
+    LENGTH_COUNT: (None, "Sessions that were sent"),
+}
+_BOUNDS = [*map(str, LENGTHS), "+Inf"]
+
+
+class Tally:
+    """Counts by series. Steps add from Triton's thread, another one takes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[Series] = Counter()
+
+    def read(self, lengths: Array, codes: Array) -> None:
+        """Sessions were read. lengths: int64 [B], as sent; codes: int64 [B, window], the items that the model reads."""
+        kinds = np.bincount(np.minimum(codes.ravel(), FIRST_ITEM), minlength=FIRST_ITEM + 1)
+        buckets = np.bincount(np.searchsorted(LENGTHS, lengths), minlength=len(_BOUNDS)).cumsum().tolist()
+        with self._lock:
+            self._counts[Series(INTERACTIONS, "true")] += int(kinds[FIRST_ITEM])
+            self._counts[Series(INTERACTIONS, "false")] += int(kinds[1:FIRST_ITEM].sum())  # null and unknown
+            for bound, count in zip(_BOUNDS, buckets, strict=True):
+                self._counts[Series(LENGTH_BUCKET, bound)] += count
+            self._counts[Series(LENGTH_SUM)] += int(lengths.sum())
+            self._counts[Series(LENGTH_COUNT)] += len(lengths)
+
+    def answered(self, status: Array, scores: Array) -> None:
+        """Sessions were answered. status: str or bytes [B, 1]; scores: float32 [B, K]."""
+        items = int((scores > LOWEST_FLOAT32).sum())
+        with self._lock:
+            self._counts[Series(ITEMS)] += items
+            for name in status.ravel().tolist():
+                self._counts[Series(SESSIONS, name)] += 1
+
+    def refused(self, reason: str, requests: int = 1) -> None:
+        """Requests got no answer."""
+        with self._lock:
+            self._counts[Series(REFUSED, reason)] += requests
+
+    def take(self) -> dict[Series, int]:
+        """What was counted since the last time."""
+        with self._lock:
+            taken, self._counts = self._counts, Counter()
+        return {series: count for series, count in taken.items() if count}
