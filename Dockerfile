@@ -6,7 +6,10 @@
 #
 # Versions come from requirements.lock, which pip takes as its constraints here.
 
+# Target `server-gpu`, at the end: NVIDIA's own image with nextitem-serve, for native bundles and GPUs.
+
 ARG BASE=python:3.11-slim-bookworm
+ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:24.10-py3
 
 FROM ${BASE} AS server-build
 WORKDIR /build
@@ -64,3 +67,34 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
 # Arguments of `docker run` come after these.
 ENTRYPOINT ["nextitem-serve", "--model-repository", "/models", "--host", "0.0.0.0", \
     "--http-port", "8000", "--grpc-port", "8001", "--metrics-port", "8002"]
+
+
+# Triton with its own ONNX Runtime, PyTorch and TensorRT, for bundles of `nextitem-export --runtime native`, whose ranker runs on
+# a GPU with `--accelerator cuda` or `tensorrt`.
+#
+#   docker build --target server-gpu -t nextitem-server-gpu .
+#   docker run --gpus all --read-only --tmpfs /tmp:exec -v "$PWD/model_repository:/models:ro" \
+#       -p 8000:8000 -p 8001:8001 -p 8002:8002 nextitem-server-gpu
+FROM ${TRITON_IMAGE} AS server-gpu
+# 1: for bundles of the Python runtime as well.
+ARG WITH_PYTHON_RUNTIME=0
+RUN --mount=type=bind,source=requirements.lock,target=/build/requirements.lock \
+    if [ "$WITH_PYTHON_RUNTIME" = 1 ]; then \
+        python3 -m pip install --no-cache-dir --no-deps --constraint /build/requirements.lock numpy onnxruntime; \
+    fi
+COPY server/pyproject.toml /tmp/server/
+COPY server/nextitem_server /tmp/server/nextitem_server
+RUN python3 -m pip install --no-cache-dir --no-deps /tmp/server && rm -rf /tmp/server && mkdir -p /models
+ENV PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+# The image has a user of that number already.
+USER 1000:1000
+EXPOSE 8000 8001 8002
+HEALTHCHECK --interval=10s --timeout=5s --start-period=300s --retries=3 \
+    CMD ["python3", "-I", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/v2/health/ready', timeout=4)"]
+ENTRYPOINT ["nextitem-serve", "--server", "/opt/tritonserver", "--model-repository", "/models", "--host", "0.0.0.0", \
+    "--http-port", "8000", "--grpc-port", "8001", "--metrics-port", "8002"]
+
+
+# Built where no target is named.
+FROM server

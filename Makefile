@@ -3,7 +3,7 @@
 #   make demo            train, export, serve and ask, on the data set in demo/ (BODY=, PRETRAINING=)
 #   make test            the tests without the long matrices: unit tests, then those with a server
 #   make test-all        all tests
-#   make lint            format, lint and types
+#   make lint            format, lint and types, and the Dockerfile
 #   make bench           the compiled features step against NVTabular (QUICK=1: under two minutes)
 #   make bench-serving   servers under load: ours and others (an hour; QUICK=1: ten minutes)
 #   make bench-catalogue large catalogues: exact, int8, index (QUICK=1: to a million items)
@@ -44,6 +44,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+	$(BIN)/hadolint Dockerfile
 
 bench: $(READY)
 	$(BIN)/python benchmarks/features.py $(if $(QUICK),--quick,--json benchmarks/results/features.json)
