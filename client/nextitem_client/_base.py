@@ -17,6 +17,8 @@ from nextitem_client._exceptions import (
     InvalidSession,
     ModelNotFound,
     NotANextItemModel,
+    RequestRejected,
+    ServerError,
 )
 from nextitem_client._filters import read_filters
 from nextitem_client._flow import Flow, repeated
@@ -35,10 +37,11 @@ _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,256}")  # what a log line can hold with
 
 @dataclass(frozen=True)
 class _Found:
-    """The model that a client asks."""
+    """The model that a client asks. signatures: by the version that answered; `signature` is that of the latest."""
 
     model: str
     signature: Signature
+    signatures: Mapping[str, Signature]
 
 
 class BaseClient:
@@ -85,13 +88,40 @@ class BaseClient:
             parameters = yield from self._parameters(model)
         except ModelNotFound:
             raise self._not_found(model, (yield from self._nextitem_models())) from None
-        return _Found(model, self._signature_of(model, parameters))
+        signature = self._signature_of(model, parameters)
+        return _Found(model, signature, {str(signature.bundle_version): signature})
 
     def _inference(self, inference: Inference) -> Flow[Reply]:
         try:
-            return (yield from repeated(self._settings, lambda way, limit: way.infer(inference, limit)))
+            reply: Reply = yield from repeated(self._settings, lambda way, limit: way.infer(inference, limit))
         except ModelNotFound:  # unloaded meanwhile
             raise self._not_found(inference.model, (yield from self._nextitem_models())) from None
+        except RequestRejected as error:
+            before = self._asked().signature
+            yield from self._read_again(None)
+            now = self._asked().signature
+            if now == before:
+                raise
+            raise RequestRejected(
+                f"{error} The server has changed to version {now.bundle_version} since this client read the signature of "
+                f"version {before.bundle_version}; it has been read again: repeat the call."
+            ) from None
+        found = self._asked()
+        if found.signatures.get(reply.model_version) is not found.signature:
+            yield from self._read_again(reply.model_version)
+        return reply
+
+    def _read_again(self, version: str | None) -> Flow[None]:
+        """Take the signature of the version that answered, or the present one where it is not known which would."""
+        found = self._asked()
+        signature = found.signatures.get(version or "")
+        if signature is None:
+            try:
+                signature = self._signature_of(found.model, (yield from self._parameters(found.model)))
+            except ServerError:  # the answer is there, or an error that says more: the next one is another occasion
+                return
+        answered = version if version is not None else str(signature.bundle_version)
+        self._found = _Found(found.model, signature, {**found.signatures, answered: signature})
 
     def _parameters(self, model: str) -> Flow[Mapping[str, str]]:
         return (yield from repeated(self._settings, lambda way, limit: way.model_parameters(model, limit)))

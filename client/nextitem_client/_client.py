@@ -39,7 +39,8 @@ class Client(BaseClient):
         pool_size: connections at most, which are kept open (HTTP; gRPC needs one).
         shared_memory: tensors go through shared memory; the server must run on this host.
 
-    The model's signature is read once, here. Raises InvalidOption and ServerError's family.
+    The model's signature is read here, and again when another version of the model answers. Raises InvalidOption and
+    ServerError's family.
     """
 
     def __init__(

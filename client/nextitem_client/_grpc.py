@@ -13,7 +13,7 @@ from nextitem_client._meaning import from_grpc_status
 from nextitem_client._settings import Settings
 from nextitem_client._tls import own_certificate, root_certificates
 from nextitem_client._transport import Address, Inference, Reply
-from nextitem_client._triton import Placement, arguments, half, ready_names, reply
+from nextitem_client._triton import Placement, arguments, half, reply
 
 _T = TypeVar("_T")
 
@@ -84,8 +84,7 @@ class GrpcTransport(_GrpcCodec):
     def ready_models(self, timeout_s: float) -> list[str]:
         """See Transport."""
         options = self._call_options(timeout_s)
-        index = self._call(lambda connection: connection.get_model_repository_index(**options))
-        return ready_names((entry.name, entry.state) for entry in index.models)
+        return _ready(self._call(lambda connection: connection.get_inference_statistics(**options)))
 
     def model_parameters(self, model: str, timeout_s: float) -> Mapping[str, str]:
         """See Transport."""
@@ -132,8 +131,7 @@ class AsyncGrpcTransport(_GrpcCodec):
     async def ready_models(self, timeout_s: float) -> list[str]:
         """See AsyncTransport."""
         options = self._call_options(timeout_s)
-        index = await self._call(lambda connection: connection.get_model_repository_index(**options))
-        return ready_names((entry.name, entry.state) for entry in index.models)
+        return _ready(await self._call(lambda connection: connection.get_inference_statistics(**options)))
 
     async def model_parameters(self, model: str, timeout_s: float) -> Mapping[str, str]:
         """See AsyncTransport."""
@@ -159,6 +157,11 @@ class AsyncGrpcTransport(_GrpcCodec):
             if meaning is None:
                 raise
             raise meaning from None
+
+
+def _ready(statistics: Any) -> list[str]:
+    """There are statistics of ready models alone. (The repository's index is closed with the control of models.)"""
+    return sorted({str(entry.name) for entry in statistics.model_stats})
 
 
 def _parameters(answer: Any) -> dict[str, str]:

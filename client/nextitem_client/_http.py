@@ -17,7 +17,7 @@ from urllib.parse import quote
 from nextitem_client._meaning import from_http_status, wrong_protocol
 from nextitem_client._settings import Settings
 from nextitem_client._transport import Address, Inference, Reply
-from nextitem_client._triton import Placement, arguments, half, ready_names, reply
+from nextitem_client._triton import Placement, arguments, half, reply
 
 # Sessions repeat themselves: they shrink to a tenth already at the fastest level.
 _GZIP_LEVEL = 1
@@ -52,14 +52,14 @@ class HttpCodec:
         self._headers = {**settings.headers, "Accept-Encoding": "gzip" if self._compress else "identity"}
         self._module = half("http")
 
-    def index_request(self) -> HttpRequest:
-        """POST /v2/repository/index."""
-        return self._request("POST", "/v2/repository/index", b"{}")
+    def statistics_request(self) -> HttpRequest:
+        """GET /v2/models/stats: of all ready models. (The repository's index is closed with the control of models.)"""
+        return self._request("GET", "/v2/models/stats", b"")
 
-    def read_index(self, response: HttpResponse) -> list[str]:
+    def read_ready(self, response: HttpResponse) -> list[str]:
         """The ready models."""
-        index = cast("list[dict[str, Any]]", self._json(response))
-        return self._as_expected(lambda: ready_names((entry["name"], entry.get("state", "")) for entry in index))
+        statistics = cast("dict[str, Any]", self._json(response))
+        return self._as_expected(lambda: sorted({str(entry["name"]) for entry in statistics["model_stats"]}))
 
     def config_request(self, model: str) -> HttpRequest:
         """GET /v2/models/<model>/config."""

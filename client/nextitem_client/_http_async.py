@@ -33,7 +33,7 @@ class AsyncHttpTransport:
 
     async def ready_models(self, timeout_s: float) -> list[str]:
         """See AsyncTransport."""
-        return self._codec.read_index(await self._exchange(self._codec.index_request(), timeout_s))
+        return self._codec.read_ready(await self._exchange(self._codec.statistics_request(), timeout_s))
 
     async def model_parameters(self, model: str, timeout_s: float) -> Mapping[str, str]:
         """See AsyncTransport."""

@@ -26,7 +26,7 @@ class HttpTransport:
 
     def ready_models(self, timeout_s: float) -> list[str]:
         """See Transport."""
-        return self._codec.read_index(self._exchange(self._codec.index_request(), timeout_s))
+        return self._codec.read_ready(self._exchange(self._codec.statistics_request(), timeout_s))
 
     def model_parameters(self, model: str, timeout_s: float) -> Mapping[str, str]:
         """See Transport."""

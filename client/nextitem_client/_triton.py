@@ -7,7 +7,7 @@ protocol is used first.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional, Protocol, cast
 
 import numpy.typing as npt
@@ -59,11 +59,6 @@ def deserialize_strings(content: bytes) -> npt.NDArray[Any]:
     """The reverse, flat."""
     utils: Any = importlib.import_module("tritonclient.utils")
     return utils.deserialize_bytes_tensor(content)
-
-
-def ready_names(entries: Iterable[tuple[str, str]]) -> list[str]:
-    """Of (name, state) in a repository index, the names that are ready, sorted."""
-    return sorted({name for name, state in entries if state == "READY"})
 
 
 def arguments(module: Any, inference: Inference, placement: Placement | None) -> tuple[list[Any], list[Any]]:

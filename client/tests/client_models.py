@@ -23,7 +23,7 @@ FEATURES = [
 ]
 SIGNATURE = {
     "format_version": 1,
-    "bundle_version": 1,
+    "bundle_version": 7,
     "window": 20,
     "max_sessions_per_request": 4,
     "max_interactions_per_session": 50,

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from ._errors import (
+    ControlError,
     ExportError,
     ParityError,
     RepositoryError,
@@ -14,24 +15,35 @@ from ._errors import (
 )
 
 if TYPE_CHECKING:
+    from .activation import Activation, activate_bundle
     from .bundle import Bundle, export_bundle
     from .options import ExportOptions
     from .run import export_run
 
 __all__ = [
+    "Activation",
     "Bundle",
+    "ControlError",
     "ExportError",
     "ExportOptions",
     "ParityError",
     "RepositoryError",
     "UnsupportedModel",
     "UnsupportedWorkflow",
+    "activate_bundle",
     "export_bundle",
     "export_run",
 ]
 
 # Imported when first asked for: NVTabular and torch take seconds, which `nextitem-export --help` need not wait for.
-_LATER = {"Bundle": "bundle", "export_bundle": "bundle", "ExportOptions": "options", "export_run": "run"}
+_LATER = {
+    "Activation": "activation",
+    "activate_bundle": "activation",
+    "Bundle": "bundle",
+    "export_bundle": "bundle",
+    "ExportOptions": "options",
+    "export_run": "run",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,10 +1,11 @@
-"""Why an export was refused.
+"""Why an export or a switch of versions was refused.
 
 ExportError                 base of all; nothing was written
 ├── UnsupportedWorkflow     the fitted workflow cannot be served as it is
 ├── UnsupportedModel        the model does not fit the workflow or cannot be exported
 ├── ParityError             the exported graphs do not answer as NVTabular and the eager model do
-└── RepositoryError         the bundle cannot be placed in the model repository
+├── RepositoryError         the bundle cannot be placed in the model repository, or cannot answer from there
+└── ControlError            the running server cannot be switched to another version
 """
 
 
@@ -26,3 +27,7 @@ class ParityError(ExportError):
 
 class RepositoryError(ExportError):
     """The bundle cannot be placed in the model repository."""
+
+
+class ControlError(ExportError):
+    """The running server cannot be switched to another version; the one that answers goes on."""

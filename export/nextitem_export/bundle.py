@@ -11,11 +11,11 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from . import repository
+from . import repository, versions
 from ._errors import ExportError
 from .layouts import StepFolders, layout_of
 from .layouts.steps import available_items, write_steps
-from .manifest import write_manifest
+from .manifest import keep_configurations, write_manifest
 from .options import ExportOptions
 from .parity.cases import make_cases
 from .parity.gate import CaseReport, Gate
@@ -27,13 +27,17 @@ from .tuning import tune as choose
 
 @dataclasses.dataclass(frozen=True)
 class Bundle:
-    """A bundle in its place: the model `<name>`, and in the layout `ensemble` its steps beside it."""
+    """A bundle in its place: the model `<name>`, and in the layout `ensemble` its steps beside it.
+
+    active: the version that answers once a server is started; another than `version` until that one is activated.
+    """
 
     repository: Path
     name: str
     version: int
     parity: tuple[CaseReport, ...]
     tuning: Tuning | None = None
+    active: int = 1
 
     @property
     def manifest(self) -> Path:
@@ -76,7 +80,8 @@ def export_bundle(
     of `tuning.search.LADDERS`; those in `options` are where the search begins.
     progress: called with a sentence before each stage.
 
-    Returns the bundle, moved into place after the parity gate. Raises ExportError (UnsupportedWorkflow,
+    Returns the bundle, moved into place after the parity gate: the first of its name answers as soon as a server is started,
+    a later one is a version beside it until `activate_bundle`. Raises ExportError (UnsupportedWorkflow,
     UnsupportedModel, ParityError, RepositoryError); then the repository is as it was.
     """
     options = options or ExportOptions()
@@ -118,7 +123,7 @@ def _build(
 ) -> Bundle:
     layout = layout_of(name, options)
     with repository.build_folder(target) as build:
-        version = repository.next_version(target, layout.models)
+        version = versions.next_version(target, layout.models)
         plan = dataclasses.replace(plan, signature=dataclasses.replace(plan.signature, bundle_version=version))
         progress(f"tracing {type(plan.model).__name__} to {options.format}")
         write_steps(layout.folders(build, version), plan, options)
@@ -129,10 +134,11 @@ def _build(
             options, tuning = choose(layout, build, plan, options, tune, progress)
         progress("writing configuration and manifest")
         layout.write_configs(build, plan, options)
+        keep_configurations(build, layout.models, version)
         write_manifest(build, layout.models, plan, options, reports, made_from, tuning)
-        repository.check_place(target, build, layout.models, replace=options.replace)
-        repository.place(target, build, layout.models, version)
-    return Bundle(target, name, version, tuple(reports), tuning)
+        replace = repository.check_place(target, build, layout.models, replace=options.replace)
+        repository.place(target, build, layout.models, version, replace=replace)
+    return Bundle(target, name, version, tuple(reports), tuning, versions.active_version(target, name) or version)
 
 
 def _prove(

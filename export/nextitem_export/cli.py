@@ -13,10 +13,14 @@ from collections.abc import Sequence
 
 from . import options as choices
 
+_NEWEST = 0
+
 _EXAMPLE = """\
 example:
   nextitem-export --run runs/shop --repository model_repository --name shop
   nextitem-serve --model-repository model_repository
+  nextitem-export --repository model_repository --name shop --activate --url http://127.0.0.1:8000 \\
+      --control-key-file control.key
 
 Export only runs that you trust: a run directory holds a pickled NVTabular workflow.
 """
@@ -31,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--run", required=True, metavar="DIR", help="the run directory that nextitem-train wrote")
+    add("--run", metavar="DIR", help="the run directory that nextitem-train wrote")
     add("--repository", metavar="DIR", help="the model repository to put the bundle in")
     add("--name", help="the model that clients will call")
     add("--explain", action="store_true", help="only show how each feature is compiled, or why it is not")
@@ -94,7 +98,39 @@ def _parser() -> argparse.ArgumentParser:
         help="a JSON list of items that are not to be recommended, or alone are (default: %(default)s)",
     )
     add("--replace", action="store_true", help="put the bundle in the place of one with another configuration")
+    _add_versions(parser)
     return parser
+
+
+def _add_versions(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("versions (docs/updates.md)").add_argument
+    add(
+        "--activate",
+        nargs="?",
+        type=int,
+        const=_NEWEST,
+        metavar="VERSION",
+        help="let a version answer: the one that is exported; without --run the newest, or VERSION (a rollback)",
+    )
+    add("--url", help="the running server that is switched, http://host:8000; without it, for the next start")
+    add("--control-key-file", metavar="FILE", help="opens model control, as nextitem-serve was given it")
+    add(
+        "--keep-versions",
+        type=int,
+        default=choices.KEEP_VERSIONS,
+        metavar="N",
+        help="versions that stay in the repository (default: %(default)s)",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Versions:
+    """activate: the version, _NEWEST, or None to let the one that answers go on."""
+
+    activate: int | None
+    url: str | None
+    control_key_file: str | None
+    keep_versions: int
 
 
 class _Given(argparse.Action):
@@ -118,19 +154,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = vars(parser.parse_args(argv, argparse.Namespace(given=set())))
     tune, given = arguments.pop("tune"), arguments.pop("given")
     run, repository, name, explain = (arguments.pop(key) for key in ("run", "repository", "name", "explain"))
-    if not explain and (repository is None or name is None):
-        parser.error("--repository and --name are required, unless with --explain")
+    versions = _Versions(**{field.name: arguments.pop(field.name) for field in dataclasses.fields(_Versions)})
+    if wrong := _wrong_call(run, repository, name, explain, versions, arguments["replace"]):
+        parser.error(wrong)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     warnings.filterwarnings("ignore")  # of NVTabular's import, about GPU libraries that are not needed
     logging.basicConfig(level=logging.WARNING)
 
-    # Imported here so that --help and a wrong flag answer at once: NVTabular alone takes seconds.
     from ._errors import ExportError
 
     signal.signal(signal.SIGTERM, _interrupt)  # so that a server that is measured is stopped and nothing is left
     try:
+        if run is None:
+            return _activate(repository, name, versions)
+        # What is imported there takes seconds: NVTabular. --help and a wrong flag answer at once.
         options = choices.ExportOptions(**arguments)
-        return _explain(run, options) if explain else _export(run, repository, name, options, given if tune else None)
+        if explain:
+            return _explain(run, options)
+        return _export(run, repository, name, options, given if tune else None, versions)
     except ExportError as error:
         print(f"nextitem-export: {error}", file=sys.stderr)
         return 2
@@ -139,11 +180,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _export(run: str, repository: str, name: str, options: choices.ExportOptions, given: set[str] | None) -> int:
+def _wrong_call(
+    run: str | None, repository: str | None, name: str | None, explain: bool, versions: _Versions, replace: bool
+) -> str | None:
+    """What is missing or too much; None where all is well."""
+    if run is None and (explain or versions.activate is None):
+        return "--run is required, unless a version that is there is to be activated: --activate"
+    if not explain and (repository is None or name is None):
+        return "--repository and --name are required, unless with --explain"
+    if run is not None and versions.activate not in (None, _NEWEST):
+        return f"--activate {versions.activate} with --run: what is exported gets a number of its own; give --activate alone"
+    if versions.url and versions.activate is None:
+        return "--url is the server that --activate switches: give both or none"
+    if versions.url and replace:
+        return (
+            "--replace takes away what the server at --url answers with: give another --name, or start the server again"
+        )
+    if versions.keep_versions < 1:
+        return f"--keep-versions is {versions.keep_versions}, expected 1 or more"
+    return None
+
+
+def _export(
+    run: str,
+    repository: str,
+    name: str,
+    options: choices.ExportOptions,
+    given: set[str] | None,
+    versions: _Versions,
+) -> int:
     """given: what is not to be tuned, None to tune nothing."""
     from rich.console import Console
 
-    from .report import how_to_serve, parity_table, tuning_table
+    from .report import how_to_activate, how_to_serve, parity_table, tuning_table
     from .run import export_run
     from .tuning.search import LADDERS
 
@@ -155,7 +224,33 @@ def _export(run: str, repository: str, name: str, options: choices.ExportOptions
     if bundle.tuning:
         output.print(tuning_table(bundle.tuning))
     where = f"bundle '{bundle.name}' version {bundle.version} is in {bundle.repository}"
-    output.print(f"{where}; {how_to_serve(bundle.repository, options.runtime)}", soft_wrap=True, highlight=False)
+    answers = bundle.active == bundle.version
+    what_next = how_to_serve(bundle.repository, options.runtime) if answers else how_to_activate(bundle)
+    output.print(f"{where}; {what_next}", soft_wrap=True, highlight=False)
+    if versions.activate is not None and not (answers and versions.url is None):
+        return _activate(repository, name, dataclasses.replace(versions, activate=bundle.version))
+    return 0
+
+
+def _activate(repository: str, name: str, versions: _Versions) -> int:
+    from rich.console import Console
+
+    from .activation import activate_bundle
+    from .control import read_key
+
+    with Console(stderr=True).status("reading the versions") as status:
+        done = activate_bundle(
+            repository,
+            name,
+            versions.activate or None,
+            url=versions.url,
+            key=None if versions.control_key_file is None else read_key(versions.control_key_file),
+            keep_versions=versions.keep_versions,
+            progress=status.update,
+        )
+    where = f"at {versions.url}" if versions.url else "from the next start of a server on"
+    gone = f"; removed: version {', '.join(map(str, done.pruned))}" if done.pruned else ""
+    print(f"'{name}' answers with version {done.version} {where}; before: {done.before}{gone}")
     return 0
 
 

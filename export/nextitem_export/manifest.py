@@ -6,21 +6,30 @@ import datetime
 import hashlib
 import importlib.metadata
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .layouts.runtimes import NO_CACHE
 from .options import ExportOptions
 from .parity.gate import CaseReport
 from .plan import Plan
 from .runtime.codes import STATUS
 from .runtime.ranker import AVAILABILITY
+from .triton_config import CONFIG
 from .tuning import Tuning
+from .versions import MANIFEST
 
 FORMAT_VERSION = 1
-MANIFEST = "bundle.json"
 
 _LIBRARIES = ("torch", "transformers", "onnx", "onnxruntime", "nvtabular", "numpy", "nextitem-export")
+
+
+def keep_configurations(build: Path, models: Sequence[str], version: int) -> None:
+    """Put each model's configuration beside the files of the version that it comes with, so that it can come back."""
+    for model in models:
+        shutil.copyfile(build / model / CONFIG, build / model / str(version) / CONFIG)
 
 
 def write_manifest(
@@ -48,6 +57,7 @@ def write_manifest(
         # The one exception to "data only": `--features nvtabular` unpickles the workflow at load.
         "holds_pickle": options.features == "nvtabular",
         "models": list(models),
+        "availability_given": options.availability is not None,
         "request": plan.signature.to_json(),
         "response": {
             "item_ids": {"datatype": item_type, "shape": ["B", "K"]},
@@ -63,7 +73,8 @@ def write_manifest(
             str(path.relative_to(build)): hashlib.sha256(path.read_bytes()).hexdigest()
             for model in models
             for path in sorted((build / model).rglob("*"))
-            if path.is_file() and path.name != AVAILABILITY  # which operators change
+            if path.is_file()
+            and path.name not in (AVAILABILITY, NO_CACHE)  # operators change the one, copying may lose the other
         },
     }
     path = build / name / str(version) / MANIFEST

@@ -6,6 +6,9 @@ import dataclasses
 
 from ._errors import ExportError
 
+#: Versions that stay in the repository after one is activated.
+KEEP_VERSIONS = 2
+
 LAYOUTS = ("ensemble", "fused")
 RUNTIMES = ("python", "native")
 FEATURES = ("compiled", "nvtabular")

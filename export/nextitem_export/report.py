@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from ._errors import UnsupportedWorkflow
+from .bundle import Bundle
 from .native.lint import MAX_IR_VERSION, MAX_OPSET
 from .parity.compare import SCORE_ABSOLUTE
 from .parity.gate import CaseReport
@@ -74,6 +75,14 @@ def how_to_serve(repository: Path, runtime: str) -> str:
         "PATH is a tritonserver that has the backends onnxruntime and pytorch, as NVIDIA's image has. No server has run this "
         "bundle: its graphs were asked in this process, and each config.pbtxt was compared with its graph and with what "
         f"Triton 24.10 loads (opset {MAX_OPSET}, IR version {MAX_IR_VERSION})."
+    )
+
+
+def how_to_activate(bundle: Bundle) -> str:
+    """For a version beside the one that answers."""
+    return (
+        f"version {bundle.active} answers until you activate it:\n  nextitem-export --repository {bundle.repository} --name "
+        f"{bundle.name} --activate\nand with --url http://host:8000 --control-key-file FILE for a running server"
     )
 
 

@@ -10,6 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ._errors import RepositoryError
+from .triton_config import CONFIG, WARM_UP, same_but_for_versions, same_outside
+from .versions import active_version, read_manifest
+
+#: The parameter by which a bundle's outside is known.
+SIGNATURE = b"nextitem.signature"
 
 
 @contextlib.contextmanager
@@ -38,54 +43,67 @@ def build_folder(repository: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def next_version(repository: Path, models: list[str]) -> int:
-    """One more than the highest version of any of these models, 1 where there is none."""
-    versions = [
-        int(folder.name)
-        for model in models
-        if (repository / model).is_dir()
-        for folder in (repository / model).iterdir()
-        if folder.name.isdigit()
-    ]
-    return max(versions, default=0) + 1
+def check_place(repository: Path, built: Path, models: list[str], *, replace: bool) -> bool:
+    """Whether the built models have to take the place of all that is there; else they can be a version beside it.
 
-
-def check_place(repository: Path, built: Path, models: list[str], *, replace: bool) -> None:
-    """Raise RepositoryError unless the built models can take their places.
-
-    A step's config.pbtxt is shared by all its versions, so a new version must not need another one.
+    A step's config.pbtxt is shared by all its versions, and so are its warm-up data; and clients that ask the bundle should
+    not notice a new version. Raises RepositoryError where that does not fit and may not be replaced.
     """
+    name, reasons = models[-1], []
     for model in models:
         place = repository / model
         if not place.exists():
             continue
-        config = place / "config.pbtxt"
-        ensemble = model == models[-1]  # its configuration is what a new version changes
-        if not config.is_file() or (ensemble and b"nextitem.signature" not in config.read_bytes()):
+        config = place / CONFIG
+        if not config.is_file() or (model == name and SIGNATURE not in config.read_bytes()):
             raise RepositoryError(f"{place} is there and is no model of a bundle: choose another --name or remove it")
-        if not ensemble and not replace and config.read_bytes() != (built / model / "config.pbtxt").read_bytes():
-            raise RepositoryError(
-                f"{model} is there with another configuration, and all versions of a model share one: export under "
-                "another --name, or with --replace to put this bundle in the place of the old one"
+        if model != name and not _same_configuration(place, built / model):
+            reasons.append(f"{model} is there with another configuration, and all versions of a model share one")
+    active = active_version(repository, name)
+    if (repository / name).exists():
+        if active is None or models != read_manifest(repository, name, active)["models"]:
+            reasons.append(f"{name} is there in another layout, and its versions are switched as they are")
+        elif not same_outside(repository / name / CONFIG, built / name / CONFIG):
+            reasons.append(
+                f"{name} is there with other features, and clients of both would have to ask for different ones"
             )
+    if reasons and not replace:
+        raise RepositoryError(
+            f"{reasons[0]}: export under another --name, or with --replace to put this bundle in the place of the old one"
+        )
+    return bool(reasons)
 
 
-def place(repository: Path, built: Path, models: list[str], version: int) -> None:
-    """Move the built models into the repository, the ensemble (the last of `models`) last.
+def _same_configuration(there: Path, built: Path) -> bool:
+    """But for the version that is served."""
+    if not same_but_for_versions(there / CONFIG, built / CONFIG):
+        return False
+    warm_ups = [
+        {path.name: path.read_bytes() for path in (model / WARM_UP).glob("*") if path.is_file()}
+        for model in (there, built)
+    ]
+    return warm_ups[0] == warm_ups[1]
 
-    Where a model is there already, its new version takes the place of all older ones. If anything fails, the
-    repository is put back as it was.
+
+def place(repository: Path, built: Path, models: list[str], version: int, *, replace: bool = False) -> None:
+    """Move the built models into the repository, the one that clients call (the last of `models`) last.
+
+    Models that are there get a version more, which is not served yet. replace: they are taken out instead, with all their
+    versions. If anything fails, the repository is put back as it was.
     """
     retired = built / "retired"
     retired.mkdir()
     done: list[tuple[Path, Path | None]] = []  # what was placed, and what stood there before
-    moves: list[tuple[Path | None, Path]] = [
-        (built / model / part, repository / model / part)
-        for model in models
-        for part in _parts(repository, built, model, version)
-    ]
-    # A server loads every version that it finds in a step; one that is running keeps what it has loaded.
-    moves += [(None, folder) for model in models for folder in _older(repository / model, version)]
+    moves: list[tuple[Path | None, Path]] = []
+    if replace:
+        old = active_version(repository, models[-1])
+        gone = read_manifest(repository, models[-1], old)["models"] if old else []
+        moves = [(built / model, repository / model) for model in models]
+        moves += [(None, repository / model) for model in gone if model not in models]
+    else:
+        moves = [
+            (built / part, repository / part) for model in models for part in _parts(repository, built, model, version)
+        ]
     try:
         for source, target in moves:
             before = retired / str(len(done)) if target.exists() else None
@@ -105,11 +123,11 @@ def place(repository: Path, built: Path, models: list[str], version: int) -> Non
 
 
 def _parts(repository: Path, built: Path, model: str, version: int) -> list[str]:
-    """What of a model is moved, in order: the whole folder where it is new, else version folder first."""
+    """What of a model is moved, in order: the whole folder where it is new, else what belongs to the version alone."""
     if not (repository / model).exists():
-        return [""]
-    rest = [entry.name for entry in (built / model).iterdir() if entry.name != str(version)]
-    return [str(version), *sorted(rest, key=lambda name: name == "config.pbtxt")]
+        return [model]
+    own = f"{model}/{WARM_UP}/{version}"
+    return [*([own] if (built / own).exists() else []), f"{model}/{version}"]
 
 
 def _undo(target: Path, before: Path | None) -> None:
@@ -119,9 +137,3 @@ def _undo(target: Path, before: Path | None) -> None:
         target.unlink(missing_ok=True)
     if before:
         os.replace(before, target)
-
-
-def _older(model: Path, version: int) -> list[Path]:
-    if not model.exists():
-        return []
-    return [folder for folder in model.iterdir() if folder.name.isdigit() and int(folder.name) < version]

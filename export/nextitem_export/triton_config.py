@@ -16,6 +16,9 @@ from tritonclient.utils import serialize_byte_tensor
 
 #: Triton's Python backend, in the embedded server and in NVIDIA's images.
 PYTHON_BACKEND = "python"
+#: The folder of a model where Triton looks for warm-up data.
+WARM_UP = "warmup"
+CONFIG = "config.pbtxt"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +63,8 @@ class StepConfig:
 
     max_batch_size: 0 where the batch is one of the dims. batching: for the others. instances: processes that each answer one
     batch at a time. warm_ups: run at load, before the model counts as ready.
-    version: the one that is served, None for all, so that an ensemble can be pinned to any. parameters: name to what is stored
-    as a JSON document. backend_parameters: settings of another backend than Python, by the names that it has for them.
+    version: the one that is served, None for all. warm_up_folder: where in `warmup/` the warm-up data are. parameters: name to
+    what is stored as a JSON document. backend_parameters: settings of another backend than Python, by its own names.
     reasons: a field's beginning in config.pbtxt to the comment in front of it.
     """
 
@@ -72,6 +75,7 @@ class StepConfig:
     batching: Batching | None = None
     instances: int = 1
     warm_ups: tuple[WarmUp, ...] = ()
+    warm_up_folder: str = ""
     version: int | None = None
     parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -93,7 +97,7 @@ class StepConfig:
         if self.batching is not None:
             _add_batching(config, self.batching)
         for warm_up in self.warm_ups:
-            _add_warm_up(config, self, warm_up, folder / "warmup")
+            _add_warm_up(config, self, warm_up, folder / WARM_UP)
         _write(config, folder, {**_REASONS, **self.reasons})
 
 
@@ -171,7 +175,7 @@ def _add_batching(config: Any, batching: Batching) -> None:
 
 
 def _add_warm_up(config: Any, step: StepConfig, warm_up: WarmUp, folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
+    (folder / step.warm_up_folder).mkdir(parents=True, exist_ok=True)
     batched = step.max_batch_size > 0
     specs = {spec.name: spec for spec in step.inputs}
     first = next(iter(warm_up.tensors.values()))
@@ -179,7 +183,7 @@ def _add_warm_up(config: Any, step: StepConfig, warm_up: WarmUp, folder: Path) -
     for name, values in warm_up.tensors.items():
         # For a batched model Triton repeats the file's one row; so write one row for it.
         data = values[:1] if batched else values
-        file_name = f"{warm_up.name}-{name}"
+        file_name = f"{step.warm_up_folder}/{warm_up.name}-{name}".lstrip("/")
         raw = serialize_byte_tensor(data).item() if data.dtype == object else data.tobytes()
         (folder / file_name).write_bytes(raw)
         tensor = entry.inputs[name]
@@ -197,7 +201,7 @@ def _write(config: Any, folder: Path, reasons: Mapping[str, str] | None = None) 
     text = text_format.MessageToString(config, as_utf8=True)
     for field, reason in (reasons or {}).items():
         text = re.sub(f"^{field}", f"# {reason}\n{field}", text, count=1, flags=re.MULTILINE)
-    (folder / "config.pbtxt").write_text(text, encoding="utf-8")
+    (folder / CONFIG).write_text(text, encoding="utf-8")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,7 +221,7 @@ class Config:
 
 def read_config(path: Path) -> Config:
     """Read a config.pbtxt."""
-    config: Any = text_format.Parse(path.read_text(encoding="utf-8"), pb.ModelConfig())
+    config = _parsed(path)
     return Config(
         config.name,
         config.backend,
@@ -228,6 +232,39 @@ def read_config(path: Path) -> Config:
         any(tensor.random_data for warm_up in config.model_warmup for tensor in warm_up.inputs.values()),
         {key: value.string_value for key, value in config.parameters.items()},
     )
+
+
+def pinned_versions(path: Path) -> tuple[int, ...]:
+    """The versions that a config.pbtxt names; () where it leaves them open or is none."""
+    try:
+        return tuple(_parsed(path).version_policy.specific.versions)
+    except (OSError, ValueError, text_format.ParseError):
+        return ()
+
+
+def pinned_to(config: bytes, versions: Sequence[int]) -> bytes:
+    """The configuration with another version policy, for the time of a switch."""
+    message: Any = text_format.Parse(config.decode("utf-8"), pb.ModelConfig())
+    message.version_policy.specific.versions[:] = sorted(versions)
+    return text_format.MessageToString(message, as_utf8=True).encode("utf-8")
+
+
+def same_but_for_versions(one: Path, other: Path) -> bool:
+    """Whether two config.pbtxt differ in nothing but which versions are served."""
+    messages = [_parsed(path) for path in (one, other)]
+    for message in messages:
+        message.ClearField("version_policy")
+    return messages[0] == messages[1]
+
+
+def same_outside(one: Path, other: Path) -> bool:
+    """Whether two config.pbtxt have the same inputs and outputs."""
+    first, second = (_parsed(path) for path in (one, other))
+    return list(first.input) == list(second.input) and list(first.output) == list(second.output)
+
+
+def _parsed(path: Path) -> Any:
+    return text_format.Parse(path.read_text(encoding="utf-8"), pb.ModelConfig())
 
 
 def _spec(tensor: Any) -> TensorSpec:

@@ -119,15 +119,22 @@ def test_stages_are_told(export):
     assert said[-1] == "writing configuration and manifest"
 
 
-def test_a_second_export_is_version_2_and_drops_1(export, repository, shop):
+def test_a_second_export_is_version_2_beside_1(export, repository, shop):
+    before = shop.snapshot(repository)
     second = export()
-    assert second.version == 2
+    assert (second.version, second.active) == (2, 1)
     found = shop.snapshot(repository)
-    assert {name.split("/")[1] for name in found if name.count("/") >= 1} == {"2", "config.pbtxt", "warmup"}
-    config = found["shop/config.pbtxt"].decode()
+    assert {name: found[name] for name in before} == before
+    assert {name.split("/")[1] for name in set(found) - set(before)} == {"2"}
+    config = found["shop/2/config.pbtxt"].decode()
     assert "versions: 2" in config
     assert config.count("model_version: 2") == 3
     assert json.loads(second.manifest.read_text())["request"]["bundle_version"] == 2
+
+
+def test_another_sample_and_model_need_no_other_configuration(export, repository, frame, shop):
+    later = frame[(frame["session_id"] >= 20) & (frame["session_id"] < 26)]
+    assert export(rows=later, options={"top_k": 7}).version == 2
 
 
 def test_another_step_configuration_is_refused_without_replace(export, repository, shop):
@@ -136,7 +143,7 @@ def test_another_step_configuration_is_refused_without_replace(export, repositor
         export(options={"max_sessions": 32})
     assert shop.snapshot(repository) == before
     replaced = export(options={"max_sessions": 32, "replace": True})
-    assert replaced.version == 2
+    assert (replaced.version, replaced.active) == (2, 2)
     assert "max_batch_size: 32" in (repository / "shop_ranker" / "config.pbtxt").read_text()
     assert not (repository / "shop_ranker" / "1").exists()
 

@@ -8,6 +8,8 @@ import pytest
 
 from nextitem_export import ExportOptions
 
+PLACE = ("--repository", "y", "--name", "z")
+
 
 def command(*arguments) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-m", "nextitem_export.cli", *map(str, arguments)]
@@ -59,6 +61,12 @@ def test_a_mistake_ends_with_a_sentence_and_code_2(arguments, sentence, tmp_path
     ("arguments", "parts"),
     [
         (["--run", "x"], ["required", "--repository", "--name"]),
+        (["--repository", "y", "--name", "z"], ["--run is required, unless", "--activate"]),
+        (["--activate", "--name", "z"], ["--repository and --name are required"]),
+        (["--run", "x", *PLACE, "--activate", "3"], ["--activate 3 with --run", "a number of its own"]),
+        (["--run", "x", *PLACE, "--url", "http://h:1"], ["--url is the server that --activate switches"]),
+        (["--run", "x", *PLACE, "--activate", "--url", "u", "--replace"], ["--replace takes away", "another --name"]),
+        ([*PLACE, "--activate", "--keep-versions", "0"], ["--keep-versions is 0, expected 1 or more"]),
         (["--run", "x", "--repository", "y", "--name", "z", "--top-k", "ten"], ["--top-k: invalid int value: 'ten'"]),
         (["--run", "x", "--repository", "y", "--name", "z", "--colour"], ["unrecognized arguments: --colour"]),
     ],
@@ -68,3 +76,17 @@ def test_a_wrong_flag_is_told(arguments, parts):
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert all(part in last for part in parts)
+
+
+def test_what_is_no_bundle_cannot_be_activated(tmp_path):
+    done = command("--repository", tmp_path, "--name", "shop", "--activate")
+    assert done.returncode == 2
+    assert f"nextitem-export: {tmp_path} holds no bundle 'shop' that is pinned to a version" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_key_file_that_is_not_there_is_told(tmp_path):
+    words = ("--url", "http://127.0.0.1:9", "--control-key-file", tmp_path / "none")
+    done = command("--repository", tmp_path, "--name", "shop", "--activate", *words)
+    assert done.returncode == 2
+    assert f"the key file {tmp_path / 'none'} cannot be read" in done.stderr

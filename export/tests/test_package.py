@@ -23,7 +23,9 @@ def test_all_errors_are_export_errors_and_offered():
 
 
 def test_an_unknown_name_is_told_the_known_ones():
-    with pytest.raises(AttributeError, match="'nextitem_export' has no attribute 'magic', it has Bundle, ExportError"):
+    with pytest.raises(
+        AttributeError, match="'nextitem_export' has no attribute 'magic', it has Activation, Bundle, Con"
+    ):
         nextitem_export.magic  # noqa: B018
 
 

@@ -1,31 +1,38 @@
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
 
 from nextitem_export import RepositoryError
-from nextitem_export.repository import build_folder, check_place, next_version, place
+from nextitem_export.repository import build_folder, check_place, place
 
 MODELS = ["a", "b", "top"]
 
 
-def build(folder, version: int, text: str = "same", models=MODELS):
-    """A built bundle: per model a version folder, warm-up data and a configuration."""
+def build(folder, version: int, text: str = "same", models=MODELS, outside: str = "x"):
+    """A built bundle: per model a version folder, a configuration, and of the steps warm-up data."""
     for model in models:
-        (folder / model / str(version)).mkdir(parents=True)
-        (folder / model / str(version) / "graph").write_text(f"{model} {version} {text}")
-        (folder / model / "warmup").mkdir()
-        (folder / model / "warmup" / "data").write_text(text)
-        ensemble = model == models[-1]
-        (folder / model / "config.pbtxt").write_text(f"nextitem.signature {version}" if ensemble else text)
+        own = folder / model / str(version)
+        own.mkdir(parents=True)
+        (own / "graph").write_text(f"{model} {version} {text}")
+        pinned = f'name: "{model}" version_policy {{ specific {{ versions: {version} }} }}'
+        if model == models[-1]:
+            (own / "bundle.json").write_text(json.dumps({"models": models, "sha256": {}}))
+            pinned += f' input {{ name: "{outside}" }} parameters {{ key: "nextitem.signature" }}'
+        else:
+            (folder / model / "warmup").mkdir()
+            (folder / model / "warmup" / "data").write_text(text)
+            pinned += f' backend: "{text}"'
+        (folder / model / "config.pbtxt").write_text(pinned)
     return folder
 
 
 def placed(repository, folder, version, **changes):
     build(folder, version, **changes)
-    check_place(repository, folder, MODELS, replace="text" in changes)
-    place(repository, folder, MODELS, version)
+    replace = check_place(repository, folder, MODELS, replace="text" in changes)
+    place(repository, folder, MODELS, version, replace=replace)
 
 
 @pytest.fixture
@@ -38,35 +45,33 @@ def repository(tmp_path):
     return folder
 
 
-def test_versions_count_on_from_the_highest_of_any_model(tmp_path):
-    assert next_version(tmp_path, MODELS) == 1
-    (tmp_path / "b" / "4").mkdir(parents=True)
-    (tmp_path / "top" / "2").mkdir(parents=True)
-    (tmp_path / "a" / "warmup").mkdir(parents=True)
-    (tmp_path / "stranger" / "9").mkdir(parents=True)
-    assert next_version(tmp_path, MODELS) == 5
-
-
-def test_a_new_bundle_takes_the_place_of_the_old_version(repository, tmp_path, shop):
+def test_a_new_version_lies_beside_the_one_that_answers(repository, tmp_path, shop):
+    before = shop.snapshot(repository)
     placed(repository, tmp_path / "second", 2)
     found = shop.snapshot(repository)
+    assert {name: found[name] for name in before} == before
+    new = {f"{model}/2{file}" for model in MODELS for file in ("", "/graph")} | {"top/2/bundle.json"}
+    assert set(found) - set(before) == new
     assert found["a/2/graph"] == b"a 2 same"
-    assert found["top/config.pbtxt"] == b"nextitem.signature 2"
-    assert found["other/1/graph"] == b"not ours"
-    assert not [name for name in found if "/1/" in name and not name.startswith("other")]
 
 
-def test_the_ensemble_s_configuration_comes_after_everything_it_needs(repository, tmp_path, monkeypatch):
-    build(tmp_path / "second", 2)
+def test_warm_up_data_of_a_version_alone_come_with_it(repository, tmp_path):
+    own = build(tmp_path / "second", 2) / "top" / "warmup" / "2"
+    own.mkdir(parents=True)
+    (own / "data").write_text("own")
+    (repository / "top" / "warmup").mkdir()
+    place(repository, tmp_path / "second", MODELS, 2)
+    assert (repository / "top" / "warmup" / "2" / "data").read_text() == "own"
+
+
+def test_the_model_that_clients_call_comes_last(tmp_path, monkeypatch):
+    build(tmp_path / "first", 1)
     moved = []
     replace = os.replace
     monkeypatch.setattr(os, "replace", lambda source, target: (moved.append(target), replace(source, target)))
-    place(repository, tmp_path / "second", MODELS, 2)
-    into = [str(target.relative_to(repository)) for target in moved if repository in target.parents]
-    assert into.index("a/2") < into.index("a/config.pbtxt") < into.index("b/2") < into.index("top/2")
-    assert into[-1] == "top/config.pbtxt"
-    last = moved.index(repository / "top" / "config.pbtxt")
-    assert len(moved[last + 1 :]) == len(MODELS)  # only then the old versions go
+    (tmp_path / "repository").mkdir()
+    place(tmp_path / "repository", tmp_path / "first", MODELS, 1)
+    assert [path.name for path in moved] == MODELS
 
 
 @pytest.mark.parametrize("case", ["first bundle", "new version", "replaced"])
@@ -89,12 +94,13 @@ def test_a_failure_at_any_move_leaves_the_repository_as_it_was(tmp_path, shop, m
                 raise error
             replace(source, target)
 
-        built = build(tmp_path / f"try {failing}", version, "new" if case == "replaced" else "same")
+        replaced = case == "replaced"
+        built = build(tmp_path / f"try {failing}", version, "new" if replaced else "same")
         refused = None
         with monkeypatch.context() as patch:
             patch.setattr(os, "replace", fail)
             try:
-                place(repository, built, MODELS, version)
+                place(repository, built, MODELS, version, replace=replaced)
             except (RepositoryError, KeyboardInterrupt) as refusal:
                 refused = refusal
         if refused is None:
@@ -104,22 +110,34 @@ def test_a_failure_at_any_move_leaves_the_repository_as_it_was(tmp_path, shop, m
             assert refused.__cause__ is error
             sentence = f"cannot place the bundle in {repository}: No space left on device; the repository is as it was"
             assert str(refused) == sentence
-    assert failing >= (3 if case == "first bundle" else 18)
+    assert failing >= (6 if case == "replaced" else 3)
     assert shop.snapshot(repository) != before
 
 
-def test_a_step_with_another_configuration_is_refused_unless_replaced(repository, tmp_path, shop):
+@pytest.mark.parametrize("what", ["configuration", "warm-up data", "features", "layout"])
+def test_what_cannot_be_a_version_is_refused_unless_it_replaces(repository, tmp_path, shop, what):
     before = shop.snapshot(repository)
-    built = build(tmp_path / "second", 2, "changed")
+    models, sentence = MODELS, "a is there with another configuration, and all versions of a model share one"
+    if what == "configuration":
+        built = build(tmp_path / "second", 2, "changed")
+    elif what == "warm-up data":
+        built = build(tmp_path / "second", 2)
+        (built / "a" / "warmup" / "data").write_text("changed")
+    elif what == "features":
+        built, sentence = build(tmp_path / "second", 2, outside="y"), "top is there with other features"
+    else:
+        models, sentence = ["top"], "top is there in another layout"
+        built = build(tmp_path / "second", 2, models=models)
     with pytest.raises(RepositoryError) as caught:
-        check_place(repository, built, MODELS, replace=False)
-    assert "a is there with another configuration" in str(caught.value)
-    assert "another --name, or with --replace" in str(caught.value)
+        check_place(repository, built, models, replace=False)
+    assert str(caught.value).startswith(sentence)
+    assert "under another --name, or with --replace" in str(caught.value)
     assert shop.snapshot(repository) == before
-    check_place(repository, built, MODELS, replace=True)
-    place(repository, built, MODELS, 2)
-    assert (repository / "a" / "config.pbtxt").read_text() == "changed"
-    assert (repository / "a" / "warmup" / "data").read_text() == "changed"
+    new = shop.snapshot(built)
+    assert check_place(repository, built, models, replace=True)
+    place(repository, built, models, 2, replace=True)
+    other = {name: content for name, content in before.items() if name.startswith("other")}
+    assert shop.snapshot(repository) == {**new, **other}
 
 
 @pytest.mark.parametrize("replace", [True, False])

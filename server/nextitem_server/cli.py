@@ -7,10 +7,12 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from nextitem_server.console import LogFollower
+from nextitem_server.control import key_from
 from nextitem_server.errors import (
     InvalidOption,
     PortInUse,
@@ -52,6 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         split = arguments.index("--")
         arguments, options = arguments[:split], arguments[split + 1 :]
     parsed = _parser().parse_args(arguments)
+    try:
+        key = None if parsed.control_key_file is None else key_from(Path(parsed.control_key_file))
+    except InvalidOption as error:
+        _say(f"nextitem-serve: {error}")
+        return EXIT_CALLED_WRONGLY
     server = TritonServer(
         parsed.model_repository,
         host=parsed.host,
@@ -62,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         timeout_s=parsed.timeout_s,
         options=options,
         log_path=parsed.log_file,
+        control_key=key,
+        verify=not parsed.no_verify,
     )
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in previous:
@@ -153,6 +162,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--metrics-port", type=int, default=8002, metavar="N", help="0: a free one (%(default)s)")
     add("--server", metavar="PATH", help="an installed tritonserver instead of the embedded one")
     add("--timeout-s", type=float, default=120.0, metavar="S", help="start to ready (%(default)s)")
+    add(
+        "--control-key-file",
+        metavar="FILE",
+        help="the key that loads models anew (nextitem-export --activate), made where it is missing; else nobody can",
+    )
+    add("--no-verify", action="store_true", help="serve bundles whose files are not those that were exported")
     add("--log-file", metavar="PATH", help="keep Triton's whole log there")
     add("--verbose", action="store_true", help="show the whole log, not only warnings and errors")
     return parser

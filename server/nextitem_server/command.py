@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from nextitem_server import control
 from nextitem_server.errors import InvalidOption
 from nextitem_server.layout import WorkFolder
 from nextitem_server.locate import Installation
+from nextitem_server.options import option_value
 from nextitem_server.ports import Ports
 
 EXIT_TIMEOUT_S = 10
@@ -46,6 +48,7 @@ def tritonserver_command(
     host: str,
     ports: Ports,
     options: Sequence[str],
+    control_key: str,
 ) -> list[str]:
     """The program and its arguments; `options` come last and so win where one may be repeated."""
     command = [str(installation.binary), f"--model-repository={repository}"]
@@ -56,7 +59,7 @@ def tritonserver_command(
     command.append(f"--backend-config=python,shm-region-prefix-name={folder.shm_prefix}")
     if option_value(options, "--exit-timeout-secs") is None:
         command.append(f"--exit-timeout-secs={EXIT_TIMEOUT_S}")
-    return [*command, *options]
+    return [*command, *control.control_options(options, control_key), *options]
 
 
 def expected_services(options: Sequence[str]) -> set[str]:
@@ -67,20 +70,10 @@ def expected_services(options: Sequence[str]) -> set[str]:
 
 def may_start_empty(options: Sequence[str]) -> bool:
     """Whether models may come later, so that an empty repository is no mistake."""
-    return option_value(options, "--model-control-mode") in ("poll", "explicit")
+    return option_value(options, control.MODE) in ("poll", "explicit")
 
 
 def stop_grace_s(options: Sequence[str]) -> float:
     """Seconds from the wish to stop until tritonserver is killed: its own limit and a margin."""
     given = option_value(options, "--exit-timeout-secs")
     return (float(given) if given and given.isdigit() else EXIT_TIMEOUT_S) + 5.0
-
-
-def option_value(options: Sequence[str], name: str) -> str | None:
-    """The value of `--name=value` or `--name value` among `options`; None if it is not there."""
-    for position, option in enumerate(options):
-        if option.startswith(f"{name}="):
-            return option.split("=", 1)[1]
-        if option == name and position + 1 < len(options):
-            return options[position + 1]
-    return None

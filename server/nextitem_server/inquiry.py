@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from nextitem_server.control import KEY_HEADER
 
 SIGNATURE = "nextitem.signature"
 
@@ -40,9 +43,9 @@ def metrics_answer(host: str, port: int) -> bool:
         return False
 
 
-def list_models(host: str, port: int) -> list[ModelState]:
+def list_models(host: str, port: int, control_key: str) -> list[ModelState]:
     """All models that the server knows, in its order; raises OSError where it does not answer."""
-    _, body = _request(host, port, "POST", "/v2/repository/index")
+    _, body = _request(host, port, "POST", "/v2/repository/index", headers={KEY_HEADER: control_key})
     return [
         ModelState(
             name=entry["name"],
@@ -61,11 +64,13 @@ def _has_signature(host: str, port: int, model: str) -> bool:
     return SIGNATURE in parameters
 
 
-def _request(host: str, port: int, method: str, path: str, timeout_s: float = 5.0) -> tuple[int, bytes]:
+def _request(
+    host: str, port: int, method: str, path: str, timeout_s: float = 5.0, headers: Mapping[str, str] | None = None
+) -> tuple[int, bytes]:
     # http.client rather than urllib: a proxy of the environment has no business here.
     connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
-        connection.request(method, path)
+        connection.request(method, path, headers=headers or {})
         response = connection.getresponse()
         return response.status, response.read()
     except http.client.HTTPException as error:

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from nextitem_server import command, diagnosis, guard, inquiry, ports
+from nextitem_server import command, control, diagnosis, guard, inquiry, ports
+from nextitem_server.checksums import verify_bundles
 from nextitem_server.errors import InvalidOption, ModelsFailed, ServeError, ServerDied, StartTimeout
 from nextitem_server.layout import WorkFolder, environment, make_work_folder
 from nextitem_server.locate import locate
@@ -35,6 +36,8 @@ class TritonServer:
         timeout_s: seconds from start to ready.
         options: further options of tritonserver, such as "--log-verbose=1".
         log_path: where Triton's whole log goes; None keeps it only until stop().
+        control_key: opens model control (loading models anew) to whoever sends it; None makes one up.
+        verify: compare the bundles' files with their checksums before the start.
 
     `ports` and the URLs are known after start().
     """
@@ -51,12 +54,16 @@ class TritonServer:
         timeout_s: float = 120.0,
         options: Sequence[str] = (),
         log_path: str | os.PathLike[str] | None = None,
+        control_key: str | None = None,
+        verify: bool = True,
     ):
         self.repository = Path(repository)
         self.host = host
         self.ports = Ports(http=http_port, grpc=grpc_port, metrics=metrics_port)
         self.timeout_s = timeout_s
         self.options = tuple(options)
+        self.control_key = control_key if control_key is not None else control.new_key()
+        self._verify = verify
         self._wanted = self.ports
         self._server = server
         self._kept_log = Path(log_path) if log_path is not None else None
@@ -84,6 +91,8 @@ class TritonServer:
             raise ServeError("This TritonServer runs already: stop() it first, or make another.")
         command.check_options(self.options)
         check_repository(self.repository, may_be_empty=command.may_start_empty(self.options))
+        if self._verify:
+            verify_bundles(self.repository)
         address = ports.resolve_host(self.host)
         deadline = time.monotonic() + self.timeout_s
         for attempt in range(START_ATTEMPTS):
@@ -126,7 +135,7 @@ class TritonServer:
 
     def models(self) -> list[inquiry.ModelState]:
         """The models that the server knows, and which of them clients call."""
-        return inquiry.list_models(self._reachable_host, self.ports.http)
+        return inquiry.list_models(self._reachable_host, self.ports.http, self.control_key)
 
     def logs(self) -> str:
         """Triton's whole log so far; after stop(), until then."""
@@ -168,7 +177,7 @@ class TritonServer:
         self.ports = ports.choose(address, self._wanted)
         self._folder = folder = make_work_folder(installation, self._kept_log)
         program = command.tritonserver_command(
-            installation, self.repository.resolve(), folder, address, self.ports, self.options
+            installation, self.repository.resolve(), folder, address, self.ports, self.options, self.control_key
         )
         watcher = [sys.executable, "-I", guard.__file__, str(os.getpid())]
         watcher += [str(command.stop_grace_s(self.options)), folder.shm_prefix, str(folder.path)]

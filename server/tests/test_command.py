@@ -9,12 +9,12 @@ from nextitem_server.command import (
     RESERVED,
     check_options,
     expected_services,
-    option_value,
     stop_grace_s,
     tritonserver_command,
 )
 from nextitem_server.layout import environment, make_work_folder
 from nextitem_server.locate import Installation, locate
+from nextitem_server.options import option_value
 from nextitem_server.ports import Ports
 
 
@@ -42,7 +42,7 @@ def test_grace_follows_tritons_own_limit():
 def test_every_service_is_bound_to_the_host(private_tmp):
     folder = make_work_folder(locate())
     ports = Ports(http=1, grpc=2, metrics=3)
-    command = tritonserver_command(locate(), Path("r"), folder, "127.0.0.1", ports, ["--x"])
+    command = tritonserver_command(locate(), Path("r"), folder, "127.0.0.1", ports, ["--x"], "key")
     for service, port in ports.items():
         assert f"--{service}-address=127.0.0.1" in command
         assert f"--{service}-port={port}" in command

@@ -13,20 +13,19 @@ from ..graphs.formats import FORMATS
 from ..graphs.ranker import OUTPUTS, filter_tensors
 from ..options import ExportOptions
 from ..plan import Plan
-from ..runtime.step import open_step
 from ..triton_config import EnsembleStep, StepConfig, TensorSpec, WarmUp, write_ensemble
 from .runtimes import RUNTIMES
 from .steps import (
     StepFolders,
     batching,
     encoded,
-    first_request,
     of_other_lengths,
     ranked_tensors,
     request_specs,
     response_specs,
     settle,
 )
+from .warm_up import features_request, items_request, ranker_request
 
 _DATATYPES = {"int64": "INT64", "float32": "FP32"}
 
@@ -95,7 +94,8 @@ class EnsembleLayout:
         )
 
     def _step_configs(self, build: Path, plan: Plan, options: ExportOptions) -> Iterator[StepConfig]:
-        folders = self.folders(build, plan.signature.bundle_version)
+        version = plan.signature.bundle_version
+        folders = self.folders(build, version)
         tensors = [TensorSpec(f.tensor, _DATATYPES[f.dtype], (-1, plan.signature.window)) for f in plan.features]
         tensors += [TensorSpec(name, "INT64", (-1, -1)) for name in filter_tensors(plan.features)[:2]]
         top_k = TensorSpec(items.TOP_K, "INT64", (1,))
@@ -106,10 +106,11 @@ class EnsembleLayout:
             tuple(request_specs(plan)),
             (*tensors, top_k),
             max_batch_size=0,
-            warm_ups=(WarmUp("session", first_request(plan)),),
+            warm_ups=(WarmUp("session", features_request(plan)),),
+            version=version,
         )
         batches = {min(batch, options.max_sessions) for batch in FORMATS[options.format].warm_batches}
-        example = encoded(plan, folders.features, of_other_lengths(plan, 1))
+        example = ranker_request(plan, encoded(plan, folders.features, of_other_lengths(plan, 1)))
         yield StepConfig(
             self.steps[1],
             tuple(TensorSpec(s.name, s.datatype, s.dims[1:]) for s in tensors),
@@ -121,8 +122,8 @@ class EnsembleLayout:
                 WarmUp(f"batch_{size}", {name: np.repeat(t, size, axis=0) for name, t in example.items()})
                 for size in sorted(batches)
             ),
+            version=version,
         )
-        answer = open_step(folders.ranker).run(example)
         yield StepConfig(
             self.steps[2],
             (
@@ -131,15 +132,8 @@ class EnsembleLayout:
             ),
             tuple(response_specs(plan)),
             max_batch_size=0,
-            warm_ups=(
-                WarmUp(
-                    "session",
-                    {
-                        **dict(zip(items.INPUTS[:3], answer.values(), strict=True)),
-                        items.TOP_K: np.array([options.top_k]),
-                    },
-                ),
-            ),
+            warm_ups=(WarmUp("session", items_request(plan)),),
+            version=version,
         )
 
 

@@ -69,6 +69,7 @@ class FusedLayout(OneModel):
                 for size in sorted(batches)
             ),
             version=plan.signature.bundle_version,
+            warm_up_folder=str(plan.signature.bundle_version),
             reasons={
                 "max_batch_size:": "Beyond any request's: the model itself says how many sessions a request may hold."
             },

@@ -50,6 +50,7 @@ class NativeFusedLayout(OneModel):
             instances=options.instances,
             warm_ups=(WarmUp("session", first_request(plan)),),
             version=version,
+            warm_up_folder=str(version),
             parameters={"nextitem.signature": plan.signature.to_json()},
             reasons={"max_batch_size:": "Triton joins no requests here: its own backends cannot with optional inputs."},
         )

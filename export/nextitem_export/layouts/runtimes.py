@@ -18,6 +18,10 @@ from ..options import ExportOptions
 from ..plan import Plan
 from ..triton_config import StepConfig
 
+#: A file of this name beside model.py keeps Python from making its folder of compiled files: Triton would take a version with
+#: a new file in it for another one, and load it once more at the next switch.
+NO_CACHE = "__pycache__"
+
 _MODEL_PY = '''"""{what} of the nextitem bundle "{name}"; the code is in nextitem_runtime beside this file."""
 
 import sys
@@ -51,6 +55,7 @@ class Runtime:
 
 def _add_python_model(folder: Path, what: str, name: str) -> None:
     (folder / "model.py").write_text(_MODEL_PY.format(what=what, name=name))
+    (folder / NO_CACHE).touch()
     copy_runtime(folder)
 
 

