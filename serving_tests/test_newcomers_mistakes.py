@@ -108,7 +108,7 @@ def web_page() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def nothing_loaded(repository: Path, server: TritonServer) -> Iterator[TritonServer]:
     """A server on the same repository that waits to be told what to load."""
-    with TritonServer(repository, options=["--model-control-mode=explicit"]) as running:
+    with TritonServer(repository, options=["--model-control-mode=explicit"], open_apis=["model-repository"]) as running:
         yield running
 
 

@@ -7,11 +7,14 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from nextitem_server.access import CLOSABLE
 from nextitem_server.console import LogFollower
 from nextitem_server.errors import (
+    EmptyRepository,
     InvalidOption,
     PortInUse,
     RepositoryError,
@@ -19,6 +22,7 @@ from nextitem_server.errors import (
     TritonNotFound,
 )
 from nextitem_server.process import TritonServer
+from nextitem_server.repository import check_repository, wait_for_models
 
 EXIT_STOPPED = 0
 EXIT_SERVER_FAILED = 1
@@ -61,13 +65,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         server=parsed.server,
         timeout_s=parsed.timeout_s,
         options=options,
+        open_apis=parsed.open_api,
         log_path=parsed.log_file,
     )
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in previous:
         signal.signal(number, _raise_stop)
     try:
-        return _serve(server, verbose=parsed.verbose)
+        return _serve(server, verbose=parsed.verbose, wait=parsed.wait_for_models)
     except _Stop as stop:  # while an error was being cleaned up; the guard does the rest
         return 128 + stop.number
     finally:
@@ -82,9 +87,11 @@ def _raise_stop(number: int, frame: FrameType | None) -> NoReturn:
     raise _Stop(number)
 
 
-def _serve(server: TritonServer, *, verbose: bool) -> int:
+def _serve(server: TritonServer, *, verbose: bool, wait: bool) -> int:
     ready = False
     try:
+        if wait:
+            _wait_for_models(server.repository)
         _say(f"nextitem-serve: loading the models in {server.repository} …")
         server.start()
         ready = True
@@ -101,6 +108,17 @@ def _serve(server: TritonServer, *, verbose: bool) -> int:
         return EXIT_SERVER_FAILED
     finally:
         server.stop()
+
+
+def _wait_for_models(repository: Path) -> None:
+    try:
+        check_repository(repository)
+    except EmptyRepository as empty:
+        _say(
+            f"nextitem-serve: {empty} (In a container: into the folder that is mounted there, such as "
+            "./model_repository.) Waiting for it; serving starts by itself then."
+        )
+        wait_for_models(repository)
 
 
 def _watch(server: TritonServer, *, verbose: bool) -> int:
@@ -153,6 +171,18 @@ def _parser() -> argparse.ArgumentParser:
     add("--metrics-port", type=int, default=8002, metavar="N", help="0: a free one (%(default)s)")
     add("--server", metavar="PATH", help="an installed tritonserver instead of the embedded one")
     add("--timeout-s", type=float, default=120.0, metavar="S", help="start to ready (%(default)s)")
+    add(
+        "--wait-for-models",
+        action="store_true",
+        help="wait where the repository holds no model yet, instead of ending with an error",
+    )
+    add(
+        "--open-api",
+        action="append",
+        default=[],
+        choices=sorted(CLOSABLE),
+        help="let clients reach this API of Triton's, which is closed to them by default (may be repeated)",
+    )
     add("--log-file", metavar="PATH", help="keep Triton's whole log there")
     add("--verbose", action="store_true", help="show the whole log, not only warnings and errors")
     return parser

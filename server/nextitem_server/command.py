@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from nextitem_server.access import Access
 from nextitem_server.errors import InvalidOption
 from nextitem_server.layout import WorkFolder
 from nextitem_server.locate import Installation
@@ -45,6 +46,7 @@ def tritonserver_command(
     folder: WorkFolder,
     host: str,
     ports: Ports,
+    access: Access,
     options: Sequence[str],
 ) -> list[str]:
     """The program and its arguments; `options` come last and so win where one may be repeated."""
@@ -56,7 +58,7 @@ def tritonserver_command(
     command.append(f"--backend-config=python,shm-region-prefix-name={folder.shm_prefix}")
     if option_value(options, "--exit-timeout-secs") is None:
         command.append(f"--exit-timeout-secs={EXIT_TIMEOUT_S}")
-    return [*command, *options]
+    return [*command, *access.options(), *options]
 
 
 def expected_services(options: Sequence[str]) -> set[str]:
@@ -68,6 +70,11 @@ def expected_services(options: Sequence[str]) -> set[str]:
 def may_start_empty(options: Sequence[str]) -> bool:
     """Whether models may come later, so that an empty repository is no mistake."""
     return option_value(options, "--model-control-mode") in ("poll", "explicit")
+
+
+def has_explicit_control(options: Sequence[str]) -> bool:
+    """Whether models are loaded and unloaded on request."""
+    return option_value(options, "--model-control-mode") == "explicit"
 
 
 def stop_grace_s(options: Sequence[str]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,9 +41,12 @@ def metrics_answer(host: str, port: int) -> bool:
         return False
 
 
-def list_models(host: str, port: int) -> list[ModelState]:
-    """All models that the server knows, in its order; raises OSError where it does not answer."""
-    _, body = _request(host, port, "POST", "/v2/repository/index")
+def list_models(host: str, port: int, headers: Mapping[str, str]) -> list[ModelState]:
+    """All models that the server knows, in its order; raises OSError where it does not answer.
+
+    headers: with the key to the list, where that is closed.
+    """
+    _, body = _request(host, port, "POST", "/v2/repository/index", headers=headers)
     return [
         ModelState(
             name=entry["name"],
@@ -61,11 +65,13 @@ def _has_signature(host: str, port: int, model: str) -> bool:
     return SIGNATURE in parameters
 
 
-def _request(host: str, port: int, method: str, path: str, timeout_s: float = 5.0) -> tuple[int, bytes]:
+def _request(
+    host: str, port: int, method: str, path: str, timeout_s: float = 5.0, headers: Mapping[str, str] | None = None
+) -> tuple[int, bytes]:
     # http.client rather than urllib: a proxy of the environment has no business here.
     connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
-        connection.request(method, path)
+        connection.request(method, path, headers=headers or {})
         response = connection.getresponse()
         return response.status, response.read()
     except http.client.HTTPException as error:

@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
 from nextitem_server import command, diagnosis, guard, inquiry, ports
+from nextitem_server.access import make_access
 from nextitem_server.errors import InvalidOption, ModelsFailed, ServeError, ServerDied, StartTimeout
 from nextitem_server.layout import WorkFolder, environment, make_work_folder
 from nextitem_server.locate import locate
@@ -34,6 +35,8 @@ class TritonServer:
         server: an installed tritonserver; None takes the one in the nvidia-pytriton wheel.
         timeout_s: seconds from start to ready.
         options: further options of tritonserver, such as "--log-verbose=1".
+        open_apis: what clients may reach of Triton's APIs that are closed by default: "shared-memory", "trace",
+            "logging" and, with explicit model control, "model-repository".
         log_path: where Triton's whole log goes; None keeps it only until stop().
 
     `ports` and the URLs are known after start().
@@ -50,6 +53,7 @@ class TritonServer:
         server: str | os.PathLike[str] | None = None,
         timeout_s: float = 120.0,
         options: Sequence[str] = (),
+        open_apis: Sequence[str] = (),
         log_path: str | os.PathLike[str] | None = None,
     ):
         self.repository = Path(repository)
@@ -57,6 +61,7 @@ class TritonServer:
         self.ports = Ports(http=http_port, grpc=grpc_port, metrics=metrics_port)
         self.timeout_s = timeout_s
         self.options = tuple(options)
+        self._access = make_access(open_apis, explicit_control=command.has_explicit_control(self.options))
         self._wanted = self.ports
         self._server = server
         self._kept_log = Path(log_path) if log_path is not None else None
@@ -126,7 +131,12 @@ class TritonServer:
 
     def models(self) -> list[inquiry.ModelState]:
         """The models that the server knows, and which of them clients call."""
-        return inquiry.list_models(self._reachable_host, self.ports.http)
+        return inquiry.list_models(self._reachable_host, self.ports.http, self.control_headers)
+
+    @property
+    def control_headers(self) -> Mapping[str, str]:
+        """HTTP headers and gRPC metadata with the key to the closed APIs, for who runs this server."""
+        return self._access.headers
 
     def logs(self) -> str:
         """Triton's whole log so far; after stop(), until then."""
@@ -168,7 +178,7 @@ class TritonServer:
         self.ports = ports.choose(address, self._wanted)
         self._folder = folder = make_work_folder(installation, self._kept_log)
         program = command.tritonserver_command(
-            installation, self.repository.resolve(), folder, address, self.ports, self.options
+            installation, self.repository.resolve(), folder, address, self.ports, self._access, self.options
         )
         watcher = [sys.executable, "-I", guard.__file__, str(os.getpid())]
         watcher += [str(command.stop_grace_s(self.options)), folder.shm_prefix, str(folder.path)]
