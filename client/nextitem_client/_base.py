@@ -11,7 +11,6 @@ from typing import Any
 
 from nextitem_client._connect import check_tls
 from nextitem_client._exceptions import (
-    AccessDenied,
     AmbiguousModel,
     ClientClosed,
     InvalidOption,
@@ -81,30 +80,21 @@ class BaseClient:
     def _opening(self) -> Flow[_Found]:
         model = self._wanted
         if model is None:
-            try:
-                model = self._only_one((yield from self._nextitem_models()))
-            except AccessDenied as denied:
-                raise AccessDenied(f"{denied} Or say which model, as it does not list them: model='…'.") from None
+            model = self._only_one((yield from self._nextitem_models()))
         try:
             parameters = yield from self._parameters(model)
-        except ModelNotFound as missing:
-            raise (yield from self._explained(model, missing)) from None
+        except ModelNotFound:
+            raise self._not_found(model, (yield from self._nextitem_models())) from None
         return _Found(model, self._signature_of(model, parameters))
 
     def _inference(self, inference: Inference) -> Flow[Reply]:
         try:
             return (yield from repeated(self._settings, lambda way, limit: way.infer(inference, limit)))
-        except ModelNotFound as missing:  # unloaded meanwhile
-            raise (yield from self._explained(inference.model, missing)) from None
+        except ModelNotFound:  # unloaded meanwhile
+            raise self._not_found(inference.model, (yield from self._nextitem_models())) from None
 
     def _parameters(self, model: str) -> Flow[Mapping[str, str]]:
         return (yield from repeated(self._settings, lambda way, limit: way.model_parameters(model, limit)))
-
-    def _explained(self, model: str, missing: ModelNotFound) -> Flow[ModelNotFound]:
-        try:
-            return self._not_found(model, (yield from self._nextitem_models()))
-        except AccessDenied:  # the server keeps the list to itself
-            return missing
 
     def _nextitem_models(self) -> Flow[list[str]]:
         ready = yield from repeated(self._settings, lambda way, limit: way.ready_models(limit))

@@ -13,7 +13,6 @@ from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
-from client_models import EXPLICIT, write_alone
 
 import nextitem_client as nextitem
 from nextitem_client import Client
@@ -336,20 +335,3 @@ def test_packages_that_are_missing(monkeypatch):
             patch.setitem(sys.modules, name, None)
             with pytest.raises(nextitem.MissingPackage, match=r"pip install 'tritonclient\[http,grpc\]>=2\.51'"):
                 make()
-
-
-def test_a_server_that_keeps_its_list_of_models_to_itself(tmp_path, protocol, url):
-    """As nextitem-serve does with explicit model control."""
-    server_package = pytest.importorskip("nextitem_server")
-    write_alone(tmp_path)
-    options = ["--disable-auto-complete-config", *EXPLICIT]
-    server = server_package.TritonServer(tmp_path, options=options).start()
-    try:
-        with Client(url(server, protocol), "shop") as client:
-            assert client.recommend([EVENT]).item_ids == ["a"]
-        with pytest.raises(nextitem.AccessDenied, match=r"is restricted, .* say which model"):
-            Client(url(server, protocol))
-        with pytest.raises(nextitem.ModelNotFound, match="shpo"):
-            Client(url(server, protocol), "shpo")
-    finally:
-        server.stop(kill=True)
