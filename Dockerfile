@@ -65,7 +65,7 @@ EXPOSE 8000 8001 8002
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
     CMD ["python3", "-I", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/v2/health/ready', timeout=4)"]
 # Arguments of `docker run` come after these.
-ENTRYPOINT ["nextitem-serve", "--model-repository", "/models", "--host", "0.0.0.0", \
+ENTRYPOINT ["nextitem-serve", "--model-repository", "/models", "--wait-for-models", "--host", "0.0.0.0", \
     "--http-port", "8000", "--grpc-port", "8001", "--metrics-port", "8002"]
 
 

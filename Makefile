@@ -7,7 +7,7 @@
 #   make bench           the compiled features step against NVTabular (QUICK=1: under two minutes)
 #   make bench-serving   servers under load: ours and others (an hour; QUICK=1: ten minutes)
 #   make bench-catalogue large catalogues: exact, int8, index (QUICK=1: to a million items)
-#   make test-container  the image, brought up with Compose and asked (needs podman or docker)
+#   make test-container  the image and docker-compose.yml: contract, replicas, monitoring (ten minutes; needs podman or docker)
 #   make clean           remove what tests and builds leave; .venv, runs/ and models stay
 #
 # PYTHON=python3.10 chooses the interpreter of .venv.

@@ -79,7 +79,7 @@ def main() -> int:
         task = progress.add_task("", total=len(CASES) * rounds * len(WAYS))
         for name, kind, datatype in (("words", "string", "BYTES"), ("numbers", "integer", "INT64")):
             _write_model(Path(folder), name, kind, datatype)
-        with TritonServer(folder, options=["--disable-auto-complete-config"]) as server:
+        with TritonServer(folder, options=["--disable-auto-complete-config"], open_apis=["shared-memory"]) as server:
             for suffix, (title, sessions, excluded) in CASES.items():
                 progress.update(task, description=title)
                 model = "numbers" if suffix.endswith("numbers") else "words"

@@ -91,12 +91,13 @@ def run_trial(
     connections: int = CONNECTIONS,
     patience_s: float = PATIENCE_S,
     host: str = "127.0.0.1",
+    kept: int = KEPT_ANSWERS,
 ) -> Trial:
-    """Send requests, chosen at random, at Poisson times. Raises GeneratorFailedError."""
+    """Send requests, chosen at random, at Poisson times; about `kept` answers are kept. Raises GeneratorFailedError."""
     random = np.random.default_rng(seed)
     intended = poisson_times(rate, duration_s, random)
     which = random.integers(0, len(requests), len(intended))
-    job = {"host": host, "port": port, "connections": connections, "patience_s": patience_s, "kept": KEPT_ANSWERS}
+    job = {"host": host, "port": port, "connections": connections, "patience_s": patience_s, "kept": kept}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")

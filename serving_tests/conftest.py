@@ -18,46 +18,73 @@ import warehouse
 from asking import Asker
 from bundles import copied
 from packing import pack_sessions
-from shop import ASKED, BUNDLES, CONFIG, MAX_TOP_K, ROOT, succeed, trained
+from served import Served, export_shop, export_warehouse, given
+from served import clicks as shop_clicks
+from shop import ASKED, BUNDLES, CONFIG, trained
+
+SERVED = given()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With NEXTITEM_SERVED: leave what a server that somebody else runs can be asked."""
+    if SERVED is None:
+        return
+    here = Path(__file__).parent
+    left = [item for item in items if here in item.path.parents and not _can_be_asked(item, SERVED)]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
+
+
+def _can_be_asked(item: pytest.Item, served: Served) -> bool:
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    words = [word for value in values for word in (value if isinstance(value, tuple) else (value,))]
+    bundles = [word for word in words if isinstance(word, str) and word in BUNDLES]
+    return (
+        "server" in item.fixturenames
+        and item.get_closest_marker("beside_the_server") is None
+        and all(map(served.serves, bundles))
+    )
 
 
 @pytest.fixture(scope="session")
 def clicks() -> pd.DataFrame:
     """The demo's clicks of some weeks."""
-    frame = pd.read_parquet(ROOT / "demo" / "clicks.parquet")
-    return frame[frame.timestamp >= "2008-06-25"].reset_index(drop=True)
+    return shop_clicks()
 
 
 @pytest.fixture(scope="session")
 def run(clicks: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run directory, trained by the command."""
+    if SERVED is not None:
+        return SERVED.folder / "shop" / "run"
     return trained(clicks, CONFIG, tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="session")
 def warehouse_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same for the warehouse."""
+    if SERVED is not None:
+        return SERVED.folder / "warehouse" / "run"
     return trained(warehouse.interactions(), warehouse.CONFIG, tmp_path_factory.mktemp("warehouse"))
 
 
 @pytest.fixture(scope="session")
 def repository(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model repository with one bundle of the shop of each kind, exported by the command."""
+    if SERVED is not None:
+        return SERVED.repository
     folder = tmp_path_factory.mktemp("served") / "model_repository"
-    for name, options in BUNDLES.items():
-        succeed(
-            "nextitem-export", "--run", run, "--repository", folder, "--name", name, "--max-top-k", MAX_TOP_K, *options,
-        )  # fmt: skip
+    export_shop(run, folder, BUNDLES)
     return folder
 
 
 @pytest.fixture(scope="session")
-def server(repository: Path, warehouse_run: Path) -> Iterator[TritonServer]:
-    """The real tritonserver on free ports."""
-    succeed(
-        "nextitem-export", "--run", warehouse_run, "--repository", repository, "--name", warehouse.NAME,
-        "--max-top-k", warehouse.MAX_TOP_K,
-    )  # fmt: skip
+def server(repository: Path, warehouse_run: Path) -> Iterator[TritonServer | Served]:
+    """The real tritonserver on free ports, or the one that NEXTITEM_SERVED names."""
+    if SERVED is not None:
+        yield SERVED
+        return
+    export_warehouse(warehouse_run, repository)
     with TritonServer(repository) as running:
         yield running
 

@@ -62,10 +62,10 @@ def replace(server: TritonServer, name: str, text: str) -> None:
 
 
 def load(server: TritonServer, name: str) -> str:
-    """Call Triton's load API for the ranker; returns the error, '' where there is none."""
+    """Call Triton's load API for the ranker with the owner's key; returns the error, '' where there is none."""
     url = f"{server.http_url}/v2/repository/models/{ranking(name)}/load"
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, b"{}"), timeout=120):
+        with urllib.request.urlopen(urllib.request.Request(url, b"{}", dict(server.control_headers)), timeout=120):
             return ""
     except urllib.error.HTTPError as error:
         return json.loads(error.read())["error"]

@@ -119,6 +119,7 @@ def test_the_commands_refuse_with_a_sentence(run, tmp_path) -> None:
     assert not (tmp_path / "repository").exists() or not list((tmp_path / "repository").iterdir())
 
 
+@pytest.mark.beside_the_server
 def test_an_occupied_port_is_named(repository, server) -> None:
     result = run_command("nextitem-serve", "--model-repository", repository, "--http-port", server.ports.http)
     assert result.returncode != 0

@@ -141,6 +141,7 @@ def memory_mb(repository: Path) -> float:
     return total
 
 
+@pytest.mark.beside_the_server
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_malformed_requests_leave_nothing_behind(server, good) -> None:
     def rounds() -> float:

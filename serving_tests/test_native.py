@@ -40,6 +40,7 @@ from test_contract import (  # noqa: F401  the contract's tests, run on what the
 )
 from test_random_requests import pool, test_random_requests_are_answered_as_offline  # noqa: F401
 
+pytestmark = pytest.mark.beside_the_server  # it starts a server of its own
 NATIVE = {
     "native": ("--runtime", "native"),
     "native_fused": ("--runtime", "native", "--layout", "fused"),

@@ -108,7 +108,7 @@ def web_page() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def nothing_loaded(repository: Path, server: TritonServer) -> Iterator[TritonServer]:
     """A server on the same repository that waits to be told what to load."""
-    with TritonServer(repository, options=["--model-control-mode=explicit"]) as running:
+    with TritonServer(repository, options=["--model-control-mode=explicit"], open_apis=["model-repository"]) as running:
         yield running
 
 
@@ -135,6 +135,7 @@ def test_the_other_protocols_port(way: Way, server: TritonServer, protocol: str)
         assert "it answers in HTTP/2, as gRPC does" in sentence
 
 
+@pytest.mark.beside_the_server
 def test_the_metrics_port(way: Way, server: TritonServer, protocol: str) -> None:
     wrong = f"{protocol}://{server.metrics_url.split('//')[1].removesuffix('/metrics')}"
     sentence = way(wrong)
@@ -169,6 +170,7 @@ def test_a_model_that_is_not_in_the_repository(way: Way, server: TritonServer, p
     assert "has no ready model bookshelf; ready nextitem models: shop, " in sentence
 
 
+@pytest.mark.beside_the_server
 def test_a_model_that_is_not_loaded(way: Way, nothing_loaded: TritonServer, protocol: str) -> None:
     url = getattr(nothing_loaded, f"{protocol}_url")
     sentence = way(url)
@@ -177,6 +179,7 @@ def test_a_model_that_is_not_loaded(way: Way, nothing_loaded: TritonServer, prot
     assert "with --model-control-mode=explicit it has to be loaded first" in sentence
 
 
+@pytest.mark.beside_the_server
 def test_no_model_at_all(way: Way, nothing_loaded: TritonServer, protocol: str) -> None:
     sentence = way(getattr(nothing_loaded, f"{protocol}_url"), None)
     assert "has no ready nextitem model. Export one into its repository with nextitem-export" in sentence

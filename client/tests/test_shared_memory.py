@@ -87,15 +87,15 @@ def test_errors_leave_nothing_behind_either(many, protocol, url):
 def test_a_server_that_was_started_anew_knows_no_block(tmp_path, protocol):
     server_package = pytest.importorskip("nextitem_server")
     write_alone(tmp_path)
-    options = ["--disable-auto-complete-config"]
-    server = server_package.TritonServer(tmp_path, options=options).start()
+    given = {"options": ["--disable-auto-complete-config"], "open_apis": ["shared-memory"]}
+    server = server_package.TritonServer(tmp_path, **given).start()
     port = getattr(server.ports, protocol)
     with contextlib.ExitStack() as stack:
         stack.callback(server.stop, kill=True)
         client = stack.enter_context(Client(f"{protocol}://127.0.0.1:{port}", shared_memory=True, retries=4))
         client.recommend([EVENT])
         server.stop(kill=True)
-        again = server_package.TritonServer(tmp_path, options=options, **{f"{protocol}_port": port}).start()
+        again = server_package.TritonServer(tmp_path, **given, **{f"{protocol}_port": port}).start()
         stack.callback(again.stop, kill=True)
         assert client.recommend([EVENT]).item_ids == ["a"]
 

@@ -5,6 +5,7 @@ with TritonServer("model_repository") as server:
 """
 
 from nextitem_server.errors import (
+    EmptyRepository,
     InvalidOption,
     ModelsFailed,
     PortInUse,
@@ -19,6 +20,7 @@ from nextitem_server.ports import Ports
 from nextitem_server.process import TritonServer
 
 __all__ = [
+    "EmptyRepository",
     "InvalidOption",
     "ModelState",
     "ModelsFailed",

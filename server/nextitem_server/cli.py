@@ -11,9 +11,11 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from nextitem_server.access import CLOSABLE
 from nextitem_server.console import LogFollower
 from nextitem_server.control import key_from
 from nextitem_server.errors import (
+    EmptyRepository,
     InvalidOption,
     PortInUse,
     RepositoryError,
@@ -21,6 +23,7 @@ from nextitem_server.errors import (
     TritonNotFound,
 )
 from nextitem_server.process import TritonServer
+from nextitem_server.repository import check_repository, wait_for_models
 
 EXIT_STOPPED = 0
 EXIT_SERVER_FAILED = 1
@@ -68,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         server=parsed.server,
         timeout_s=parsed.timeout_s,
         options=options,
+        open_apis=parsed.open_api,
         log_path=parsed.log_file,
         control_key=key,
         verify=not parsed.no_verify,
@@ -76,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in previous:
         signal.signal(number, _raise_stop)
     try:
-        return _serve(server, verbose=parsed.verbose)
+        return _serve(server, verbose=parsed.verbose, wait=parsed.wait_for_models)
     except _Stop as stop:  # while an error was being cleaned up; the guard does the rest
         return 128 + stop.number
     finally:
@@ -91,9 +95,11 @@ def _raise_stop(number: int, frame: FrameType | None) -> NoReturn:
     raise _Stop(number)
 
 
-def _serve(server: TritonServer, *, verbose: bool) -> int:
+def _serve(server: TritonServer, *, verbose: bool, wait: bool) -> int:
     ready = False
     try:
+        if wait:
+            _wait_for_models(server.repository)
         _say(f"nextitem-serve: loading the models in {server.repository} …")
         server.start()
         ready = True
@@ -110,6 +116,17 @@ def _serve(server: TritonServer, *, verbose: bool) -> int:
         return EXIT_SERVER_FAILED
     finally:
         server.stop()
+
+
+def _wait_for_models(repository: Path) -> None:
+    try:
+        check_repository(repository)
+    except EmptyRepository as empty:
+        _say(
+            f"nextitem-serve: {empty} (In a container: into the folder that is mounted there, such as "
+            "./model_repository.) Waiting for it; serving starts by itself then."
+        )
+        wait_for_models(repository)
 
 
 def _watch(server: TritonServer, *, verbose: bool) -> int:
@@ -168,6 +185,18 @@ def _parser() -> argparse.ArgumentParser:
         help="the key that loads models anew (nextitem-export --activate), made where it is missing; else nobody can",
     )
     add("--no-verify", action="store_true", help="serve bundles whose files are not those that were exported")
+    add(
+        "--wait-for-models",
+        action="store_true",
+        help="wait where the repository holds no model yet, instead of ending with an error",
+    )
+    add(
+        "--open-api",
+        action="append",
+        default=[],
+        choices=sorted(CLOSABLE),
+        help="let clients reach this API of Triton's, which is closed to them by default (may be repeated)",
+    )
     add("--log-file", metavar="PATH", help="keep Triton's whole log there")
     add("--verbose", action="store_true", help="show the whole log, not only warnings and errors")
     return parser

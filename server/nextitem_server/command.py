@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nextitem_server import control
+from nextitem_server.access import Access
 from nextitem_server.errors import InvalidOption
 from nextitem_server.layout import WorkFolder
 from nextitem_server.locate import Installation
@@ -47,8 +48,8 @@ def tritonserver_command(
     folder: WorkFolder,
     host: str,
     ports: Ports,
+    access: Access,
     options: Sequence[str],
-    control_key: str,
 ) -> list[str]:
     """The program and its arguments; `options` come last and so win where one may be repeated."""
     command = [str(installation.binary), f"--model-repository={repository}"]
@@ -59,7 +60,7 @@ def tritonserver_command(
     command.append(f"--backend-config=python,shm-region-prefix-name={folder.shm_prefix}")
     if option_value(options, "--exit-timeout-secs") is None:
         command.append(f"--exit-timeout-secs={EXIT_TIMEOUT_S}")
-    return [*command, *control.control_options(options, control_key), *options]
+    return [*command, *control.control_options(options), *access.options(), *options]
 
 
 def expected_services(options: Sequence[str]) -> set[str]:

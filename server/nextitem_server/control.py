@@ -1,6 +1,7 @@
-"""Model control: loading models anew is for whoever has the key, and closed to all others.
+"""Model control: a server that loads models anew on request, and the key of those who may ask for that.
 
-With it a caller could have the server load any code; so without a key file there is a key that nobody is told.
+With it a caller could have the server load any code, so it is closed to all others (`access.py`); without a key file there is a
+key that nobody is told.
 """
 
 from __future__ import annotations
@@ -13,12 +14,9 @@ from pathlib import Path
 from nextitem_server.errors import InvalidOption
 from nextitem_server.options import option_value
 
-#: The HTTP header that carries the key; gRPC metadata has it behind `triton-grpc-protocol-`.
-KEY_HEADER = "nextitem-control-key"
 MODE = "--model-control-mode"
 #: A strict server is not ready while a version loads or unloads beside the one that answers: probes would take it away.
 READINESS = "--strict-readiness"
-_CLOSED = "model-repository"
 _SIGNS = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
 
@@ -54,18 +52,15 @@ def key_from(file: Path) -> str:
     return key
 
 
-def control_options(options: Sequence[str], key: str) -> list[str]:
-    """tritonserver's options for explicit model control with everything loaded, closed to those without the key.
+def control_options(options: Sequence[str]) -> list[str]:
+    """tritonserver's options for explicit model control with everything loaded.
 
     None of them where `options` name a mode of their own: then model control is the caller's business.
     """
     if option_value(options, MODE) is not None:
         return []
     defaults = {"--load-model": "*", READINESS: "false"}
-    restricted = f"{_CLOSED}:{KEY_HEADER}={key}"
     return [
         f"{MODE}=explicit",
         *(f"{name}={value}" for name, value in defaults.items() if option_value(options, name) is None),
-        f"--http-restricted-api={restricted}",
-        f"--grpc-restricted-protocol={restricted}",
     ]

@@ -25,7 +25,10 @@ _LOADING = re.compile(r'"loading: (\S+):\d+"')
 _LOADED = re.compile(r"(?:successfully loaded|failed to load) '([^']+)'")
 _PROTOBUF = re.compile(r"^\[libprotobuf ERROR .*?\] (.*)$", re.MULTILINE)
 _STATUS = re.compile(r"^(?:Internal|Invalid argument|Unavailable|Not found|Unsupported): ")
-_WRONG_OPTION = re.compile(r"^\S*tritonserver: (unrecognized option .*|option .*)$", re.MULTILINE)
+_WRONG_OPTION = re.compile(
+    r"^(?:\S*tritonserver: (unrecognized option .*|option .*)|(Bad option: .*\n.*))$", re.MULTILINE
+)
+_CLOSED_TWICE = re.compile(r"restricted (?:api|protocol) '(\S+)' can not be specified in multiple")
 _FINAL = re.compile(r"^error: (.*)$", re.MULTILINE)
 
 # Said on every machine without a GPU; nothing that its owner could or should change.
@@ -62,7 +65,11 @@ def taken_port(log: str) -> tuple[str, int] | None:
 def wrong_option(log: str) -> str | None:
     """What tritonserver says about an option that it does not know, or None."""
     match = _WRONG_OPTION.search(log)
-    return match[1] if match else None
+    if match is None:
+        return None
+    words = (match[1] or match[2]).replace("\n", " ")
+    twice = _CLOSED_TWICE.search(words)
+    return f"{words}. It is closed already: --open-api {twice[1]} leaves it to your rule" if twice else words
 
 
 def has_given_up(log: str) -> bool:

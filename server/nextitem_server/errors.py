@@ -2,7 +2,8 @@
 
 ServeError
 ├── InvalidOption      an option that nextitem-serve cannot take
-├── RepositoryError    no folder there, or no model in it
+├── RepositoryError    no folder there, or a file, or a model
+│   └── EmptyRepository    no model in it
 ├── TritonNotFound     no tritonserver for this Python, platform or path
 ├── PortInUse          a fixed port is taken
 ├── StartTimeout       not ready in time
@@ -26,7 +27,11 @@ class InvalidOption(ServeError):
 
 
 class RepositoryError(ServeError):
-    """The model repository does not exist or holds no model."""
+    """The model repository does not exist, or is something else."""
+
+
+class EmptyRepository(RepositoryError):
+    """The model repository holds no model yet."""
 
 
 class TritonNotFound(ServeError):

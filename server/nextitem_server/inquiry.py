@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nextitem_server.control import KEY_HEADER
-
 SIGNATURE = "nextitem.signature"
 
 
@@ -43,9 +41,12 @@ def metrics_answer(host: str, port: int) -> bool:
         return False
 
 
-def list_models(host: str, port: int, control_key: str) -> list[ModelState]:
-    """All models that the server knows, in its order; raises OSError where it does not answer."""
-    _, body = _request(host, port, "POST", "/v2/repository/index", headers={KEY_HEADER: control_key})
+def list_models(host: str, port: int, headers: Mapping[str, str]) -> list[ModelState]:
+    """All models that the server knows, in its order; raises OSError where it does not answer.
+
+    headers: with the key to the list, where that is closed.
+    """
+    _, body = _request(host, port, "POST", "/v2/repository/index", headers=headers)
     return [
         ModelState(
             name=entry["name"],

@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from nextitem_server import command, control, diagnosis, guard, inquiry, ports
+from nextitem_server import command, diagnosis, guard, inquiry, ports
+from nextitem_server.access import make_access
 from nextitem_server.checksums import verify_bundles
 from nextitem_server.errors import InvalidOption, ModelsFailed, ServeError, ServerDied, StartTimeout
 from nextitem_server.layout import WorkFolder, environment, make_work_folder
@@ -35,8 +36,10 @@ class TritonServer:
         server: an installed tritonserver; None takes the one in the nvidia-pytriton wheel.
         timeout_s: seconds from start to ready.
         options: further options of tritonserver, such as "--log-verbose=1".
+        open_apis: what clients may reach of Triton's APIs that are closed by default: "shared-memory", "trace",
+            "logging" and "model-repository".
         log_path: where Triton's whole log goes; None keeps it only until stop().
-        control_key: opens model control (loading models anew) to whoever sends it; None makes one up.
+        control_key: opens what is closed to whoever sends it, such as loading models anew; None makes one up.
         verify: compare the bundles' files with their checksums before the start.
 
     `ports` and the URLs are known after start().
@@ -53,6 +56,7 @@ class TritonServer:
         server: str | os.PathLike[str] | None = None,
         timeout_s: float = 120.0,
         options: Sequence[str] = (),
+        open_apis: Sequence[str] = (),
         log_path: str | os.PathLike[str] | None = None,
         control_key: str | None = None,
         verify: bool = True,
@@ -62,7 +66,7 @@ class TritonServer:
         self.ports = Ports(http=http_port, grpc=grpc_port, metrics=metrics_port)
         self.timeout_s = timeout_s
         self.options = tuple(options)
-        self.control_key = control_key if control_key is not None else control.new_key()
+        self._access = make_access(open_apis, control_key)
         self._verify = verify
         self._wanted = self.ports
         self._server = server
@@ -135,7 +139,12 @@ class TritonServer:
 
     def models(self) -> list[inquiry.ModelState]:
         """The models that the server knows, and which of them clients call."""
-        return inquiry.list_models(self._reachable_host, self.ports.http, self.control_key)
+        return inquiry.list_models(self._reachable_host, self.ports.http, self.control_headers)
+
+    @property
+    def control_headers(self) -> Mapping[str, str]:
+        """HTTP headers and gRPC metadata with the key to the closed APIs, for who runs this server."""
+        return self._access.headers
 
     def logs(self) -> str:
         """Triton's whole log so far; after stop(), until then."""
@@ -177,7 +186,7 @@ class TritonServer:
         self.ports = ports.choose(address, self._wanted)
         self._folder = folder = make_work_folder(installation, self._kept_log)
         program = command.tritonserver_command(
-            installation, self.repository.resolve(), folder, address, self.ports, self.options, self.control_key
+            installation, self.repository.resolve(), folder, address, self.ports, self._access, self.options
         )
         watcher = [sys.executable, "-I", guard.__file__, str(os.getpid())]
         watcher += [str(command.stop_grace_s(self.options)), folder.shm_prefix, str(folder.path)]

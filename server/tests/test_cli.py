@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 
 import pytest
 
@@ -97,3 +98,40 @@ def test_wrong_calls(bundle, tmp_path, private_tmp):
             assert process.returncode == 2, errors
             assert expected in errors
             assert "Traceback" not in errors
+
+
+def test_an_empty_repository_is_waited_for_and_served_when_it_is_filled(bundle, tmp_path, private_tmp):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    process = serve("--model-repository", str(empty), "--wait-for-models", *ANY_PORTS, *FAST)
+    line = process.stderr.readline()
+    assert f"{empty} holds no model. Export a trained model into it: nextitem-export --run" in line
+    assert line.endswith("Waiting for it; serving starts by itself then.\n")
+    time.sleep(0.5)
+    assert process.poll() is None
+    for model in bundle.iterdir():
+        model.rename(empty / model.name)
+    assert lines_until(process, "Ctrl-C")[1] == "ask:   shop"
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "holds no model" not in errors, "said once"
+
+
+def test_waiting_is_stopped_by_a_signal(tmp_path):
+    process = serve("--model-repository", str(tmp_path), "--wait-for-models", *ANY_PORTS)
+    assert "holds no model" in process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 143, errors
+    assert "Traceback" not in errors
+
+
+def test_an_api_is_opened(bundle, private_tmp):
+    process = serve("--model-repository", str(bundle), "--open-api", "shared-memory", *ANY_PORTS, *FAST)
+    url = lines_until(process, "Ctrl-C")[2].split()[1]
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"{url}/v2/systemsharedmemory/status", timeout=5) as answer:
+        assert answer.status == 200
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)

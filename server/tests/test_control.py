@@ -1,22 +1,17 @@
 import pytest
 
 from nextitem_server import InvalidOption
-from nextitem_server.control import KEY_HEADER, control_options, key_from, new_key
+from nextitem_server.control import control_options, key_from, new_key
 
 
-def test_everything_is_loaded_and_model_control_needs_the_key():
-    given = control_options(["--log-verbose=1"], "key")
-    assert given[:3] == ["--model-control-mode=explicit", "--load-model=*", "--strict-readiness=false"]
-    assert given[3:] == [
-        f"--http-restricted-api=model-repository:{KEY_HEADER}=key",
-        f"--grpc-restricted-protocol=model-repository:{KEY_HEADER}=key",
-    ]
+def test_everything_is_loaded_on_request_and_at_the_start():
+    given = control_options(["--log-verbose=1"])
+    assert given == ["--model-control-mode=explicit", "--load-model=*", "--strict-readiness=false"]
 
 
 def test_what_the_caller_gives_himself_is_left_to_him():
-    assert control_options(["--model-control-mode=none"], "key") == []
-    given = control_options(["--load-model=shop", "--strict-readiness", "true"], "key")
-    assert not [option for option in given if option.startswith(("--load-model", "--strict"))]
+    assert control_options(["--model-control-mode=none"]) == []
+    assert control_options(["--load-model=shop", "--strict-readiness", "true"]) == ["--model-control-mode=explicit"]
 
 
 def test_a_key_file_is_made_for_its_owner_alone_and_read_again(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 
-from nextitem_server import RepositoryError
-from nextitem_server.repository import check_repository
+from nextitem_server import EmptyRepository, RepositoryError
+from nextitem_server.repository import LOOK_EVERY_S, check_repository, wait_for_models
 
 
 def test_lists_the_models(bundle):
@@ -12,6 +12,8 @@ def test_a_missing_and_an_empty_repository_say_how_to_export(tmp_path):
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(RepositoryError, match=rf"{path} .*nextitem-export --run .*{path}"):
             check_repository(path)
+    with pytest.raises(EmptyRepository):
+        check_repository(tmp_path)
     assert check_repository(tmp_path, may_be_empty=True) == []
 
 
@@ -20,3 +22,19 @@ def test_a_file_and_a_model_are_no_repositories(bundle):
         check_repository(bundle / "shop" / "config.pbtxt")
     with pytest.raises(RepositoryError, match=rf"is a model, .* {bundle}"):
         check_repository(bundle / "shop")
+
+
+def test_waiting_ends_when_a_model_is_there_and_rests(tmp_path, monkeypatch):
+    looks = []
+
+    def write_more(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:
+            (tmp_path / "shop" / "1").mkdir(parents=True)
+            (tmp_path / "shop" / "config.pbtxt").touch()
+        if len(looks) in (3, 4):
+            (tmp_path / "shop" / "1" / "model.onnx").write_bytes(b"x" * len(looks))
+
+    monkeypatch.setattr("nextitem_server.repository.time.sleep", write_more)
+    wait_for_models(tmp_path)
+    assert looks == [LOOK_EVERY_S] * 5

@@ -13,9 +13,13 @@ import sys
 import venv
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from container_test.telling import say
+
+ROOT = Path(__file__).parents[2]
 BASE = "docker.io/library/python:3.11-slim-bookworm"
 STAND_IN = "localhost/nextitem-python-slim"
+TOOLS_STAND_IN = "localhost/nextitem-debian-tools"
+TOOLS = ("haproxy", "prometheus")
 PODMAN_COMPOSE = "podman-compose==1.6.0"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nextitem"
 
@@ -73,9 +77,22 @@ class Engine:
                 return image
         if self.output("pull", "--quiet", BASE):
             return BASE
-        print(f"{BASE} cannot be pulled here: making a stand-in with debootstrap", flush=True)
-        subprocess.run([ROOT / "scripts/stand-in-base", STAND_IN], env=self.environment, check=True)
+        say(f"{BASE} cannot be pulled here: making a stand-in with debootstrap")
+        self._make_stand_in(STAND_IN)
         return STAND_IN
+
+    def tool_images(self, base: str) -> dict[str, str]:
+        """Variables of docker-compose.yml for other projects' images: stand-ins where `base` is one, too."""
+        if base != STAND_IN:
+            return {}
+        if not self.output("images", "--quiet", TOOLS_STAND_IN):
+            say(f"making a stand-in for other projects' images from Debian's packages {', '.join(TOOLS)}")
+            self._make_stand_in(TOOLS_STAND_IN, *TOOLS)
+        names = [f"{tool.upper()}_IMAGE" for tool in TOOLS]
+        return {name: os.environ.get(name, TOOLS_STAND_IN) for name in names}
+
+    def _make_stand_in(self, image: str, *packages: str) -> None:
+        subprocess.run([ROOT / "scripts/stand-in-base", image, *packages], env=self.environment, check=True)
 
     def is_healthy(self, container: str) -> bool:
         """Whether the container's own health check passes; without systemd only on demand."""

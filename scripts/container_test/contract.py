@@ -1,0 +1,53 @@
+"""serving_tests against the composed server: the contract, over the published ports, as another machine would ask it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from container_test.engine import ROOT
+from container_test.project import Project
+from container_test.telling import fail, say
+
+TIMEOUT_S = 1200
+
+
+def bundles() -> list[str]:
+    """The bundles of serving_tests that this image can serve: those of what it was built with."""
+    names = ["shop", "shop_fused"]
+    if os.environ.get("WITH_TORCH") == "1":
+        names += ["shop_torchscript", "shop_fused_torchscript"]
+    if os.environ.get("WITH_NVTABULAR") == "1":
+        names += ["shop_nvtabular"]
+    return names
+
+
+def make_served(folder: Path) -> Path:
+    """Train and export what serving_tests ask; returns the repository, which holds the README's model too."""
+    names = bundles()
+    say(f"training for an epoch and exporting {', '.join(names)} and warehouse")
+    command = [sys.executable, "serving_tests/served.py", str(folder), *names]
+    done = subprocess.run(command, cwd=ROOT, check=False, stdin=subprocess.DEVNULL, timeout=TIMEOUT_S)
+    if done.returncode:
+        fail(f"serving_tests/served.py failed with exit status {done.returncode}.")
+    return folder / "repository"
+
+
+def check_contract(project: Project, folder: Path) -> None:
+    """Those of serving_tests that need nothing of the server but its URLs, for the bundles in `folder`."""
+    told = {
+        "folder": str(folder),
+        "http_url": project.url("HTTP_PORT"),
+        "grpc_url": project.url("GRPC_PORT").replace("http:", "grpc:"),
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", "serving_tests"]
+    environment = {**os.environ, "NEXTITEM_SERVED": json.dumps(told)}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+        check=False, timeout=TIMEOUT_S,
+    )  # fmt: skip
+    if done.returncode:
+        print(done.stdout)
+        fail("serving_tests failed against the composed server.")
+    say(f"serving_tests against the composed server: {done.stdout.strip().splitlines()[-1]}")

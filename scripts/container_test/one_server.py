@@ -1,0 +1,100 @@
+"""The service `server`: an empty repository, the README's request, what the container may do, a server that is killed."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+from container_test.project import Project, status_of, wait_for
+from container_test.readme import asked
+from container_test.telling import fail, say
+
+_WAITING = "holds no model. Export a trained model into it: nextitem-export"
+_LOOK_S = 6.0
+_CONFINED = """
+import json, os
+status = dict(line.split(":\\t", 1) for line in open("/proc/1/status").read().splitlines() if ":\\t" in line)
+def writable(folder):
+    try:
+        open(folder + "/probe", "w").close()
+        os.remove(folder + "/probe")
+        return True
+    except OSError:
+        return False
+folders = ["/", "/opt/nextitem", "/models", "/usr", "/etc", "/var", "/tmp"]
+print(json.dumps({
+    "user": os.getuid(),
+    "capabilities": int(status["CapEff"].strip(), 16) | int(status["CapBnd"].strip(), 16),
+    "no_new_privileges": int(status["NoNewPrivs"]),
+    "writable": [folder for folder in folders if writable(folder)],
+}))
+"""
+_KILL = """
+import os, pathlib
+for folder in pathlib.Path("/proc").glob("[0-9]*"):
+    if (folder / "comm").read_text().strip() == "tritonserver":
+        os.kill(int(folder.name), 9)
+        print(folder.name)
+"""
+
+
+def check_empty_repository(project: Project, models: Path, served: Path) -> None:
+    """`served` is empty: it says so once and waits; filled from `models`, it serves without another word."""
+    project.up("server")
+    (container,) = project.containers("server")
+    wait_for("a message about the empty repository", lambda: _WAITING in project.logs(container), 30)
+    time.sleep(_LOOK_S)
+    state, restarts = project.state(container)
+    if (state, restarts) != ("running", 0) or project.logs(container).count(_WAITING) != 1:
+        fail(f"an empty repository: said once, then a wait was expected; it is {state} after {restarts} restarts.")
+    if status_of(project.url("HTTP_PORT", "/v2/health/ready")) == 200:
+        fail("an empty repository: nothing can be asked, and the server says that it is ready.")
+    for model in models.iterdir():
+        shutil.copytree(model, served / model.name)
+    took_s = project.wait_until_ready("server")
+    say(f"an empty repository is waited for: said once; ready by itself {took_s:.1f} s after it was filled")
+
+
+def check_readme_request(project: Project, request: str) -> None:
+    """A fresh start, and the answer that the README promises."""
+    project.remove("server")
+    started = time.monotonic()
+    project.up("server")
+    project.wait_until_ready("server")
+    say(f"ready {time.monotonic() - started:.1f} s after `compose up`")
+    item_ids = asked(request, project.ports["HTTP_PORT"])
+    say(f"the README's request brought {len(item_ids)} raw item ids: {' '.join(item_ids[:5])} …")
+    (container,) = project.containers("server")
+    if project.engine.program == "podman" and not project.engine.is_healthy(container):
+        fail("the container's health check fails although the server is ready.")
+
+
+def check_confined(project: Project) -> None:
+    """Not root, no capability, nothing to write to but /tmp; ports on 127.0.0.1; Triton's own controls closed."""
+    (container,) = project.containers("server")
+    found = json.loads(project.python_inside(container, _CONFINED) or "{}")
+    wanted = {"user": 1000, "capabilities": 0, "no_new_privileges": 1, "writable": ["/tmp"]}
+    if found != wanted:
+        fail(f"the container may do something else than it should: {found}, expected {wanted}.")
+    bound = project.engine.output("port", container).splitlines()
+    if len(bound) != 3 or not all(line.split("-> ")[1].startswith("127.0.0.1:") for line in bound):
+        fail(f"three ports on 127.0.0.1 were expected, and {bound} are bound.")
+    for path in ("/v2/trace/setting", "/v2/logging", "/v2/systemsharedmemory/status"):
+        if status_of(project.url("HTTP_PORT", path)) != 403:
+            fail(f"{path} is open to clients; it should answer 403.")
+    say(
+        "runs as user 1000, read-only but /tmp, without capabilities, three ports on 127.0.0.1, Triton's controls closed"
+    )
+
+
+def check_killed_server(project: Project, request: str) -> None:
+    """SIGKILL to tritonserver: the container ends and is started again."""
+    (container,) = project.containers("server")
+    started = time.monotonic()
+    if not project.python_inside(container, _KILL):
+        fail("no tritonserver runs in the container that could be killed.")
+    ready = project.url("HTTP_PORT", "/v2/health/ready")
+    wait_for("that the killed server is gone", lambda: status_of(ready) != 200, 30)
+    wait_for("that the killed server is back", lambda: status_of(ready) == 200)
+    say(f"after kill -9 of tritonserver it was ready again in {time.monotonic() - started:.1f} s")
+    asked(request, project.ports["HTTP_PORT"])
