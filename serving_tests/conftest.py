@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from served import clicks as shop_clicks
 from shop import ASKED, BUNDLES, CONFIG, trained
 
 SERVED = given()
+STEP = re.compile("_(features|ranker|items)$")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -38,7 +40,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _can_be_asked(item: pytest.Item, served: Served) -> bool:
     values = item.callspec.params.values() if hasattr(item, "callspec") else ()
     words = [word for value in values for word in (value if isinstance(value, tuple) else (value,))]
-    bundles = [word for word in words if isinstance(word, str) and word in BUNDLES]
+    names = [STEP.sub("", word) for word in words if isinstance(word, str)]
+    bundles = [name for name in names if name in BUNDLES]
     return (
         "server" in item.fixturenames
         and item.get_closest_marker("beside_the_server") is None
@@ -85,7 +88,7 @@ def server(repository: Path, warehouse_run: Path) -> Iterator[TritonServer | Ser
         yield SERVED
         return
     export_warehouse(warehouse_run, repository)
-    with TritonServer(repository) as running:
+    with TritonServer(repository, open_apis=["shared-memory"]) as running:
         yield running
 
 
