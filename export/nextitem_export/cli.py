@@ -225,9 +225,10 @@ def _export(
         output.print(tuning_table(bundle.tuning))
     where = f"bundle '{bundle.name}' version {bundle.version} is in {bundle.repository}"
     answers = bundle.active == bundle.version
+    activate = versions.activate is not None and not (answers and versions.url is None)
     what_next = how_to_serve(bundle.repository, options.runtime) if answers else how_to_activate(bundle)
-    output.print(f"{where}; {what_next}", soft_wrap=True, highlight=False)
-    if versions.activate is not None and not (answers and versions.url is None):
+    output.print(where if activate else f"{where}; {what_next}", soft_wrap=True, highlight=False)
+    if activate:
         return _activate(repository, name, dataclasses.replace(versions, activate=bundle.version))
     return 0
 
