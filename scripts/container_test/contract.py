@@ -1,4 +1,9 @@
-"""serving_tests against the composed server: the contract, over the published ports, as another machine would ask it."""
+"""serving_tests against the composed server: the contract, over the published ports, as another machine would ask it.
+
+Left out are tests that start a server of their own or look at its processes and files, which say nothing about this one, and
+those of bundles that the image cannot serve: TorchScript's and NVTabular's, unless it is built with WITH_TORCH=1 and
+WITH_NVTABULAR=1.
+"""
 
 import json
 import os
