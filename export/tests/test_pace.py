@@ -6,9 +6,9 @@ from nextitem_export.runtime.pace import LEAST, Pace
 class Server:
     """Answers and carries requests at fixed costs, in ms each, on a clock of its own."""
 
-    def __init__(self, max_requests: int, max_ms: float) -> None:
+    def __init__(self, max_requests: int, max_ms: float, exempt: int = 0) -> None:
         self.now_s = 0.0
-        self.pace = Pace(max_requests, max_ms, lambda: self.now_s)
+        self.pace = Pace(max_requests, max_ms, exempt, lambda: self.now_s)
 
     def batch(self, waiting: int, answer_ms: float = 0.0, carriage_ms: float = 0.0) -> int:
         self.now_s += waiting * carriage_ms / 1e3
@@ -66,3 +66,10 @@ def test_zero_is_no_limit():
     server = Server(0, 0)
     server.batch(8, 10_000.0, 1000.0)
     assert server.batch(300) == 300
+
+
+def test_a_warm_up_is_answered_whole_and_says_nothing_of_the_cost():
+    server = Server(0, 20, exempt=1 + 8 + 16)
+    assert [server.batch(waiting, 1000.0) for waiting in (1, 8, 16)] == [1, 8, 16]
+    assert server.batch(300, 0.01) == 300
+    assert server.batch(3000, 0.01) == 2000

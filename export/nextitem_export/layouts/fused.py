@@ -53,9 +53,6 @@ class FusedLayout(OneModel):
         """Write the model's config.pbtxt, with warm-up requests of the batch sizes that matter."""
         _settle(self.version_folder(build, plan), options)
         first = first_request(plan)
-        # Triton warms a batch of 64 up by 64 requests of one session: more than may wait would be refused.
-        most = min(options.max_sessions, options.max_queue_size or options.max_sessions)
-        batches = {min(batch, most) for batch in FORMATS[options.format].warm_batches}
         StepConfig(
             self.name,
             tuple(_batched(spec) for spec in request_specs(plan)),
@@ -66,7 +63,7 @@ class FusedLayout(OneModel):
             instances=options.instances,
             warm_ups=tuple(
                 WarmUp(f"batch_{size}", {name: values.repeat(size, axis=0) for name, values in first.items()})
-                for size in sorted(batches)
+                for size in _warm_batches(options)
             ),
             version=plan.signature.bundle_version,
             warm_up_folder=str(plan.signature.bundle_version),
@@ -82,6 +79,10 @@ def _are_graphs(folders: StepFolders, ranker: Mapping[str, Any]) -> bool:
     return all((part / GRAPH).is_file() for part in folders) and ranker.get("scoring") != "ann"
 
 
+def _warm_batches(options: ExportOptions) -> list[int]:
+    return sorted({min(batch, options.max_sessions) for batch in FORMATS[options.format].warm_batches})
+
+
 def _settle(folder: Path, options: ExportOptions) -> None:
     """Write the settings that need no new graph."""
     merged = (folder / GRAPH).is_file()
@@ -91,6 +92,8 @@ def _settle(folder: Path, options: ExportOptions) -> None:
         preferred_batch_size=min(options.preferred_batch_size, options.max_sessions),
         max_queue_size=options.max_queue_size,
         max_queue_ms=options.max_queue_ms,
+        # Triton warms a batch of 64 up by 64 requests of one session.
+        warm_ups=sum(_warm_batches(options)),
     )
 
 

@@ -203,5 +203,5 @@ def open_step(folder: Path, settings: Mapping[str, Any]) -> FusedStep:
         core,
         Signature.from_json(settings["signature"]),
         max_rows=int(settings["preferred_batch_size"]),
-        pace=Pace(int(settings["max_queue_size"]), float(settings["max_queue_ms"])),
+        pace=Pace(int(settings["max_queue_size"]), float(settings["max_queue_ms"]), int(settings["warm_ups"])),
     )

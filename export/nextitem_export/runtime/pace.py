@@ -17,18 +17,29 @@ class Pace:
     A batch takes what its answers take and, for each request that was waiting, what Triton needs to bring it here and to carry
     its answer or refusal away. Both are means of the latest batches. A request waits for the batch that is under way when it
     comes and then for its own, so twice `max_ms` at most.
+
+    exempt: requests that are all taken at first and tell nothing, as those are by which Triton warms a model up: a model that
+    compiles itself is slow then.
     """
 
-    def __init__(self, max_requests: int, max_ms: float, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, max_requests: int, max_ms: float, exempt: int = 0, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         self._max_requests = max_requests
+        self._exempt = exempt
         self._max_s = max_ms / 1e3
         self._clock = clock
         self._answer_s = self._carriage_s = 0.0
         self._began = self._ended = clock()
+        self._is_exempt = False
 
     def begin(self, waiting: int) -> int:
         """A batch begins: how many of the waiting requests are to be answered."""
         self._began = self._clock()
+        self._is_exempt = self._exempt > 0
+        if self._is_exempt:
+            self._exempt -= waiting
+            return waiting
         taken = min(waiting, self._max_requests) if self._max_requests else waiting
         if waiting < LEAST or not self._max_s:
             return taken
@@ -43,7 +54,7 @@ class Pace:
     def end(self, taken: int) -> None:
         """The batch's answers are there."""
         self._ended = self._clock()
-        if taken >= LEAST:
+        if not self._is_exempt and taken >= LEAST:
             self._answer_s = _mean(self._answer_s, (self._ended - self._began) / taken)
 
 
