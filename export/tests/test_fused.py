@@ -119,8 +119,8 @@ def test_settings_change_without_a_new_graph_and_without_a_change_to_other_build
     assert (fused[0] / "step.json").read_text() == before
     config = (build / "config.pbtxt").read_text()
     assert "count: 2" in config
-    # Triton would warm a larger batch up by more requests than may wait.
-    assert set(re.findall(r'name: "batch_(\d+)"', config)) <= {"1", "2", "4", "5"}
+    # Triton warms a batch up by as many requests: none of them may be refused.
+    assert step.pace._exempt == sum(map(int, re.findall(r'name: "batch_(\d+)"', config))) > 0
 
 
 def test_a_fault_of_the_graph_is_the_guilty_request_s_alone(plan, fused, monkeypatch):

@@ -72,4 +72,4 @@ def test_a_warm_up_is_answered_whole_and_says_nothing_of_the_cost():
     server = Server(0, 20, exempt=1 + 8 + 16)
     assert [server.batch(waiting, 1000.0) for waiting in (1, 8, 16)] == [1, 8, 16]
     assert server.batch(300, 0.01) == 300
-    assert server.batch(3000, 0.01) == 2000
+    assert 1990 <= server.batch(3000, 0.01) <= 2000
