@@ -48,6 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--runtime", default=defaults["runtime"], help=f"{', '.join(choices.RUNTIMES)} (default: %(default)s)")
     add("--features", default=defaults["features"], help=f"{', '.join(choices.FEATURES)} (default: %(default)s)")
     add(
+        "--accelerator",
+        default=defaults["accelerator"],
+        help=f"{', '.join(choices.ACCELERATORS)}: a GPU for the ranker of a native ensemble (default: %(default)s)",
+    )
+    add(
         "--scoring",
         default=defaults["scoring"],
         help="exact, int8-rerank or ann: how a large catalogue is searched, docs/large-catalogues.md (default: %(default)s)",
@@ -226,7 +231,8 @@ def _export(
     where = f"bundle '{bundle.name}' version {bundle.version} is in {bundle.repository}"
     answers = bundle.active == bundle.version
     activate = versions.activate is not None and not (answers and versions.url is None)
-    what_next = how_to_serve(bundle.repository, options.runtime) if answers else how_to_activate(bundle)
+    to_serve = how_to_serve(bundle.repository, options.runtime, options.accelerator)
+    what_next = to_serve if answers else how_to_activate(bundle)
     output.print(where if activate else f"{where}; {what_next}", soft_wrap=True, highlight=False)
     if activate:
         return _activate(repository, name, dataclasses.replace(versions, activate=bundle.version))

@@ -12,6 +12,8 @@ KEEP_VERSIONS = 2
 LAYOUTS = ("ensemble", "fused")
 RUNTIMES = ("python", "native")
 FEATURES = ("compiled", "nvtabular")
+#: What runs the ranker, by the name that Triton has for it; `none` is the CPU.
+ACCELERATORS = ("none", "cuda", "tensorrt")
 _POSITIVE = (
     "top_k", "max_top_k", "max_sessions", "max_interactions", "max_id_bytes", "threads", "preferred_batch_size",
 )  # fmt: skip
@@ -26,6 +28,7 @@ class ExportOptions:
     format: `onnx`, `onnx_dynamo` (the same by torch.export) or `torchscript`, how the session model is written.
     runtime: `python`, Triton's Python backend; `native`, its own backends, which NVIDIA's images have.
     features: `compiled`, the workflow as a graph; `nvtabular`, the workflow itself, slow and pickled.
+    accelerator: `cuda` or `tensorrt` for a native bundle of the layout ensemble whose ranker runs on a GPU.
     scoring: `exact`; `int8-rerank`, a scan of int8 whose best are scored exactly; `ann`, a faiss index, likewise.
     min_recall: the least recall@20 of an approximate scoring on the sample's sessions; 0 for the scoring's own bound.
     top_k, max_top_k: items in an answer by default and at most.
@@ -49,6 +52,7 @@ class ExportOptions:
     format: str = "onnx"
     runtime: str = "python"
     features: str = "compiled"
+    accelerator: str = "none"
     scoring: str = "exact"
     min_recall: float = 0.0
     top_k: int = 20
@@ -84,6 +88,7 @@ class ExportOptions:
             "layout": LAYOUTS,
             "runtime": RUNTIMES,
             "features": FEATURES,
+            "accelerator": ACCELERATORS,
             "format": FORMATS,
             "scoring": SCORINGS,
         }
@@ -108,6 +113,7 @@ class ExportOptions:
             )
         if self.instances == 0:
             object.__setattr__(self, "instances", self.own_instances)
+        self._check_accelerator()
         for fields, least in ((_POSITIVE, 1), (_NOT_NEGATIVE, 0)):
             for field in fields:
                 value = getattr(self, field)
@@ -118,4 +124,23 @@ class ExportOptions:
         if self.top_k > self.max_top_k:
             raise ExportError(
                 f"top_k is {self.top_k}, above max_top_k {self.max_top_k}: raise max_top_k or lower top_k"
+            )
+
+    def _check_accelerator(self) -> None:
+        if self.accelerator == "none":
+            return
+        if self.runtime != "native" or self.layout != "ensemble":
+            raise ExportError(
+                f"accelerator '{self.accelerator}' is for the ranker of --runtime native --layout ensemble: Triton's Python "
+                "backend runs on the CPU, and the checks of a request are nodes of a graph that fail on the CPU alone"
+            )
+        if self.accelerator == "tensorrt" and self.format == "torchscript":
+            raise ExportError(
+                "accelerator 'tensorrt' is a part of ONNX Runtime, which TorchScript has not: give --format onnx, or "
+                "--accelerator cuda"
+            )
+        if self.scoring != "exact":
+            raise ExportError(
+                f"scoring '{self.scoring}' with accelerator '{self.accelerator}' would look at the catalogue on the CPU: give "
+                "--scoring exact"
             )

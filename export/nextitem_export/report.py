@@ -65,16 +65,17 @@ def tuning_table(tuning: Tuning) -> Table:
     return table
 
 
-def how_to_serve(repository: Path, runtime: str) -> str:
+def how_to_serve(repository: Path, runtime: str, accelerator: str = "none") -> str:
     """The command, and of a native bundle what has been seen of it and what has not."""
     command = f"serve it with\n  nextitem-serve --model-repository {repository}"
     if runtime != "native":
         return command
+    on_gpu = f" Its ranker asks for a GPU ({accelerator}), and none has run it." if accelerator != "none" else ""
     return (
         f"{command} --server PATH\n"
         "PATH is a tritonserver that has the backends onnxruntime and pytorch, as NVIDIA's image has. No server has run this "
         "bundle: its graphs were asked in this process, and each config.pbtxt was compared with its graph and with what "
-        f"Triton 24.10 loads (opset {MAX_OPSET}, IR version {MAX_IR_VERSION})."
+        f"Triton 24.10 loads (opset {MAX_OPSET}, IR version {MAX_IR_VERSION}).{on_gpu}"
     )
 
 

@@ -65,6 +65,7 @@ class StepConfig:
     batch at a time. warm_ups: run at load, before the model counts as ready.
     version: the one that is served, None for all. warm_up_folder: where in `warmup/` the warm-up data are. parameters: name to
     what is stored as a JSON document. backend_parameters: settings of another backend than Python, by its own names.
+    accelerator: `cuda` or `tensorrt`, for a model that runs on a GPU.
     reasons: a field's beginning in config.pbtxt to the comment in front of it.
     """
 
@@ -80,6 +81,7 @@ class StepConfig:
     parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
     backend: str = PYTHON_BACKEND
+    accelerator: str = "none"
     backend_parameters: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
@@ -93,7 +95,11 @@ class StepConfig:
         _add_parameters(config, self.parameters)
         for key, value in self.backend_parameters.items():
             config.parameters[key].string_value = value
-        config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_CPU, count=self.instances)
+        group = pb.ModelInstanceGroup
+        on_gpu = self.accelerator != "none"
+        config.instance_group.add(kind=group.KIND_GPU if on_gpu else group.KIND_CPU, count=self.instances)
+        if self.accelerator == "tensorrt":
+            config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="tensorrt")
         if self.batching is not None:
             _add_batching(config, self.batching)
         for warm_up in self.warm_ups:

@@ -122,7 +122,7 @@ def _check_batches(step: Step, example: Mapping[str, np.ndarray], model: str) ->
 
 
 def _refuse_approximate(scoring: ScoringChoice, format_name: str) -> None:
-    if scoring != EXACT:
+    if scoring.name != EXACT.name:
         formats = ", ".join(name for name, form in FORMATS.items() if form.trace is not None)
         raise UnsupportedModel(
             f"--scoring {scoring.name} is not written as {format_name}, only as {formats}: choose one of these, or "

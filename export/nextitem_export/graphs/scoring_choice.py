@@ -88,10 +88,14 @@ SCORINGS: dict[str, Scoring] = {
 
 @dataclasses.dataclass(frozen=True)
 class ScoringChoice:
-    """One of SCORINGS by name, and the least recall@20, 0 for that scoring's default."""
+    """One of SCORINGS by name, and the least recall@20, 0 for that scoring's default.
+
+    first_look: whether an exact scan may look at a large catalogue in 8 bits first, which pays on a CPU alone.
+    """
 
     name: str = "exact"
     min_recall: float = 0.0
+    first_look: bool = True
 
 
 EXACT = ScoringChoice()
@@ -119,7 +123,7 @@ def write_scored(
         )
     least = choice.min_recall or scoring.min_recall
     known = _known(ranker, sample)
-    queries = None if ranker.table() is None else _queries(ranker, known)
+    queries = _queries(ranker, known) if choice.first_look and ranker.table() is not None else None
     job = Job(ranker, session, names, folder, common["threads"], queries)
     recall, effort = 0.0, 0
     while (found := scoring.attempt(job, effort)) is not None:

@@ -116,6 +116,7 @@ class EnsembleLayout:
             tuple(TensorSpec(s.name, s.datatype, s.dims[1:]) for s in tensors),
             tuple(TensorSpec(name, kind, dims[1:]) for name, (kind, dims) in zip(OUTPUTS, ranked, strict=True)),
             max_batch_size=options.max_sessions,
+            accelerator=options.accelerator,
             batching=batching(options),
             instances=options.instances,
             warm_ups=tuple(

@@ -60,7 +60,7 @@ def write_steps(folders: StepFolders, plan: Plan, options: ExportOptions) -> Non
         example,
         folders.ranker,
         threads=options.threads,
-        scoring=ScoringChoice(options.scoring, options.min_recall),
+        scoring=ScoringChoice(options.scoring, options.min_recall, first_look=options.accelerator == "none"),
         sample=sample,
     )
     runtime.finish_ranker(folders.ranker, few)

@@ -21,13 +21,21 @@ _REASONS = {
 }
 
 
+_ON_GPU = {
+    "instance_group {": "On each GPU; without one the load fails. Each instance holds all weights in the GPU's memory.",
+    "optimization {": (
+        "ONNX Runtime gives TensorRT what it can of the graph, and builds an engine for each batch size at its first request: "
+        "the warm-up asks those that matter, and loading takes minutes."
+    ),
+}
+
+
 def as_native(config: StepConfig, version_folder: Path, options: ExportOptions) -> StepConfig:
     """The step's configuration for the backend that its graph is for."""
     backend = next(name for name, file in MODEL_FILES.items() if (version_folder / file).is_file())
     threads = json.loads((version_folder / "step.json").read_text(encoding="utf-8"))["threads"]
-    return dataclasses.replace(
-        config, backend=backend, backend_parameters=_threads(backend, threads), reasons={**config.reasons, **_REASONS}
-    )
+    reasons = {**config.reasons, **_REASONS, **(_ON_GPU if config.accelerator != "none" else {})}
+    return dataclasses.replace(config, backend=backend, backend_parameters=_threads(backend, threads), reasons=reasons)
 
 
 def _threads(backend: str, threads: int) -> dict[str, str]:

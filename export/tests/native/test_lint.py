@@ -129,7 +129,7 @@ def rewritten(folder, old: str, new: str) -> str:
 @pytest.mark.parametrize(
     ("old", "new", "part"),
     [
-        ("kind: KIND_CPU", "kind: KIND_GPU", "KIND_GPU, expected KIND_CPU"),
+        ("kind: KIND_CPU", "kind: KIND_MODEL", "KIND_MODEL, expected KIND_CPU"),
         ('name: "step"', 'name: "step" dynamic_batching { }', "dynamic_batching with max_batch_size 0"),
         ('backend: "onnxruntime"', 'backend: "python"', "names the backend 'python', expected onnxruntime or pytorch"),
         (
