@@ -66,7 +66,7 @@ def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     repository.mkdir()
     for name in NATIVE:
         as_python_backend(exported / name, repository)
-    with TritonServer(repository) as running:
+    with TritonServer(repository, verify=False) as running:
         yield running
 
 

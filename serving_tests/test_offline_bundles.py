@@ -135,7 +135,7 @@ def test_folders_that_are_no_bundle(repository, shop_copy, tmp_path) -> None:
         ("shop/config.pbtxt", "version_policy", "max_batch_size: 0 version", "cannot be read as the configuration"),
         ("shop/config.pbtxt", "specific {\n    versions: 1\n  }", "all { }", "does not pin the bundle"),
         ("shop/config.pbtxt", "shop_items", "shop_gone", "shop_gone/1 is missing"),
-        ("shop_items/1/step.json", '"onnx"', '"magic"', "shop_items/1 cannot be opened: ValueError: .*magic"),
+        ("shop_items/1/step.json", '"items"', '"magic"', "shop_items/1 cannot be opened: ValueError: .*magic"),
     ],
 )
 def test_bundles_that_cannot_be_opened(shop_copy, name, old, new, expected) -> None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from types import SimpleNamespace
 
-import pytest
-
-from nextitem_export.runtime import metrics
 from nextitem_export.runtime.metrics import Metrics
 from nextitem_export.runtime.tally import METRICS, Tally
 
@@ -20,13 +16,16 @@ class Metric:
         self._sent[self._key] = self._sent.get(self._key, 0) + count
 
 
-@pytest.fixture
-def sent(monkeypatch):
-    monkeypatch.setattr(metrics, "_EVERY_S", 0.02)
-    return {}
+class Clock:
+    """Stands still but for what a message takes."""
+
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
 
 
-def utils(sent):
+def utils(sent, clock=None):
     class Family:
         COUNTER = "counter"
 
@@ -36,33 +35,36 @@ def utils(sent):
             self._name = name
 
         def Metric(self, labels):  # noqa: N802  Triton's own name
+            if clock:
+                clock.now_s += 0.001
             return Metric(sent, self._name, labels)
 
     return SimpleNamespace(MetricFamily=Family)
 
 
-def test_counts_are_added_up_and_sent_now_and_then(sent):
-    tally = Tally()
-    running = Metrics(utils(sent), tally, {"model": "shop"})
-    try:
-        for _ in range(3):
-            tally.refused("busy")
-        deadline = time.monotonic() + 5
-        key = ("nextitem_requests_refused_total", ("model", "shop"), ("reason", "busy"))
-        while sent.get(key) != 3 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert sent == {key: 3}
-    finally:
-        running.close()
+def test_counts_are_added_up_and_sent_with_their_labels():
+    sent, tally = {}, Tally()
+    metrics = Metrics(utils(sent), tally, {"model": "shop"})
+    for _ in range(3):
+        tally.refused("busy")
+    metrics.send_if_due()
+    assert sent == {("nextitem_requests_refused_total", ("model", "shop"), ("reason", "busy")): 3}
 
 
-def test_what_is_left_is_sent_at_the_end_and_nothing_after_it(sent):
-    tally = Tally()
-    running = Metrics(utils(sent), tally, {})
-    tally.refused("fault")
-    running.close()
-    assert sent == {("nextitem_requests_refused_total", ("reason", "fault")): 1}
-    assert not running._thread.is_alive()
+def test_sending_takes_no_more_than_a_fiftieth_of_the_time():
+    sent, tally, clock = {}, Tally(), Clock()
+    metrics = Metrics(utils(sent, clock), tally, {}, clock)
+    key = ("nextitem_requests_refused_total", ("reason", "busy"))
+    tally.refused("busy")
+    metrics.send_if_due()
+    assert sent[key] == 1
+    tally.refused("busy")
+    clock.now_s += 0.049
+    metrics.send_if_due()
+    assert sent[key] == 1
+    clock.now_s += 0.002
+    metrics.send_if_due()
+    assert sent[key] == 2
 
 
 def test_every_metric_is_described():

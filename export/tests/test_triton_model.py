@@ -13,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
+from nextitem_export.runtime.metrics import Metrics
 from nextitem_export.runtime.pace import Pace
 from nextitem_export.runtime.request import RequestError
 from nextitem_export.runtime.tally import Tally
@@ -99,6 +100,7 @@ def ask(triton, step, *requests):
     model = triton[0].TritonPythonModel()
     model._name, model._step, model._pace = "shop_step", step, getattr(step, "pace", None)
     model._tally = Tally()
+    model._metrics = Metrics(triton[1], model._tally, {})
     return model.execute([Request({"x": np.array(values)}) for values in requests])
 
 
@@ -172,4 +174,3 @@ def test_it_opens_the_step_of_its_version_folder(triton, bundle):
     }
     (answer,) = model.execute([Request(tensors)])
     assert answer.outputs["status"].tolist() == [["ok"]]
-    model.finalize()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from typing import NamedTuple
 
@@ -44,39 +43,33 @@ _BOUNDS = [*map(str, LENGTHS), "+Inf"]
 
 
 class Tally:
-    """Counts by series. Steps add from Triton's thread, another one takes."""
+    """Counts by series."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._counts: Counter[Series] = Counter()
 
     def read(self, lengths: Array, codes: Array) -> None:
         """Sessions were read. lengths: int64 [B], as sent; codes: int64 [B, window], the items that the model reads."""
         kinds = np.bincount(np.minimum(codes.ravel(), FIRST_ITEM), minlength=FIRST_ITEM + 1)
         buckets = np.bincount(np.searchsorted(LENGTHS, lengths), minlength=len(_BOUNDS)).cumsum().tolist()
-        with self._lock:
-            self._counts[Series(INTERACTIONS, "true")] += int(kinds[FIRST_ITEM])
-            self._counts[Series(INTERACTIONS, "false")] += int(kinds[1:FIRST_ITEM].sum())  # null and unknown
-            for bound, count in zip(_BOUNDS, buckets, strict=True):
-                self._counts[Series(LENGTH_BUCKET, bound)] += count
-            self._counts[Series(LENGTH_SUM)] += int(lengths.sum())
-            self._counts[Series(LENGTH_COUNT)] += len(lengths)
+        self._counts[Series(INTERACTIONS, "true")] += int(kinds[FIRST_ITEM])
+        self._counts[Series(INTERACTIONS, "false")] += int(kinds[1:FIRST_ITEM].sum())  # null and unknown
+        for bound, count in zip(_BOUNDS, buckets, strict=True):
+            self._counts[Series(LENGTH_BUCKET, bound)] += count
+        self._counts[Series(LENGTH_SUM)] += int(lengths.sum())
+        self._counts[Series(LENGTH_COUNT)] += len(lengths)
 
     def answered(self, status: Array, scores: Array) -> None:
         """Sessions were answered. status: str or bytes [B, 1]; scores: float32 [B, K]."""
-        items = int((scores > LOWEST_FLOAT32).sum())
-        with self._lock:
-            self._counts[Series(ITEMS)] += items
-            for name in status.ravel().tolist():
-                self._counts[Series(SESSIONS, name)] += 1
+        self._counts[Series(ITEMS)] += int((scores > LOWEST_FLOAT32).sum())
+        for name in status.ravel().tolist():
+            self._counts[Series(SESSIONS, name)] += 1
 
     def refused(self, reason: str, requests: int = 1) -> None:
         """Requests got no answer."""
-        with self._lock:
-            self._counts[Series(REFUSED, reason)] += requests
+        self._counts[Series(REFUSED, reason)] += requests
 
     def take(self) -> dict[Series, int]:
         """What was counted since the last time."""
-        with self._lock:
-            taken, self._counts = self._counts, Counter()
+        taken, self._counts = self._counts, Counter()
         return {series: count for series, count in taken.items() if count}

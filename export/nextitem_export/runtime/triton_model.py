@@ -37,21 +37,19 @@ class TritonPythonModel:
         gc.collect()
         gc.freeze()
 
-    def finalize(self) -> None:
-        """Triton lets go of the model."""
-        self._metrics.close()
-
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer each request, in order; refuse those that are more than the step takes.
 
         Triton's own limit on its queue is not used: it costs a request up to 500 ms (docs/tuning.md).
         """
         if self._pace is None:
-            return self._answers(requests)
-        count = self._pace.begin(len(requests))
-        answers = self._answers(requests[:count])
-        answers += self._refusals(len(requests), count)
-        self._pace.end(count)
+            answers = self._answers(requests)
+        else:
+            count = self._pace.begin(len(requests))
+            answers = self._answers(requests[:count])
+            answers += self._refusals(len(requests), count)
+            self._pace.end(count)
+        self._metrics.send_if_due()
         return answers
 
     def _answers(self, requests: Sequence[Any]) -> list[Any]:
