@@ -1,7 +1,8 @@
 """Puts a step's counts beside Triton's own metrics, by the Python backend's custom metrics.
 
-Each change of a metric is a message to Triton's process and back, so counts are added up and sent now and then, behind a batch's
-answers. They are sent by the thread that answers: with messages from another one Triton 24.10 dies when the model is loaded anew.
+Each change of a metric is a message to Triton's process and back, so counts are added up and sent now and then, behind a
+batch's answers. They are sent by the thread that answers: with messages from another one Triton 24.10 dies when the model is
+loaded anew.
 """
 
 from __future__ import annotations
