@@ -45,6 +45,12 @@ RUN if [ "$WITH_TORCH" = 1 ]; then \
             ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch; \
     fi
 
+# 1: for bundles of `nextitem-export --scoring ann`.
+ARG WITH_FAISS=0
+RUN if [ "$WITH_FAISS" = 1 ]; then \
+        python3 -m pip --python /opt/nextitem/bin/python install --no-deps faiss-cpu packaging; \
+    fi
+
 COPY deploy/slim_environment.py ./
 RUN python3 slim_environment.py /opt/nextitem
 COPY server/pyproject.toml server/
