@@ -13,8 +13,8 @@ from typing import Any
 
 from .tally import METRICS, Series, Tally
 
-#: The time from one sending to the next, as a multiple of what it takes: a fiftieth of the time is spent on it at most.
-_REST = 50
+#: The least time from one sending to the next: it takes some milliseconds.
+_EVERY_S = 1.0
 
 
 class Metrics:
@@ -42,8 +42,7 @@ class Metrics:
             return
         for series, count in self._tally.take().items():
             self._metric(series).increment(count)
-        ended = self._clock()
-        self._due = ended + _REST * (ended - began)
+        self._due = began + _EVERY_S
 
     def _metric(self, series: Series) -> Any:
         if series not in self._series:

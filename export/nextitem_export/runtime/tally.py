@@ -43,33 +43,53 @@ _BOUNDS = [*map(str, LENGTHS), "+Inf"]
 
 
 class Tally:
-    """Counts by series."""
+    """Counts by series. What is to be counted is kept as it came until it is taken, at no cost to a request."""
 
     def __init__(self) -> None:
-        self._counts: Counter[Series] = Counter()
+        self._read: list[tuple[Array, Array]] = []
+        self._answered: list[tuple[Array, Array]] = []
+        self._refused: Counter[str] = Counter()
 
     def read(self, lengths: Array, codes: Array) -> None:
         """Sessions were read. lengths: int64 [B], as sent; codes: int64 [B, window], the items that the model reads."""
-        kinds = np.bincount(np.minimum(codes.ravel(), FIRST_ITEM), minlength=FIRST_ITEM + 1)
-        buckets = np.bincount(np.searchsorted(LENGTHS, lengths), minlength=len(_BOUNDS)).cumsum().tolist()
-        self._counts[Series(INTERACTIONS, "true")] += int(kinds[FIRST_ITEM])
-        self._counts[Series(INTERACTIONS, "false")] += int(kinds[1:FIRST_ITEM].sum())  # null and unknown
-        for bound, count in zip(_BOUNDS, buckets, strict=True):
-            self._counts[Series(LENGTH_BUCKET, bound)] += count
-        self._counts[Series(LENGTH_SUM)] += int(lengths.sum())
-        self._counts[Series(LENGTH_COUNT)] += len(lengths)
+        self._read.append((lengths, codes))
 
     def answered(self, status: Array, scores: Array) -> None:
         """Sessions were answered. status: str or bytes [B, 1]; scores: float32 [B, K]."""
-        self._counts[Series(ITEMS)] += int((scores > LOWEST_FLOAT32).sum())
-        for name in status.ravel().tolist():
-            self._counts[Series(SESSIONS, name)] += 1
+        self._answered.append((status, scores))
 
     def refused(self, reason: str, requests: int = 1) -> None:
         """Requests got no answer."""
-        self._counts[Series(REFUSED, reason)] += requests
+        self._refused[reason] += requests
 
     def take(self) -> dict[Series, int]:
         """What was counted since the last time."""
-        taken, self._counts = self._counts, Counter()
-        return {series: count for series, count in taken.items() if count}
+        counts = {Series(REFUSED, reason): count for reason, count in self._refused.items()}
+        if self._read:
+            lengths, codes = (
+                np.concatenate([part.ravel() for part in parts]) for parts in zip(*self._read, strict=True)
+            )
+            counts |= _of_sessions(lengths, codes)
+        if self._answered:
+            status, scores = (
+                np.concatenate([part.ravel() for part in parts]) for parts in zip(*self._answered, strict=True)
+            )
+            counts[Series(ITEMS)] = int((scores > LOWEST_FLOAT32).sum())
+            by_status: Counter[str] = Counter(status.tolist())
+            counts |= {Series(SESSIONS, name): count for name, count in by_status.items()}
+        self._read.clear()
+        self._answered.clear()
+        self._refused.clear()
+        return {series: count for series, count in counts.items() if count}
+
+
+def _of_sessions(lengths: Array, codes: Array) -> dict[Series, int]:
+    kinds = np.bincount(np.minimum(codes, FIRST_ITEM), minlength=FIRST_ITEM + 1)
+    buckets = np.bincount(np.searchsorted(LENGTHS, lengths), minlength=len(_BOUNDS)).cumsum().tolist()
+    return {
+        Series(INTERACTIONS, "true"): int(kinds[FIRST_ITEM]),
+        Series(INTERACTIONS, "false"): int(kinds[1:FIRST_ITEM].sum()),  # null and unknown
+        **{Series(LENGTH_BUCKET, bound): count for bound, count in zip(_BOUNDS, buckets, strict=True)},
+        Series(LENGTH_SUM): int(lengths.sum()),
+        Series(LENGTH_COUNT): len(lengths),
+    }
