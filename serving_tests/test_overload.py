@@ -19,8 +19,8 @@ from shop import PROTOCOLS, succeed
 
 #: Exported for these tests alone: a queue that is full at once, one that nobody may wait in for long, and the defaults.
 BUNDLES = {
-    "narrow": ("--layout", "fused", "--max-queue-size", 2),
-    "hurried": ("--layout", "fused", "--queue-timeout-ms", 5),
+    "narrow": ("--layout", "fused", "--instances", 1, "--max-queue-size", 2),
+    "hurried": ("--layout", "fused", "--instances", 1, "--queue-timeout-ms", 5),
     "whole": ("--layout", "fused"),
     "steps": (),
 }

@@ -99,7 +99,7 @@ class Halves:
 def ask(triton, step, *requests):
     model = triton[0].TritonPythonModel()
     model._name, model._step, model._pace = "shop_step", step, getattr(step, "pace", None)
-    model._tally = Tally()
+    model._tally, model._warming = Tally(), False
     model._metrics = Metrics(triton[1], model._tally, {})
     return model.execute([Request({"x": np.array(values)}) for values in requests])
 
@@ -174,3 +174,15 @@ def test_it_opens_the_step_of_its_version_folder(triton, bundle):
     }
     (answer,) = model.execute([Request(tensors)])
     assert answer.outputs["status"].tolist() == [["ok"]]
+
+
+def test_a_warm_up_is_not_counted(triton):
+    model = triton[0].TritonPythonModel()
+    model._name, model._step, model._pace = "shop", Halves(batched=True), None
+    model._tally, model._warming = Tally(), True
+    model._metrics = SimpleNamespace(send_if_due=lambda: None)
+    odd = Request({"x": np.array([[3]])})
+    model.execute([odd])
+    assert model._tally.take() == {}
+    model.execute([odd])
+    assert sum(model._tally.take().values()) == 1

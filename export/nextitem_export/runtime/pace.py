@@ -18,6 +18,7 @@ class Pace:
     its answer or refusal away. Both are means of the latest batches. A request waits for the batch that is under way when it
     comes and then for its own, so twice `max_ms` at most.
 
+    warming: whether the latest batch was one of those that are exempt.
     exempt: requests that are all taken at first and tell nothing, as those are by which Triton warms a model up: a model that
     compiles itself is slow then.
     """
@@ -31,13 +32,13 @@ class Pace:
         self._clock = clock
         self._answer_s = self._carriage_s = 0.0
         self._began = self._ended = clock()
-        self._is_exempt = False
+        self.warming = False
 
     def begin(self, waiting: int) -> int:
         """A batch begins: how many of the waiting requests are to be answered."""
         self._began = self._clock()
-        self._is_exempt = self._exempt > 0
-        if self._is_exempt:
+        self.warming = self._exempt > 0
+        if self.warming:
             self._exempt -= waiting
             return waiting
         taken = min(waiting, self._max_requests) if self._max_requests else waiting
@@ -54,7 +55,7 @@ class Pace:
     def end(self, taken: int) -> None:
         """The batch's answers are there."""
         self._ended = self._clock()
-        if not self._is_exempt and taken >= LEAST:
+        if not self.warming and taken >= LEAST:
             self._answer_s = _mean(self._answer_s, (self._ended - self._began) / taken)
 
 

@@ -33,6 +33,7 @@ class TritonPythonModel:
         self._step = open_step(Path(args["model_repository"]) / args["model_version"], OwnProcess(self._tally))
         self._metrics = Metrics(_utils, self._tally, {"model": self._name, "version": args["model_version"]})
         self._pace = self._step.pace if isinstance(self._step, RunsTogether) else None
+        self._warming = True  # Triton's first request warms up
         # What was loaded stays: no collection has to look through it again.
         gc.collect()
         gc.freeze()
@@ -42,14 +43,20 @@ class TritonPythonModel:
 
         Triton's own limit on its queue is not used: it costs a request up to 500 ms (docs/tuning.md).
         """
+        warming = self._warming
         if self._pace is None:
             answers = self._answers(requests)
+            self._warming = False
         else:
             count = self._pace.begin(len(requests))
             answers = self._answers(requests[:count])
             answers += self._refusals(len(requests), count)
             self._pace.end(count)
-        self._metrics.send_if_due()
+            warming = self._pace.warming
+        if warming:
+            self._tally.take()  # nobody asked
+        else:
+            self._metrics.send_if_due()
         return answers
 
     def _answers(self, requests: Sequence[Any]) -> list[Any]:
