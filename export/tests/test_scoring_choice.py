@@ -105,7 +105,7 @@ def test_products_along_the_main_axes_are_those_of_a_table_that_has_no_others():
 @pytest.mark.parametrize(("directions", "width"), [(D // 2, D // 2), (D, D)])
 def test_half_the_columns_are_looked_at_where_they_tell_enough(tmp_path, monkeypatch, directions, width):
     monkeypatch.setattr(scoring_sizes, "BLOCKS_FROM", 1_000)
-    monkeypatch.setattr(scoring_choice, "_LOOKS_INT8", ((2, 1), (1, 60)))
+    monkeypatch.setattr(scoring_choice, "_LOOKS_INT8", ((2, 60), (1, 60)))
     random = np.random.default_rng(5)
     table = np.zeros((V, D), dtype="f4")
     table[:, :directions] = random.standard_normal((V, directions))
