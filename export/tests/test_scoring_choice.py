@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from nextitem_export import UnsupportedModel
-from nextitem_export.graphs import scoring_sizes
+from nextitem_export.graphs import scoring_choice, scoring_sizes
 from nextitem_export.graphs.formats import write_ranker
 from nextitem_export.graphs.ranker import CODES, SCORES, Ranker, RankerFeature
 from nextitem_export.graphs.scoring_choice import SCORINGS, ScoringChoice, true_best
+from nextitem_export.graphs.scoring_int8 import main_axes
 from nextitem_export.runtime.ann import AnnRanker
 from nextitem_export.runtime.item_index import ItemIndex
 from nextitem_export.runtime.ranker import AVAILABILITY
@@ -28,9 +29,9 @@ SAMPLE = (torch.full((64, 1), 3), QUERIES)
 class Tied(nn.Module):
     """The query comes as a feature, beside the embedding of an item that adds nothing: so the table is read twice."""
 
-    def __init__(self) -> None:
+    def __init__(self, table: np.ndarray = TABLE) -> None:
         super().__init__()
-        self.items = nn.Embedding.from_pretrained(torch.from_numpy(TABLE))
+        self.items = nn.Embedding.from_pretrained(torch.from_numpy(table))
 
     def query(self, features):
         return features["query"] + 0 * self.items(features["item"][:, 0])
@@ -90,6 +91,26 @@ def test_scores_are_exact_and_fall_and_recall_is_as_said(written):
     assert recall >= (SCORINGS[name].min_recall or 1)
     assert settings["scoring"] == name
     assert settings.get("recall_at_20", 1) == pytest.approx(recall, abs=1e-5)
+
+
+def test_products_along_the_main_axes_are_those_of_a_table_that_has_no_others():
+    random = np.random.default_rng(3)
+    table = random.standard_normal((500, 4)).astype("f4") @ random.standard_normal((4, 16)).astype("f4")
+    query = random.standard_normal(16).astype("f4")
+    axes = main_axes(table, 4)
+    assert axes.shape == (16, 4)
+    np.testing.assert_allclose((table @ axes) @ (axes.T @ query), table @ query, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("directions", "width"), [(D // 2, D // 2), (D, D)])
+def test_half_the_columns_are_looked_at_where_they_tell_enough(tmp_path, monkeypatch, directions, width):
+    monkeypatch.setattr(scoring_sizes, "BLOCKS_FROM", 1_000)
+    monkeypatch.setattr(scoring_choice, "_LOOKS_INT8", ((2, 60), (1, 60)))
+    random = np.random.default_rng(5)
+    table = np.zeros((V, D), dtype="f4")
+    table[:, :directions] = random.standard_normal((V, directions))
+    write(tmp_path, "int8-rerank", Tied(table @ np.linalg.qr(random.standard_normal((D, D)))[0].astype("f4")))
+    assert json.loads((tmp_path / "step.json").read_text())["first_look"]["width"] == width
 
 
 def test_one_session_among_others_is_answered_as_alone(written):

@@ -16,7 +16,7 @@ from nextitem_export.graphs.formats import write_ranker
 from nextitem_export.graphs.ranker import CODES, SCORES, Ranker, RankerFeature
 from nextitem_export.graphs.scoring_choice import true_best
 from nextitem_export.graphs.scoring_int8 import ZERO, quantize_table, rounded_query
-from nextitem_export.graphs.scoring_proof import scored_to_prove
+from nextitem_export.graphs.scoring_proof import FEW, scored_to_prove
 from nextitem_export.runtime.codes import FIRST_ITEM, PADDING
 from nextitem_export.runtime.item_index import ItemIndex
 from nextitem_export.runtime.step import open_step
@@ -111,6 +111,13 @@ def test_only_what_is_not_proven_is_scanned_again(tmp_path, monkeypatch):
     proven, crowded = ask(step, APART[:3]), ask(step, CROWD[None])
     assert proven[CODES].tolist() == true_best(APART[:3], TABLE, K).tolist()
     assert crowded[CODES].tolist() == [[PADDING] * K]
+    many = ask(step, np.tile(APART[:1], (FEW + 1, 1)))
+    assert many[CODES].tolist() == [[PADDING] * K] * (FEW + 1)  # too many for a look
+
+
+def test_a_batch_of_many_sessions_is_scanned_at_once(tmp_path):
+    queries = np.concatenate([APART[:FEW], CROWD[None]])
+    assert ask(write(tmp_path, APART), queries)[CODES].tolist() == true_best(queries, TABLE, K).tolist()
 
 
 def test_where_the_sample_s_sessions_cannot_be_proven_there_is_no_first_look(tmp_path):

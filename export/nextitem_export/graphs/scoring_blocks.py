@@ -61,7 +61,7 @@ class Blocks:
 
     grouped_table: the table's bytes as float32 [rows / GROUP, GROUP * D]. width: D. groups: how many are scored exactly for an
     answer of k items. penalty: None for an exact first pass; for int8 the input int32 [rows], 0 for what is available and
-    PENALTY for the rest.
+    PENALTY for the rest. axes: float32 [D, d] where the int8 rows have d columns of products with these.
     """
 
     blocks: Sequence[Block]
@@ -69,11 +69,11 @@ class Blocks:
     width: int
     groups: Groups = GROUPS_EXACT
     penalty: str | None = None
+    axes: np.ndarray | None = None
 
     def __call__(self, nodes: Nodes, asked: Asked, catalogue: Catalogue) -> Best:
         """Add the scan."""
-        query = None if self.penalty is None else quantize_query(nodes, asked.session)
-        return self.looked(nodes, asked, catalogue, query)[0]
+        return self.looked(nodes, asked, catalogue, self._query(nodes, asked))[0]
 
     def looked(
         self, nodes: Nodes, asked: Asked, catalogue: Catalogue, query: QuantizedQuery | None
@@ -96,6 +96,12 @@ class Blocks:
         highest, found = nodes.top_k(nodes.add("Concat", *maxima, axis=1), count)
         groups, _ = nodes.top_k(found, count, lowest=True)  # (B, G), so that ties stay in order
         return self._ranked(nodes, asked, groups), nodes.last(highest)
+
+    def _query(self, nodes: Nodes, asked: Asked) -> QuantizedQuery | None:
+        if self.penalty is None:
+            return None
+        session = asked.session if self.axes is None else nodes.add("MatMul", asked.session, nodes.constant(self.axes))
+        return quantize_query(nodes, session)
 
     def _scores(self, nodes: Nodes, asked: Asked, query: QuantizedQuery | None, block: Block) -> str:
         """The scores of a block, float32 [B, size], or its sums, int32."""

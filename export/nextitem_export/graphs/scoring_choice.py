@@ -26,8 +26,9 @@ from .scoring_session import SessionGraph
 RECALL_AT = 20
 _TABLE_BLOCK = 65_536
 
-#: Groups beyond one for each item of an answer that are scored exactly behind an int8 look: doubled until recall is as asked.
-_MORE_INT8 = 60
+#: What an int8 look reads of each item, as a share of its width, and the groups beyond one for each item of an answer that are
+#: scored exactly behind it, until recall is as asked. Half the columns take half the time, and more groups little.
+_LOOKS_INT8 = ((2, 120), (2, 480), (1, 60))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,10 +67,14 @@ def _exact(job: Job, effort: int) -> dict[str, Any] | None:
 
 
 def _int8(job: Job, effort: int) -> dict[str, Any] | None:
-    more = _MORE_INT8 * 2**effort
-    if effort and more // 2 * sizes.GROUP >= len(job.ranker.log_popularity):
+    table = job.ranker.table()
+    assert table is not None
+    further = max(0, effort - len(_LOOKS_INT8) + 1)
+    part, more = _LOOKS_INT8[min(effort, len(_LOOKS_INT8) - 1)]
+    more *= 2**further
+    if further and more // 2 * sizes.GROUP >= len(job.ranker.log_popularity):
         return None
-    return write_int8(job.ranker, job.session, job.names, job.folder, Groups(1, more))
+    return write_int8(job.ranker, job.session, job.names, job.folder, Groups(1, more), -(-table.shape[1] // part))
 
 
 def _ann(job: Job, effort: int) -> dict[str, Any] | None:

@@ -52,6 +52,15 @@ def quantize_table(table: np.ndarray) -> QuantizedTable:
     return QuantizedTable((rounded + ZERO).astype(np.uint8), scale, factors)
 
 
+def main_axes(table: np.ndarray, width: int) -> np.ndarray:
+    """The directions in which a table float32 [rows, D] has most of its length, float32 [D, width].
+
+    Principal components without a mean: products along them alone come near the whole ones.
+    """
+    _, directions = np.linalg.eigh(table.T.astype(np.float64) @ table)  # by rising length
+    return np.ascontiguousarray(directions[:, ::-1][:, :width], dtype=np.float32)
+
+
 def rounded_query(query: np.ndarray) -> tuple[np.ndarray, float]:
     """What `quantize_query` makes of a query float32 [D]: integers around 0, and the scale."""
     scale = max(float(np.abs(query).max()), float(_TINY)) / _HIGHEST

@@ -18,7 +18,7 @@ from .ranker import CODES, SCORES, STATUS, Ranker
 from .scoring import Asked, Best, Catalogue, Scan, all_or_any, finish, scan_at_once, statuses
 from .scoring_apart import allowed_only, popular
 from .scoring_blocks import Block, Blocks, Groups
-from .scoring_int8 import WIDEST, QuantizedTable, quantize_table
+from .scoring_int8 import WIDEST, QuantizedTable, main_axes, quantize_table
 from .scoring_nodes import Constants, Nodes
 from .scoring_proof import Proven, scored_to_prove
 from .scoring_session import SessionGraph
@@ -64,13 +64,18 @@ def write_exact(
 
 
 def write_int8(
-    ranker: Ranker, session: SessionGraph, names: Sequence[str], folder: Path, groups: Groups
+    ranker: Ranker, session: SessionGraph, names: Sequence[str], folder: Path, groups: Groups, width: int
 ) -> dict[str, Any]:
-    """The same by a first look in int8 that is taken as it is."""
+    """The same by a first look in int8 that is taken as it is.
+
+    width: the columns that are looked at; where it is below the table's, products along its main axes.
+    """
     table = ranker.table()
     assert table is not None
-    quantized = quantize_table(table.numpy())
-    return _write_first_look(ranker, session, names, folder, quantized, groups, proving=False)
+    axes = main_axes(table.numpy(), width) if width < table.shape[1] else None
+    quantized = quantize_table(table.numpy() if axes is None else table.numpy() @ axes)
+    settings = _write_first_look(ranker, session, names, folder, quantized, groups, axes=axes)
+    return {**settings, "first_look": {"width": width, "groups": groups.more}}
 
 
 def _write_first_look(
@@ -81,9 +86,11 @@ def _write_first_look(
     quantized: QuantizedTable,
     groups: Groups,
     *,
-    proving: bool,
+    proving: bool = False,
+    axes: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    items, width = quantized.values.shape
+    items, looked_at = quantized.values.shape
+    width = looked_at if axes is None else len(axes)
     penalty, name = names[-1] + PENALTY, f"{_PREFIX}/int8"
     stored = StoredArrays(folder)
     catalogue = store_catalogue(ranker, session, stored, sizes.padded_items(items), apart=True)
@@ -93,8 +100,8 @@ def _write_first_look(
     stored.add(name, np.concatenate(parts), apart=True, unused=True)
     blocks = [Block(start, size, f"{name}_{start}") for start, size in bounds]
     for block in blocks:
-        stored.add_view(block.rows, name, block.start * width, (width, block.size))
-    look = Blocks(blocks, _grouped(stored, catalogue, width), width, groups, penalty)
+        stored.add_view(block.rows, name, block.start * looked_at, (looked_at, block.size))
+    look = Blocks(blocks, _grouped(stored, catalogue, width), width, groups, penalty, axes)
     scan: Scan = look
     if proving:
         scan = Proven(look, quantized, _exact_blocks(stored, catalogue, width, look.grouped_table))
