@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from nextitem_training.codes import FIRST_KNOWN
+from nextitem_training.config.training import CUTOFFS
 from nextitem_training.model import SessionModel
 from nextitem_training.sessions import EncodedSessions, pad
 
 Scorer = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(starts, lengths) int64 [B] of the inputs → float [B, V - 3], the scores of codes 3, 4, …"""
 
-CUTOFFS = (10, 20)
 _BATCH = 512
 
 
