@@ -1,15 +1,17 @@
-"""The session model, complete: inputs → pre-training approach → body → query → scores."""
+"""The session model, complete: inputs → pre-training approach → body → query → scores, and heads beside the query."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
 
 from nextitem_training.bodies import BODIES, BodySettings, check_combination
 from nextitem_training.codes import FIRST_KNOWN, PADDING
-from nextitem_training.config import ModelConfig
+from nextitem_training.config import Config, HeadConfig, LossConfig, ModelConfig
+from nextitem_training.config.heads import WIDTH
+from nextitem_training.heads import HEADS
 from nextitem_training.inputs import InteractionInputs
 from nextitem_training.pretraining import Prediction, Targets, approach_for
 from nextitem_training.schema import SessionSchema
@@ -22,11 +24,20 @@ class SessionModel(nn.Module):
         item_feature: name of the feature that holds the item codes; code 0 marks padding.
         feature_names: the features that `query` reads, in the schema's order.
         window: the largest T.
+        head_widths: how many numbers each head gives for a session, by its name.
     """
 
-    def __init__(self, config: ModelConfig, schema: SessionSchema) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        schema: SessionSchema,
+        *,
+        heads: Sequence[HeadConfig] = (),
+        loss: LossConfig | None = None,
+    ) -> None:
         """Raises ConfigError where the body, the approach or their combination is not known."""
         super().__init__()
+        loss = loss or LossConfig()
         check_combination(config.body, config.pretraining)
         approach = approach_for(config)
         self.item_feature = schema.item_feature
@@ -53,6 +64,14 @@ class SessionModel(nn.Module):
 
         self.approach = approach(config, build_body)
         self.body = build_body(config.d_model, config.heads)
+        self.heads = nn.ModuleList(HEADS.get(head.kind)(head, config.d_model) for head in heads)
+        self.head_widths = {head.name: WIDTH for head in heads}
+        self.item_weight = loss.item_weight
+
+    @classmethod
+    def of(cls, config: Config, schema: SessionSchema) -> SessionModel:
+        """The model of a run's whole configuration."""
+        return cls(config.model, schema, heads=config.heads, loss=config.loss)
 
     def item_table(self) -> torch.Tensor:
         """The items as vectors: float32 [V, D], rows of padding, null and unknown included.
@@ -71,13 +90,20 @@ class SessionModel(nn.Module):
                 int64 codes and float32 values. A session without interactions gets a finite
                 query that means nothing.
         """
-        if self.compat:
-            features = self._padded(features, self.window)
-        items = features[self.item_feature]
-        prediction = self.approach.prediction(self.inputs(features), items)
-        hidden = self.hidden(prediction)  # (B, S, D)
-        index = prediction.position[:, None, None].expand(-1, 1, hidden.shape[2])
-        return self._query(hidden.gather(1, index).squeeze(1))
+        return self._query(self._asked(features))
+
+    def query_and_heads(self, features: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The query and every head's prediction, from one run of the body.
+
+        Args:
+            features: as for `query`.
+
+        Returns:
+            The query float32 [B, D], and by head name float32 [B, 1]: of a binary head the
+            probability, of a regression the value in the column's unit.
+        """
+        hidden = self._asked(features)
+        return self._query(hidden), {head.name: head.predict(hidden) for head in self.heads}
 
     def forward(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Scores of all items: float32 [B, V]."""
@@ -88,7 +114,7 @@ class SessionModel(nn.Module):
 
         Args:
             features: [B, S] by name, S up to `window` + 1, as the last interaction may be a
-                target alone.
+                target alone; with the heads' columns, float32, NaN where null.
         """
         if self.compat:
             features = self._padded(features, self.window + 1)
@@ -122,6 +148,15 @@ class SessionModel(nn.Module):
         clean = {name: torch.where(real, values, torch.zeros_like(values)) for name, values in features.items()}
         lacking = real.new_zeros(real.shape[0], steps)
         return {name: torch.cat([values, lacking.to(values.dtype)], dim=1)[:, :steps] for name, values in clean.items()}
+
+    def _asked(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The hidden state that inference reads: float32 [B, D]."""
+        if self.compat:
+            features = self._padded({name: features[name] for name in self.feature_names}, self.window)
+        prediction = self.approach.prediction(self.inputs(features), features[self.item_feature])
+        hidden = self.hidden(prediction)  # (B, S, D)
+        index = prediction.position[:, None, None].expand(-1, 1, hidden.shape[2])
+        return hidden.gather(1, index).squeeze(1)
 
     def _query(self, hidden: torch.Tensor) -> torch.Tensor:
         query = nn.functional.normalize(hidden, dim=-1) if self.normalize else hidden

@@ -16,9 +16,11 @@ from nextitem_training.trainer import new_model, train
 ITEMS = 17
 STEP = 2
 CONFIG = Config(
-    DataConfig(window=5),
-    ModelConfig(d_model=16, heads=2, layers=1, dropout=0.0, layer_norm_eps=1e-6, initializer_range=0.2, side_width=4),
-    TrainingConfig(epochs=10, batch_size=32, learning_rate=1e-2),
+    data=DataConfig(window=5),
+    model=ModelConfig(
+        d_model=16, heads=2, layers=1, dropout=0.0, layer_norm_eps=1e-6, initializer_range=0.2, side_width=4
+    ),
+    training=TrainingConfig(epochs=10, batch_size=32, learning_rate=1e-2),
 )
 
 

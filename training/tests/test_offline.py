@@ -106,7 +106,7 @@ def test_equal_scores_go_to_the_lower_code(predictor, monkeypatch):
         scores = np.zeros((len(known), len(predictor.item_ids)), np.float32)
         scores[:, 7] = 1
         scores[:, :3] = LOWEST_SCORE
-        return known, scores
+        return known, scores, {}
 
     monkeypatch.setattr(predictor, "_run", equal)
     answer = predictor.predict(rows_of(["i01"]), 4)
