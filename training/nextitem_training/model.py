@@ -9,10 +9,11 @@ from torch import nn
 
 from nextitem_training.bodies import BODIES, BodySettings, check_combination
 from nextitem_training.codes import FIRST_KNOWN, PADDING
-from nextitem_training.config import Config, HeadConfig, LossConfig, ModelConfig
+from nextitem_training.config import Config, HeadConfig, InputsConfig, LossConfig, ModelConfig
 from nextitem_training.config.heads import WIDTH
 from nextitem_training.heads import HEADS
 from nextitem_training.inputs import InteractionInputs
+from nextitem_training.losses import LOSSES, Items
 from nextitem_training.pretraining import Prediction, Targets, approach_for
 from nextitem_training.schema import SessionSchema
 
@@ -32,10 +33,11 @@ class SessionModel(nn.Module):
         config: ModelConfig,
         schema: SessionSchema,
         *,
+        inputs: InputsConfig | None = None,
         heads: Sequence[HeadConfig] = (),
         loss: LossConfig | None = None,
     ) -> None:
-        """Raises ConfigError where the body, the approach or their combination is not known."""
+        """Raises ConfigError where the body, the approach or their combination is not known, or does not fit the features."""
         super().__init__()
         loss = loss or LossConfig()
         check_combination(config.body, config.pretraining)
@@ -46,7 +48,7 @@ class SessionModel(nn.Module):
         self.compat = config.compat
         self.normalize = config.normalize
         self.temperature = config.temperature
-        self.inputs = InteractionInputs(config, schema)
+        self.inputs = InteractionInputs(config, schema, inputs)
 
         def build_body(d_model: int, heads: int) -> nn.Module:
             return BODIES.get(config.body).build(
@@ -67,23 +69,26 @@ class SessionModel(nn.Module):
         self.heads = nn.ModuleList(HEADS.get(head.kind)(head, config.d_model) for head in heads)
         self.head_widths = {head.name: WIDTH for head in heads}
         self.item_weight = loss.item_weight
+        self.criterion = LOSSES.get(loss.kind)(loss, schema.item_count - FIRST_KNOWN)
+        bias = nn.Parameter(torch.zeros(schema.item_count)) if config.item_bias else None
+        self.register_parameter("item_bias", bias)
 
     @classmethod
     def of(cls, config: Config, schema: SessionSchema) -> SessionModel:
         """The model of a run's whole configuration."""
-        return cls(config.model, schema, heads=config.heads, loss=config.loss)
+        return cls(config.model, schema, inputs=config.inputs, heads=config.heads, loss=config.loss)
 
     def item_table(self) -> torch.Tensor:
         """The items as vectors: float32 [V, D], rows of padding, null and unknown included.
 
         The input embedding itself (tied weights; Press and Wolf, 2017), of length 1 where
-        `normalize` is set.
+        `normalize` is set. Where there is a bias per item, it is one more column, and the query
+        ends in 1.
         """
-        table = self.inputs.item_table
-        return nn.functional.normalize(table, dim=-1) if self.normalize else table
+        return self._item_vectors(self.inputs.item_table(), self.item_bias)
 
     def query(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """What a session asks for: float32 [B, D]; scores are `query @ item_table().T`.
+        """What a session asks for: float32 [B, D], one wider with a bias per item; scores are `query @ item_table().T`.
 
         Args:
             features: [B, T] by name, padded on the right with 0, T from 1 to `window`;
@@ -131,16 +136,21 @@ class SessionModel(nn.Module):
         return self._query(hidden) @ self.item_table()[FIRST_KNOWN:].T
 
     def item_loss(self, hidden: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        """Full cross-entropy over the known items, averaged over all targets of the batch.
+        """The loss over the known items that [loss] chooses, averaged over all targets of the batch.
 
         Args:
             hidden: float32 [B, S, D].
             items: int64 [B, S]: the code to be predicted from each step; below FIRST_KNOWN none.
         """
         wanted = items >= FIRST_KNOWN  # (B, S)
-        logits = self.item_logits(hidden[wanted])  # (N, V - 3)
-        losses = nn.functional.cross_entropy(logits, items[wanted] - FIRST_KNOWN, reduction="sum")
+        known = Items(lambda: self.item_table()[FIRST_KNOWN:], self._known_rows)
+        losses = self.criterion(self._query(hidden[wanted]), known, items[wanted] - FIRST_KNOWN)
         return losses / wanted.sum().clamp(min=1)
+
+    def fold(self) -> SessionModel:
+        """Makes the model smaller for serving where it has pretrained vectors; it cannot be saved as it was any more."""
+        self.inputs.fold()
+        return self
 
     def _padded(self, features: Mapping[str, torch.Tensor], steps: int) -> dict[str, torch.Tensor]:
         """Pads to one length and with 0 alone: other programs' bodies see padded steps."""
@@ -160,4 +170,17 @@ class SessionModel(nn.Module):
 
     def _query(self, hidden: torch.Tensor) -> torch.Tensor:
         query = nn.functional.normalize(hidden, dim=-1) if self.normalize else hidden
-        return query / self.temperature
+        query = query / self.temperature
+        return query if self.item_bias is None else nn.functional.pad(query, (0, 1), value=1.0)
+
+    def _known_rows(self, places: torch.Tensor) -> torch.Tensor:
+        """Rows of `item_table()[3:]`: int64 [...] → float32 [..., D]."""
+        items = places + FIRST_KNOWN
+        return self._item_vectors(
+            self.inputs.item_rows(items), None if self.item_bias is None else self.item_bias[items]
+        )
+
+    def _item_vectors(self, rows: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """As queries are compared with them: float32 [..., D] and [...]."""
+        rows = nn.functional.normalize(rows, dim=-1) if self.normalize else rows
+        return rows if bias is None else torch.cat([rows, bias[..., None]], dim=-1)

@@ -25,6 +25,7 @@ from nextitem_training.head_evaluation import evaluate_heads
 from nextitem_training.interactions import read_interactions
 from nextitem_training.model import SessionModel
 from nextitem_training.preparation import prepare
+from nextitem_training.pretrained_items import read_pretrained
 from nextitem_training.pretraining import approach_for
 from nextitem_training.run_directory import RunDirectory, new_run_directory, refuse_existing
 from nextitem_training.schema import SessionSchema
@@ -67,6 +68,7 @@ def train_run(
     check_schedule(config.training)
     for name in config.data.time_features:
         workflow.TIME_FEATURES.get(name)
+    config, pretrained = read_pretrained(config)
     warm = WarmStart(init_from, config) if init_from else None
     began = time.monotonic()
     frame, dtypes = read_interactions(data, config.data)
@@ -88,7 +90,8 @@ def train_run(
         held_out = workflow.encode(fitted.whole, split.held_out, schema, config.data.targets)
         logger.info("Features: %s.", ", ".join(schema.feature_names))
         model = new_model(schema, config)
-        prepare(model, training, config)
+        items = workflow.vocabulary(fitted.served, schema.item_column)
+        prepare(model, training, items, config, pretrained)
         carried = warm.carry_over(model, schema, fitted.served, training) if warm else None
         if carried:
             logger.info(
@@ -100,8 +103,7 @@ def train_run(
                 carried.gone,
             )
         model = train(model, training, config)
-        counts = workflow.vocabulary(fitted.served, schema.item_column).counts
-        metrics = _evaluate(model, training, held_out, schema, counts)
+        metrics = _evaluate(model, training, held_out, schema, items.counts)
         heads = evaluate_heads(model, config.heads, training, held_out)
         for name, measures in heads.items():
             logger.info("Head %s: %s.", name, ", ".join(f"{key} {value}" for key, value in measures.items()))

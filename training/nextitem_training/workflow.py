@@ -8,6 +8,8 @@ which needs whole sessions: `FittedWorkflow.whole` is a second Workflow over the
 from __future__ import annotations
 
 import contextlib
+import functools
+import operator
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -88,27 +90,28 @@ def _graph(data: DataConfig, storage: str | Path) -> tuple[nvt.WorkflowNode, nvt
     """
     names = feature_names(data)
     kept = [data.session_column, data.time_column, data.tie_breaker_column]
-    encoded = [data.item_column, *data.categorical] >> ops.Categorify(out_path=str(storage))
+    encoded = [[data.item_column, *data.categorical] >> ops.Categorify(out_path=str(storage))]
     for name in data.time_features:
         # By value, so that the saved workflow loads where this package is not installed.
         calendar = ops.LambdaOp(_self_contained(TIME_FEATURES.get(name)), dtype="int64")
         renamed = [data.time_column] >> calendar >> ops.Rename(name=name)
-        encoded = encoded + (renamed >> ops.Categorify(out_path=str(storage)))
+        encoded.append(renamed >> ops.Categorify(out_path=str(storage)))
     if data.log_continuous:
         logs = [*data.log_continuous] >> ops.Clip(min_value=0) >> ops.LogOp()
-        encoded = encoded + _normalised(logs)
+        encoded.append(_normalised(logs))
     if data.continuous:
-        encoded = encoded + _normalised([*data.continuous])
-    sessions = _sessions(encoded + kept, names, data)
+        encoded.append(_normalised([*data.continuous]))
+    sessions = _sessions([*encoded, kept], names, data)
     whole = sessions
     if data.targets:
-        whole = _sessions(encoded + kept + [*data.targets], (*names, *data.targets), data)
+        whole = _sessions([*encoded, [*kept, *data.targets]], (*names, *data.targets), data)
     return (sessions[[*names]] >> ops.ListSlice(-data.window)) + sessions[[data.session_column]], whole
 
 
-def _sessions(columns: nvt.WorkflowNode, names: tuple[str, ...], data: DataConfig) -> nvt.WorkflowNode:
-    """Groups rows into one per session, with a list per name."""
-    grouped = columns >> ops.Groupby(
+def _sessions(columns: list, names: tuple[str, ...], data: DataConfig) -> nvt.WorkflowNode:
+    """Groups rows into one per session, with a list per name; `columns` are nodes and lists of names."""
+    # Added up anew for each use, as Merlin's + changes its left side where that is a sum already.
+    grouped = functools.reduce(operator.add, columns) >> ops.Groupby(
         groupby_cols=data.session_column,
         sort_cols=[data.time_column, data.tie_breaker_column],
         aggs={name: ["list"] for name in names},
@@ -194,14 +197,14 @@ def null_safe(workflow: nvt.Workflow) -> Iterator[None]:
     nulls by index label. Inside this context every null gets NULL and the rest goes through
     NVTabular as it is; the workflow itself is left unchanged.
     """
-    operators = [operator for operator in _operators(workflow) if isinstance(operator, ops.Categorify)]
-    for operator in operators:
-        operator.transform = _null_safe_transform(operator.transform)
+    operators = [op for op in _operators(workflow) if isinstance(op, ops.Categorify)]
+    for op in operators:
+        op.transform = _null_safe_transform(op.transform)
     try:
         yield
     finally:
-        for operator in operators:
-            del operator.transform
+        for op in operators:
+            del op.transform
 
 
 def _null_safe_transform(transform: Callable) -> Callable:
@@ -230,12 +233,8 @@ def vocabulary(workflow: nvt.Workflow, column: str) -> Vocabulary:
 
     The file's index is the code, less an offset that NVTabular adds where it begins below 3.
     """
-    operator = next(
-        operator
-        for operator in _operators(workflow)
-        if isinstance(operator, ops.Categorify) and column in operator.categories
-    )
-    stored = pd.read_parquet(operator.categories[column])
+    categorify = next(op for op in _operators(workflow) if isinstance(op, ops.Categorify) and column in op.categories)
+    stored = pd.read_parquet(categorify.categories[column])
     codes = stored.index.to_numpy(dtype=np.int64)
     codes = codes + (FIRST_KNOWN if len(codes) and codes[0] < FIRST_KNOWN else 0)
     stored = stored.iloc[np.argsort(codes)]

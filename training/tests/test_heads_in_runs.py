@@ -133,11 +133,6 @@ def test_a_head_says_nothing_of_cold_and_empty_sessions(judge):
     assert all(values.shape == (0, 1) for values in judge.predict(rows.iloc[:0], 1).heads.values())
 
 
-def test_a_run_without_heads_answers_none(predictor, run):
-    assert predictor.predict(session_of(["i01"]), 1).heads == {}
-    assert "heads" not in run.metrics()
-
-
 def test_a_binary_head_of_another_column_is_refused_before_training(watched, with_heads, tmp_path):
     wrong = dataclasses.replace(with_heads, heads=(dataclasses.replace(BOUGHT, column="dwell"),))
     with pytest.raises(DataError, match=r"'dwell' holds .* neither 0 nor 1"):

@@ -31,6 +31,12 @@ def test_the_trained_pattern_is_answered(predictor):
     assert (np.diff(answer.scores[0]) <= 0).all()
 
 
+def test_a_run_without_heads_says_nothing_of_them(predictor, run):
+    assert predictor.predict(rows_of(["i01"]), 1).heads == {}
+    assert run.schema.heads == ()
+    assert "heads" not in run.metrics()
+
+
 def test_one_answer_per_session_in_order_of_first_appearance(predictor):
     mixed = pd.concat(
         [

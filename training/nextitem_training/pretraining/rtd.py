@@ -51,10 +51,10 @@ class ReplacedTokenDetection(MaskedLanguageModelling):
         guessed_wrong = model.item_loss(guess, items * hidden)
         corrupted = self._corrupt(model, guess, hidden, items)
         # The items alone: with its side features left, a replaced item would give itself away,
-        # and where they were missing, one would know where to look.
+        # and where they were missing, one would know where to look. Noise would be made-up items too.
         shown = {name: torch.zeros_like(values) for name, values in features.items()}
         shown[model.item_feature] = corrupted
-        verdict = self.judge(model.body(model.inputs(shown), real)).squeeze(-1)  # (B, S)
+        verdict = self.judge(model.body(model.inputs(shown, swapped=False), real)).squeeze(-1)  # (B, S)
         replaced = (corrupted != items).to(verdict.dtype)
         misjudged = nn.functional.binary_cross_entropy_with_logits(verdict, replaced, reduction="none")
         misjudged = (misjudged * real).sum() / real.sum().clamp(min=1)
