@@ -95,7 +95,7 @@ class InteractionInputs(nn.Module):
     @torch.no_grad()
     def fold(self) -> None:
         """Puts projected vectors in the place of pretrained ones, for serving: the same numbers, to rounding, by less."""
-        if self.pretrained is None:
+        if not isinstance(self.pretrained, PretrainedItems):
             return
         if self._adds_to_items:
             self._item_embedding.weight.copy_(self.item_table())
