@@ -8,13 +8,20 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from nextitem_training.config import Config, read_config
 from nextitem_training.errors import NextItemTrainingError
 
+if TYPE_CHECKING:
+    from nextitem_training.processes import Others
+
 _EPILOG = """\
 example:
   nextitem-train --data demo/clicks.parquet --config demo/config.toml --output runs/demo
+
+several processes, on one machine or more:
+  torchrun --nproc-per-node 2 -m nextitem_training --data … --config … --output …
 
 The data has one row per interaction, with at least a session, an item and a time; the
 configuration names the columns and chooses the model. The run directory holds the fitted
@@ -38,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--output", required=True, metavar="PATH", help="the run directory to write")
     result.add_argument("--overwrite", action="store_true", help="replace an existing run directory")
     result.add_argument(
+        "--resume", action="store_true", help="go on with a training that was cut off, from its newest checkpoint"
+    )
+    result.add_argument(
         "--init-from",
         metavar="RUN",
         help="begin with the weights of an older run, by raw id: tomorrow's model from today's",
@@ -51,27 +61,55 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     options = parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # Late, as it takes seconds to import what --help and a wrong option do not need.
+    from nextitem_training import processes
+
+    logging.basicConfig(level=logging.ERROR if processes.rank() else logging.INFO, format="%(message)s")
     # NVTabular warns on every use that it runs on a CPU, and that TensorFlow is not installed.
     warnings.filterwarnings("ignore", category=UserWarning, module="merlin|nvtabular")
     try:
-        config = _override(read_config(options.config), options)
-        # Late, as it takes seconds to import what --help and a wrong option do not need.
-        from nextitem_training.evaluation import as_table
-        from nextitem_training.train import train_run
+        with processes.together() as others:
+            if processes.rank():
+                from nextitem_training.assisting import assist
 
-        result = train_run(
-            options.data, config, options.output, overwrite=options.overwrite, init_from=options.init_from
-        )
+                assist(others)
+            else:
+                _train(options, others)
     except NextItemTrainingError as error:
         print(f"nextitem-train: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\nnextitem-train: interrupted; {options.output} is as it was", file=sys.stderr)
+        print(f"\nnextitem-train: interrupted; {options.output} is as it was{_how_to_go_on(options)}", file=sys.stderr)
         return 130
+    return 0
+
+
+def _train(options: argparse.Namespace, others: Others) -> None:
+    """What the one process does, or process 0 of several."""
+    config = _override(read_config(options.config), options)
+    from nextitem_training.evaluation import as_table
+    from nextitem_training.train import train_run
+
+    result = train_run(
+        options.data,
+        config,
+        options.output,
+        overwrite=options.overwrite,
+        resume=options.resume,
+        init_from=options.init_from,
+        others=others,
+    )
     print(as_table(result.metrics))
     print(f"Wrote {options.output}")
-    return 0
+
+
+def _how_to_go_on(options: argparse.Namespace) -> str:
+    from nextitem_training.training_folder import TrainingFolder
+
+    newest = TrainingFolder.beside(options.output).newest
+    if not newest:
+        return ", and there is no checkpoint yet"
+    return f"; give the same command with --resume to go on after step {newest.step}"
 
 
 def _override(config: Config, options: argparse.Namespace) -> Config:
