@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from nextitem_training.config import Config, read_config
 from nextitem_training.errors import NextItemTrainingError
 
 if TYPE_CHECKING:
+    from nextitem_training.cluster import Cluster
     from nextitem_training.processes import Others
 
 _EPILOG = """\
@@ -52,6 +54,22 @@ def parser() -> argparse.ArgumentParser:
         metavar="RUN",
         help="begin with the weights of an older run, by raw id: tomorrow's model from today's",
     )
+    result.add_argument(
+        "--incremental-days",
+        type=int,
+        metavar="N",
+        help="train up to the days that [data] holdout_days holds out and judge by the first N of them, go on with these and "
+        "judge by the next N, and so on; a run directory for each, named by the date, in --output",
+    )
+    result.add_argument(
+        "--incremental-epochs",
+        type=int,
+        metavar="N",
+        help="of the trainings that go on; as [training] says if not given",
+    )
+    result.add_argument(
+        "--dask-scheduler", metavar="ADDRESS", help="have NVTabular run on this Dask cluster, such as tcp://host:8786"
+    )
     result.add_argument("--body", metavar="NAME", help="instead of [model] body")
     result.add_argument("--pretraining", metavar="NAME", help="instead of [model] pretraining")
     result.add_argument("--epochs", type=int, metavar="N", help="instead of [training] epochs")
@@ -88,24 +106,37 @@ def _train(options: argparse.Namespace, others: Others) -> None:
     """What the one process does, or process 0 of several."""
     config = _override(read_config(options.config), options)
     from nextitem_training.evaluation import as_table
-    from nextitem_training.train import train_run
+    from nextitem_training.incremental import Windows, train_windows
+    from nextitem_training.train import Helpers, train_run
 
-    result = train_run(
-        options.data,
-        config,
-        options.output,
-        overwrite=options.overwrite,
-        resume=options.resume,
-        init_from=options.init_from,
-        others=others,
-    )
-    print(as_table(result.metrics))
+    given = {name: getattr(options, name) for name in ("overwrite", "resume", "init_from")}
+    with _cluster(options.dask_scheduler) as cluster:
+        helpers = Helpers(others, cluster)
+        if options.incremental_days:
+            windows = Windows(options.incremental_days, options.incremental_epochs)
+            metrics = train_windows(options.data, config, options.output, windows, helpers=helpers, **given)
+        else:
+            metrics = train_run(options.data, config, options.output, helpers=helpers, **given).metrics
+    print(as_table(metrics))
     print(f"Wrote {options.output}")
+
+
+@contextlib.contextmanager
+def _cluster(address: str | None) -> Iterator[Cluster | None]:
+    if address is None:
+        yield None
+        return
+    from nextitem_training.cluster import connected
+
+    with connected(address) as cluster:
+        yield cluster
 
 
 def _how_to_go_on(options: argparse.Namespace) -> str:
     from nextitem_training.training_folder import TrainingFolder
 
+    if options.incremental_days:
+        return " but for time windows that are done; give the same command with --resume to go on"
     newest = TrainingFolder.beside(options.output).newest
     if not newest:
         return ", and there is no checkpoint yet"

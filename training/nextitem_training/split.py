@@ -47,7 +47,10 @@ def split_at(frame: pd.DataFrame, cutoff: pd.Timestamp, data: DataConfig, since:
         f"holdout_days is {data.holdout_days:g}"
         + (f", validation_days {data.validation_days:g}" if data.validation_days else "")
     )
-    if not _has_session_of(training, data, data.min_session_length):
+    split = Split(training, validation, held_out, cutoff, since)
+    lengths = training.groupby(data.session_column).size()
+    learnt = is_learnt_from(split, lengths.index.to_numpy(), data)
+    if not (learnt & (lengths >= data.min_session_length)).any():
         raise DataError(
             f"No session of {data.min_session_length} interactions is left for training. {advice}; hold out fewer days."
         )
@@ -55,7 +58,7 @@ def split_at(frame: pd.DataFrame, cutoff: pd.Timestamp, data: DataConfig, since:
         raise DataError(f"No session of two interactions is left for validation. {advice}; keep more days for it.")
     if not _has_session_of(held_out, data, 2):
         raise DataError(f"No session of two interactions is held out for evaluation. {advice}; hold out more.")
-    return Split(training, validation, held_out, cutoff, since)
+    return split
 
 
 def is_learnt_from(split: Split, session_ids: np.ndarray, data: DataConfig) -> np.ndarray:

@@ -6,18 +6,19 @@ import dataclasses
 import logging
 import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from nextitem_training import processes, run_directory, workflow
 from nextitem_training.assisting import work_for_others
 from nextitem_training.bodies import check_combination
 from nextitem_training.config import Config
+from nextitem_training.encoding import Encoded, fit_and_encode
 from nextitem_training.evaluation import (
     cooccurrence_scorer,
     evaluate,
@@ -32,13 +33,14 @@ from nextitem_training.plots import draw
 from nextitem_training.pretraining import approach_for
 from nextitem_training.processes import Others
 from nextitem_training.run_directory import RunDirectory, new_run_directory, refuse_existing
-from nextitem_training.schema import SessionSchema
-from nextitem_training.sessions import EncodedSessions
 from nextitem_training.split import Split, sample_sessions, split_by_time
 from nextitem_training.trainer import best_step, check_training, new_model, train
 from nextitem_training.training_folder import Checkpoint, TrainingFolder
 from nextitem_training.training_log import read_log
 from nextitem_training.warm_start import CarriedOver, WarmStart
+
+if TYPE_CHECKING:
+    from nextitem_training.cluster import Cluster
 
 logger = logging.getLogger(__name__)
 
@@ -74,16 +76,13 @@ class Output:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """Everything that training and evaluation read."""
+class Helpers:
+    """What else computes beside this process."""
 
-    fitted: workflow.FittedWorkflow
-    schema: SessionSchema
-    training: EncodedSessions
-    validation: EncodedSessions | None
-    held_out: EncodedSessions
-    counts: np.ndarray
-    """int64 [V - 3]: how often an item occurs in training."""
+    others: Others = field(default_factory=Others)
+    """Processes that torchrun started, of which this one is process 0."""
+    cluster: Cluster | None = None
+    """Fits and runs the workflow."""
 
 
 def train_run(
@@ -94,13 +93,12 @@ def train_run(
     overwrite: bool = False,
     resume: bool = False,
     init_from: str | Path | None = None,
-    others: Others | None = None,
+    helpers: Helpers | None = None,
 ) -> TrainingResult:
     """Trains, evaluates and writes the run directory.
 
     While it trains its state is kept in a folder beside the output, see `training_folder`; `resume` goes on from there.
-    `init_from` is an older run whose weights the training begins with, see `warm_start`. `others` are the processes that
-    help where torchrun started several; this one is process 0.
+    `init_from` is an older run whose weights the training begins with, see `warm_start`.
 
     Raises NextItemTrainingError with a sentence where the data, the configuration or the output
     cannot be used. What can be refused is refused before the work begins.
@@ -110,7 +108,7 @@ def train_run(
     check(config)
     warm = WarmStart(init_from, config) if init_from else None
     frame, dtypes = read_interactions(data, config.data)
-    return train_on(frame, split_by_time(frame, config.data), dtypes, config, place, warm, others)
+    return train_on(frame, split_by_time(frame, config.data), dtypes, config, place, warm, helpers)
 
 
 def check(config: Config) -> None:
@@ -129,7 +127,7 @@ def train_on(
     config: Config,
     output: Output,
     warm: WarmStart | None = None,
-    others: Others | None = None,
+    helpers: Helpers | None = None,
 ) -> TrainingResult:
     """Trains on interactions that were read and split; otherwise as `train_run`.
 
@@ -138,6 +136,7 @@ def train_on(
         dtypes: the columns' pinned types, as `interactions.read_interactions` gives them.
     """
     began = time.monotonic()
+    helpers = helpers or Helpers()
     logger.info(
         "%d interactions to train on%s, %d held out after %s.",
         len(split.training),
@@ -148,55 +147,49 @@ def train_on(
     weights = warm.run.path / run_directory.WEIGHTS if warm else None
     folder = output.folder
     with folder.opened(fingerprint(config, frame, weights), resume=output.resume) as checkpoint:
-        prepared = _prepare(split, dtypes, config, folder)
-        model = new_model(prepared.schema, config)
-        carried = _carry_over(warm, model, prepared) if warm else None
-        model = _train_together(model, prepared, config, folder, checkpoint, others or Others())
-        metrics = _evaluate(model, prepared)
-        with new_run_directory(output.path, overwrite=output.overwrite) as building:
-            run_directory.write(
-                building,
-                config=config,
-                schema=prepared.schema,
-                model=model,
-                save_workflow=partial(workflow.save, prepared.fitted.served),
-                sample=sample_sessions(split.held_out, config.data, config.training.seed),
-                metrics={
-                    "metrics": metrics,
-                    "held_out_sessions": int((prepared.held_out.lengths >= 2).sum()),
-                    "cutoff": str(split.cutoff),
-                    "seconds": round(time.monotonic() - began, 1),
-                    "training": _course(folder),
-                    **({"init_from": dataclasses.asdict(carried)} if carried else {}),
-                },
-            )
-            shutil.copy(folder.log, building / folder.log.name)
-            draw(read_log(folder.log), building, config.training.metric)
+        encoded = fit_and_encode(split, dtypes, config, folder.storage, helpers.cluster)
+        model = new_model(encoded.schema, config)
+        carried = _carry_over(warm, model, encoded) if warm else None
+        model = _train_together(model, encoded, config, folder, checkpoint, helpers.others)
+        metrics = _evaluate(model, encoded)
+        report = {
+            "metrics": metrics,
+            "held_out_sessions": int((encoded.held_out.lengths >= 2).sum()),
+            "cutoff": str(split.cutoff),
+            "seconds": round(time.monotonic() - began, 1),
+            "training": _course(folder),
+            **({"init_from": dataclasses.asdict(carried)} if carried else {}),
+        }
+        _write(output, folder, config, encoded, model, split, report)
         folder.remove()
     return TrainingResult(RunDirectory.open(output.path), metrics)
 
 
-def _prepare(split: Split, dtypes: dict[str, str], config: Config, folder: TrainingFolder) -> Prepared:
-    """Fits the workflow on the training interactions and encodes all."""
-    fitted = workflow.fit(split.training, config.data, folder.storage)
-    schema = workflow.describe(fitted.served, config.data, dtypes)
-    logger.info("Features: %s.", ", ".join(schema.feature_names))
+def _write(
+    output: Output,
+    folder: TrainingFolder,
+    config: Config,
+    encoded: Encoded,
+    model: SessionModel,
+    split: Split,
+    report: Mapping[str, Any],
+) -> None:
+    with new_run_directory(output.path, overwrite=output.overwrite) as building:
+        run_directory.write(
+            building,
+            config=config,
+            schema=encoded.schema,
+            model=model,
+            save_workflow=partial(workflow.save, encoded.fitted.served),
+            sample=sample_sessions(split.held_out, config.data, config.training.seed),
+            metrics=report,
+        )
+        shutil.copy(folder.log, building / folder.log.name)
+        draw(read_log(folder.log), building, config.training.metric)
 
-    def encoded(rows: pd.DataFrame) -> EncodedSessions:
-        return workflow.encode(fitted.whole, rows, schema)
 
-    return Prepared(
-        fitted=fitted,
-        schema=schema,
-        training=encoded(split.training),
-        validation=encoded(split.validation) if len(split.validation) else None,
-        held_out=encoded(split.held_out),
-        counts=workflow.vocabulary(fitted.served, schema.item_column).counts,
-    )
-
-
-def _carry_over(warm: WarmStart, model: SessionModel, prepared: Prepared) -> CarriedOver:
-    carried = warm.carry_over(model, prepared.schema, prepared.fitted.served, prepared.training)
+def _carry_over(warm: WarmStart, model: SessionModel, encoded: Encoded) -> CarriedOver:
+    carried = warm.carry_over(model, encoded.schema, encoded.fitted.served, encoded.training)
     logger.info(
         "Of %d items %d start as they were in %s, %d from the mean of their group; %d are gone.",
         carried.items,
@@ -210,20 +203,20 @@ def _carry_over(warm: WarmStart, model: SessionModel, prepared: Prepared) -> Car
 
 def _train_together(
     model: SessionModel,
-    prepared: Prepared,
+    encoded: Encoded,
     config: Config,
     folder: TrainingFolder,
     checkpoint: Checkpoint | None,
     others: Others,
 ) -> SessionModel:
-    validation = Validation(prepared.validation, prepared.counts) if prepared.validation else None
+    validation = Validation(encoded.validation, encoded.counts) if encoded.validation else None
     work = None
     if processes.count() > 1:
         work = work_for_others(
-            folder, config, prepared.schema, prepared.training, checkpoint, validated=validation is not None
+            folder, config, encoded.schema, encoded.learnt, checkpoint, validated=validation is not None
         )
     with others.at(work):
-        return train(model, prepared.training, config, validation=validation, folder=folder, checkpoint=checkpoint)
+        return train(model, encoded.learnt, config, validation=validation, folder=folder, checkpoint=checkpoint)
 
 
 def _course(folder: TrainingFolder) -> dict[str, Any]:
@@ -238,12 +231,12 @@ def _course(folder: TrainingFolder) -> dict[str, Any]:
     return course
 
 
-def _evaluate(model: SessionModel, prepared: Prepared) -> dict[str, dict[str, float]]:
+def _evaluate(model: SessionModel, encoded: Encoded) -> dict[str, dict[str, float]]:
     """The model and the two baselines on the same held-out sessions."""
-    held_out, counts, item = prepared.held_out, prepared.counts, prepared.schema.item_feature
+    held_out, counts, item = encoded.held_out, encoded.counts, encoded.schema.item_feature
     scorers = {
         "model": model_scorer(model, held_out.features, counts),
-        "co-occurrence": cooccurrence_scorer(prepared.training, item, counts, held_out.features[item]),
+        "co-occurrence": cooccurrence_scorer(encoded.training, item, counts, held_out.features[item]),
         "popularity": popularity_scorer(counts),
     }
     return {name: evaluate(held_out, item, scorer) for name, scorer in scorers.items()}

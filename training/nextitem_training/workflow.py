@@ -12,6 +12,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cloudpickle
 import numpy as np
@@ -33,6 +34,9 @@ from nextitem_training.schema import (
     SessionSchema,
 )
 from nextitem_training.sessions import EncodedSessions
+
+if TYPE_CHECKING:
+    from nextitem_training.cluster import Cluster
 
 TIME_FEATURES: Registry[Callable[[pd.Series], pd.Series]] = Registry("time feature")
 TIME_FEATURES.register("weekday", lambda column: column.dt.weekday)
@@ -63,17 +67,19 @@ class Vocabulary:
     """int64 [V - 3]."""
 
 
-def fit(frame: pd.DataFrame, data: DataConfig, storage: str | Path) -> FittedWorkflow:
+def fit(frame: pd.DataFrame, data: DataConfig, storage: str | Path, cluster: Cluster | None = None) -> FittedWorkflow:
     """Fits the workflow on training interactions.
 
     Args:
         frame: rows as `interactions.read_interactions` gives them, index 0..n-1.
         data: names the columns.
         storage: an existing folder in which Categorify keeps its vocabularies until `save`.
+        cluster: fits there, where one is given.
     """
     served, whole = _graph(data, storage)
     # One partition, because Groupby does not move a session's rows between partitions.
-    fitted = nvt.Workflow(served).fit(nvt.Dataset(frame, npartitions=1, cpu=True))
+    rows = cluster.dataset(frame, data.session_column) if cluster else nvt.Dataset(frame, npartitions=1, cpu=True)
+    fitted = nvt.Workflow(served).fit(rows)
     return FittedWorkflow(fitted, nvt.Workflow(whole).fit_schema(fitted.input_schema))
 
 
@@ -147,13 +153,20 @@ def describe(workflow: nvt.Workflow, data: DataConfig, dtypes: Mapping[str, str]
     )
 
 
-def encode(workflow: nvt.Workflow, frame: pd.DataFrame, schema: SessionSchema) -> EncodedSessions:
+def encode(
+    workflow: nvt.Workflow, frame: pd.DataFrame, schema: SessionSchema, cluster: Cluster | None = None
+) -> EncodedSessions:
     """Runs NVTabular's own transform on rows; sessions come out ordered by their id.
 
-    Null in any column is allowed, see `null_safe`.
+    Null in any column is allowed, see `null_safe`. Where a cluster is given the work is done there.
     """
+    raw = frame[workflow.input_schema.column_names].reset_index(drop=True)
     with null_safe(workflow):
-        rows = workflow.transform(frame[workflow.input_schema.column_names].reset_index(drop=True))
+        if cluster:
+            encoded = workflow.transform(cluster.dataset(raw, schema.session_column)).to_ddf().compute()
+            rows = encoded.sort_values(schema.session_column, ignore_index=True)
+        else:
+            rows = workflow.transform(raw)
     lengths = rows[schema.item_feature].map(len).to_numpy(dtype=np.int64)
     features = {}
     for feature in schema.features:

@@ -112,6 +112,7 @@ def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(command, fold
     assert not state.path.exists()
 
 
+@pytest.mark.slow
 def test_a_training_that_is_asked_to_stop_says_how_to_go_on(command, folder, unbroken, capfd):
     output = folder / "interrupted"
     state = TrainingFolder.beside(output)

@@ -22,9 +22,9 @@ def judged(clicks_path, config, tmp_path_factory):
         data=dataclasses.replace(config.data, validation_days=3),
         training=dataclasses.replace(config.training, epochs=20, learning_rate=0.1, metric="mrr@10", patience=2),
     )
-    prepared, prepare = [], train._prepare
+    prepared, prepare = [], train.fit_and_encode
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "_prepare", lambda *given: prepared.append(prepare(*given)) or prepared[-1])
+        patch.setattr(train, "fit_and_encode", lambda *given: prepared.append(prepare(*given)) or prepared[-1])
         found = train.train_run(clicks_path, chosen, tmp_path_factory.mktemp("validated") / "run")
     return found.run, prepared[0]
 
