@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from nextitem_training.config import Config, read_config
-from nextitem_training.errors import NextItemTrainingError
+from nextitem_training.errors import ConfigError, NextItemTrainingError
 
 if TYPE_CHECKING:
     from nextitem_training.cluster import Cluster
@@ -105,6 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(options: argparse.Namespace, others: Others) -> None:
     """What the one process does, or process 0 of several."""
     config = _override(read_config(options.config), options)
+    if options.incremental_epochs is not None and options.incremental_days is None:
+        raise ConfigError(
+            "--incremental-epochs goes with --incremental-days, which is not given; give both or neither."
+        )
     from nextitem_training.evaluation import as_table
     from nextitem_training.incremental import Windows, train_windows
     from nextitem_training.train import Helpers, train_run
@@ -112,7 +116,7 @@ def _train(options: argparse.Namespace, others: Others) -> None:
     given = {name: getattr(options, name) for name in ("overwrite", "resume", "init_from")}
     with _cluster(options.dask_scheduler) as cluster:
         helpers = Helpers(others, cluster)
-        if options.incremental_days:
+        if options.incremental_days is not None:
             windows = Windows(options.incremental_days, options.incremental_epochs)
             metrics = train_windows(options.data, config, options.output, windows, helpers=helpers, **given)
         else:

@@ -64,16 +64,18 @@ class Windows:
         time = frame[config.data.time_column]
         cutoff, newest = time.max() - pd.Timedelta(days=config.data.holdout_days), time.max()
         found: list[Split] = []
+        reason: DataError | None = None
         while cutoff < newest:
             until = min(cutoff + pd.Timedelta(days=self.days), newest)
             try:
                 since = found[-1].cutoff if found else None
                 found.append(split_at(frame[time <= until].reset_index(drop=True), cutoff, config.data, since))
             except DataError as error:
-                if not found:
-                    raise
+                reason = error
                 logger.warning("The window from %s to %s is left out: %s", cutoff, until, error)
             cutoff = until
+        if not found and reason:
+            raise reason
         return found
 
 

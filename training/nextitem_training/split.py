@@ -42,10 +42,9 @@ def split_at(frame: pd.DataFrame, cutoff: pd.Timestamp, data: DataConfig, since:
     training, validation = earlier, earlier.iloc[:0]
     if data.validation_days:
         training, validation = _before_and_after(earlier, cutoff - pd.Timedelta(days=data.validation_days), data)
-    advice = (
-        f"The data spans {time.min():%Y-%m-%d %H:%M} to {time.max():%Y-%m-%d %H:%M} and [data] "
-        f"holdout_days is {data.holdout_days:g}"
-        + (f", validation_days {data.validation_days:g}" if data.validation_days else "")
+    span = f"spans {time.min():%Y-%m-%d %H:%M} to {time.max():%Y-%m-%d %H:%M}" if len(time) else "has no rows"
+    advice = f"The data {span} and [data] holdout_days is {data.holdout_days:g}" + (
+        f", validation_days {data.validation_days:g}" if data.validation_days else ""
     )
     split = Split(training, validation, held_out, cutoff, since)
     lengths = training.groupby(data.session_column).size()

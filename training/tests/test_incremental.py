@@ -92,9 +92,14 @@ def test_a_window_without_sessions_is_left_out_and_learnt_from_later(caplog):
     assert "is left out: No session of two interactions" in caplog.text
 
 
+def test_windows_before_the_data_are_left_out():
+    (split,) = Windows(1).splits(sessions_of([1, 2]), config_from({"data": {"holdout_days": 5}}))
+    assert split.cutoff.day == 1
+
+
 def test_data_without_any_window_is_refused():
     with pytest.raises(DataError, match="No session of 2 interactions is left for training"):
-        Windows(1).splits(sessions_of([1, 2]), config_from({"data": {"holdout_days": 5}}))
+        Windows(1).splits(sessions_of([1]), config_from({"data": {"holdout_days": 5}}))
 
 
 @pytest.mark.parametrize(("given", "name"), [((0, None), "--incremental-days"), ((1, 0), "--incremental-epochs")])
