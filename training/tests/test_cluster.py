@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from nextitem_training import workflow
+from nextitem_training import cli, workflow
 from nextitem_training.cluster import connected
 from nextitem_training.errors import ConfigError
 from nextitem_training.interactions import read_interactions
+from nextitem_training.run_directory import RunDirectory
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +76,21 @@ def test_a_scheduler_without_workers_gets_a_sentence():
         address = empty.scheduler_address
         with pytest.raises(ConfigError, match=f"at {address} has no workers; start some"), connected(address):
             pass
+
+
+@pytest.mark.slow
+def test_a_run_on_a_cluster_knows_the_same_items(address, clicks_path, tmp_path):
+    (tmp_path / "config.toml").write_text(
+        '[data]\nwindow = 4\nholdout_days = 3\ncategorical = ["brand"]\n'
+        "[model]\nd_model = 8\nheads = 2\nlayers = 1\n[training]\nepochs = 1\n"
+    )
+    command = ["--data", str(clicks_path), "--config", str(tmp_path / "config.toml"), "--output"]
+    assert cli.main([*command, str(tmp_path / "there"), "--dask-scheduler", address]) == 0
+    assert cli.main([*command, str(tmp_path / "here")]) == 0
+    here, there = (RunDirectory.open(tmp_path / name) for name in ("here", "there"))
+    assert there.schema == here.schema
+    # All features are codes, so that not even rounding differs.
+    assert there.metrics()["metrics"] == here.metrics()["metrics"]
+    assert (there.path / "model.safetensors").read_bytes() == (here.path / "model.safetensors").read_bytes()
+    for run in (here, there):
+        assert len(workflow.encode(run.load_workflow(), run.sample(), run.schema)) > 0

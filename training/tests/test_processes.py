@@ -22,8 +22,12 @@ d_model = 8
 heads = 2
 layers = 1
 dropout = 0.0
+initializer_range = 0.2
+normalize = true
+temperature = 0.1
 [training]
-epochs = 2
+epochs = 4
+metric = "mrr@10"
 batch_size = 32
 gradient_accumulation = 2
 learning_rate = 1e-2
@@ -49,11 +53,12 @@ def torchrun(*arguments):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     starting = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.run(
-        [*starting, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=300, check=False
+        [*starting, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=500, check=False
     )
 
 
-def test_two_processes_come_to_what_one_comes_to(command, tmp_path, batch_of):
+@pytest.mark.slow  # two more interpreters start
+def test_two_processes_come_to_what_one_comes_to(command, tmp_path):
     done = torchrun("-m", "nextitem_training", *command, tmp_path / "two")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Wrote") == 1, "process 0 alone writes and prints"
@@ -66,7 +71,7 @@ def test_two_processes_come_to_what_one_comes_to(command, tmp_path, batch_of):
     with torch.no_grad():
         scores = [run.load_model()(batch) for run in (one, two)]
     torch.testing.assert_close(*scores, atol=2e-3, rtol=0)
-    assert float(scores[0][:, 3:].std()) > 0.1, "they have learnt something"
+    assert one.metrics()["metrics"]["model"]["mrr@10"] > 0.7, "they have learnt something"
     assert not (tmp_path / ".two.training").exists()
 
 
