@@ -19,7 +19,8 @@ class EncodedSessions:
     offsets: np.ndarray
     """int64 [B + 1]."""
     features: Mapping[str, np.ndarray]
-    """int64 codes or float32 values, [number of interactions], by feature name."""
+    """int64 codes or float32 values, [number of interactions], by feature name; targets of heads too where they were asked for,
+    float32 with NaN for null."""
 
     def __len__(self) -> int:
         return len(self.session_ids)
@@ -48,6 +49,17 @@ def pad(features: Mapping[str, np.ndarray], starts: np.ndarray, lengths: np.ndar
         else:
             padded[name] = np.zeros(filled.shape, values.dtype)
     return padded
+
+
+def keep(sessions: EncodedSessions, kept: np.ndarray) -> EncodedSessions:
+    """The sessions where `kept`, bool [B], is True."""
+    lengths = sessions.lengths
+    inside = np.repeat(kept, lengths)
+    return EncodedSessions(
+        session_ids=sessions.session_ids[kept],
+        offsets=np.concatenate([[0], np.cumsum(lengths[kept])]).astype(np.int64),
+        features={name: values[inside] for name, values in sessions.features.items()},
+    )
 
 
 def select(sessions: EncodedSessions, chosen: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:

@@ -4,6 +4,10 @@ from nextitem_training.config import config_from, read_config
 from nextitem_training.errors import ConfigError
 
 
+def _head(**changes):
+    return {"name": "bought", "kind": "binary", "column": "bought"} | changes
+
+
 def test_tables_become_dataclasses_and_the_rest_keeps_its_default(tmp_path):
     path = tmp_path / "config.toml"
     path.write_text('[data]\ncategorical = ["brand"]\nholdout_days = 3\n[model]\nbody = "bert"\n')
@@ -42,11 +46,59 @@ def test_tables_become_dataclasses_and_the_rest_keeps_its_default(tmp_path):
         ({"training": {"warmup_share": 2}}, "warmup_share is 2.0; it has to be from 0 to 1"),
         ({"training": {"seed": -1}}, "seed is -1; it has to be from 0 to 4294967295"),
         ({"training": {"seed": 2**32}}, "seed is 4294967296"),
+        ({"training": {"precision": "bfloat"}}, r"\[training\] precision is 'bfloat'. Did you mean 'bfloat16'"),
+        ({"training": {"metric": "recall@5"}}, "metric is 'recall@5'.*recall@10, recall@20"),
+        ({"training": {"patience": -1}}, "patience is -1; it has to be at least 0"),
+        ({"training": {"checkpoint_steps": -1}}, "checkpoint_steps is -1"),
+        ({"training": {"gradient_accumulation": 0}}, "gradient_accumulation is 0; it has to be at least 1"),
+        ({"training": {"max_gradient_norm": -1}}, "max_gradient_norm is -1.0"),
+        ({"data": {"validation_days": -1}}, "validation_days is -1.0; it has to be at least 0"),
+        ({"data": {"continuous": ["price"], "targets": ["price"]}}, "lists 'price' more than once"),
+        ({"inputs": {"aggregation": "mean"}}, r"\[inputs\] aggregation is 'mean'. Known are concat, sum"),
+        ({"inputs": {"pretrained_as": "output"}}, "pretrained_as is 'output'"),
+        ({"inputs": {"soft_one_hot_count": 1}}, "soft_one_hot_count is 1; it has to be at least 2"),
+        ({"inputs": {"soft_one_hot": ["price"]}}, "soft_one_hot lists 'price', which is no number; .* are empty"),
+        (
+            {"data": {"continuous": ["price"]}, "inputs": {"soft_one_hot": ["price", "price"]}},
+            "soft_one_hot lists 'price' more than once",
+        ),
+        ({"inputs": {"pretrained_width": -1}}, "pretrained_width is -1"),
+        ({"inputs": {"swap_noise": 1.0}}, "swap_noise is 1.0; it has to be from 0 to below 1"),
+        ({"inputs": {"dropout": -0.1}}, "dropout is -0.1"),
+        ({"loss": {"kind": "bpr"}}, r"\[loss\] kind is 'bpr'. Known are full, sampled-softmax, gbce"),
+        ({"loss": {"sampling": "random"}}, "sampling is 'random'"),
+        ({"loss": {"negatives": 0}}, "negatives is 0; it has to be at least 1"),
+        ({"loss": {"calibration": 2}}, "calibration is 2.0; it has to be from 0 to 1"),
+        ({"loss": {"label_smoothing": 1.0}}, "label_smoothing is 1.0"),
+        (
+            {"loss": {"label_smoothing": 0.1, "kind": "gbce"}},
+            "label_smoothing goes with kind = 'full', not with 'gbce'",
+        ),
+        ({"loss": {"sampling": "popularity", "kind": "gbce"}}, "'gbce' is defined for uniform negatives"),
+        ({"loss": {"item_weight": -1}}, "item_weight is -1.0"),
+        ({"heads": {"name": "bought"}}, r"'heads' has to be tables \[\[heads\]\]"),
+        ({"heads": [{"name": "bought", "kind": "binary"}]}, r"\[\[heads\]\] has no 'column', which it needs"),
+        ({"heads": [_head(colour=1)]}, r"Unknown key 'colour' in \[\[heads\]\]"),
+        ({"heads": [_head(kind="multiclass")]}, "kind is 'multiclass'. Known are binary, regression"),
+        ({"heads": [_head(name="scores")]}, "name is 'scores'; .* none of item_ids, scores, status"),
+        ({"heads": [_head(name="is bought")]}, "name is 'is bought'; .* letters, digits"),
+        ({"heads": [_head(weight=-1)]}, "weight is -1.0"),
+        ({"heads": [_head(hidden=-1)]}, "hidden is -1"),
+        ({"heads": [_head()]}, r"predicts the column 'bought', which is none of \[data\] targets: which is empty"),
+        ({"data": {"targets": ["bought"]}, "heads": [_head(), _head()]}, "has 'bought' more than once"),
     ],
 )
 def test_a_wrong_value_is_refused_with_a_sentence(tables, sentence):
     with pytest.raises(ConfigError, match=sentence):
         config_from(tables)
+
+
+def test_patience_needs_a_validation():
+    with pytest.raises(
+        ConfigError, match=r"patience is 2, but .* validation_days is 0, .*; keep some days for validation"
+    ):
+        config_from({"training": {"patience": 2}})
+    config_from({"training": {"patience": 2}, "data": {"validation_days": 1}})
 
 
 def test_a_missing_or_malformed_file_is_refused(tmp_path):
@@ -55,3 +107,12 @@ def test_a_missing_or_malformed_file_is_refused(tmp_path):
     (tmp_path / "broken.toml").write_text("[data")
     with pytest.raises(ConfigError, match="no valid TOML"):
         read_config(tmp_path / "broken.toml")
+
+
+def test_heads_are_a_list_of_tables(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(
+        '[data]\ntargets = ["bought"]\n[[heads]]\nname = "buys"\nkind = "binary"\ncolumn = "bought"\nweight = 2\n'
+    )
+    (head,) = read_config(path).heads
+    assert (head.name, head.kind, head.column, head.weight, head.hidden) == ("buys", "binary", "bought", 2.0, 0)

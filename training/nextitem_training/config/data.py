@@ -1,0 +1,67 @@
+"""[data]: which columns there are and how they are split."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from nextitem_training.config.checks import above_zero, at_least, not_negative
+from nextitem_training.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The columns of the interactions and how they are split."""
+
+    session_column: str = "session_id"
+    item_column: str = "item_id"
+    time_column: str = "timestamp"
+    categorical: tuple[str, ...] = ()
+    """Further columns of strings or integers; the item column is always read."""
+    continuous: tuple[str, ...] = ()
+    """Columns of numbers that are normalised."""
+    log_continuous: tuple[str, ...] = ()
+    """Columns of amounts, such as prices: log(1 + x), then normalised; below 0 counts as 0."""
+    time_features: tuple[str, ...] = ()
+    """Read from the time column: weekday, hour, month."""
+    targets: tuple[str, ...] = ()
+    """Columns of numbers that heads predict: known in training alone, and nothing that a caller sends."""
+    tie_breaker_column: str = "row_position"
+    """Made while reading: the row's position in the data, which orders interactions of one time."""
+    window: int = 20
+    """The newest interactions of a session that the model reads."""
+    holdout_days: float = 14.0
+    """Sessions that start in the last so many days are held out for evaluation."""
+    validation_days: float = 0.0
+    """Of the rest, those of the last so many days are kept for judging checkpoints; 0 for none, and no early stopping."""
+    min_session_length: int = 2
+    """Shorter sessions are no training examples; answers are given for them all the same."""
+    sample_sessions: int = 500
+    """Held-out sessions that are kept raw in the run directory."""
+    item_group: str = ""
+    """The column of `categorical` by which items are alike: where training starts from an older run, a new item starts from its
+    group's mean. The first of `categorical` if empty."""
+
+    def __post_init__(self) -> None:
+        roles = [self.session_column, self.item_column, self.time_column, self.tie_breaker_column]
+        names = [*roles, *self.categorical, *self.continuous, *self.log_continuous]
+        names += [*self.time_features, *self.targets]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(f"[data] lists '{name}' more than once; a column or time feature has one use.")
+        # Groupby takes such an ending for its own and changes the column's type.
+        if re.search("_(list|count|nunique|mean|median|std|var|sum)$", self.session_column):
+            raise ConfigError(
+                f"[data] session_column is '{self.session_column}': NVTabular's Groupby takes the "
+                "ending for an aggregation; rename the column, for example to 'session_id'."
+            )
+        if self.item_group and self.item_group not in self.categorical:
+            raise ConfigError(
+                f"[data] item_group is '{self.item_group}'; it has to be one of categorical: "
+                f"{', '.join(self.categorical) or 'which is empty'}."
+            )
+        at_least("data", "window", self.window, 1)
+        at_least("data", "min_session_length", self.min_session_length, 2)
+        at_least("data", "sample_sessions", self.sample_sessions, 1)
+        above_zero("data", "holdout_days", self.holdout_days)
+        not_negative("data", "validation_days", self.validation_days)

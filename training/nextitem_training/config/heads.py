@@ -1,0 +1,48 @@
+"""[[heads]]: what is predicted beside the next item."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from nextitem_training.config.checks import at_least, not_negative, one_of
+from nextitem_training.errors import ConfigError
+
+BINARY = "binary"
+REGRESSION = "regression"
+HEAD_KINDS = (BINARY, REGRESSION)
+
+WIDTH = 1
+"""How many numbers a head of either kind gives for a session."""
+
+#: The names of a response's other tensors.
+RESERVED = ("item_ids", "scores", "status")
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """One further prediction: of a column's value at the interaction that is predicted.
+
+    A column that is constant in a session is a property of the session.
+    """
+
+    name: str
+    """Of the output in the response."""
+    kind: str
+    """`binary`: the probability that the column is 1; `regression`: its value, in the column's own unit."""
+    column: str
+    """One of [data] targets."""
+    weight: float = 1.0
+    """Of this head's loss beside that of the next item, whose weight is [loss] item_weight."""
+    hidden: int = 0
+    """Width of a hidden layer; 0 for none."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", self.name) or self.name in RESERVED:
+            raise ConfigError(
+                f"[[heads]] name is '{self.name}'; it names an output of the served model: letters, digits and underscores, "
+                f"a letter first, and none of {', '.join(RESERVED)}."
+            )
+        one_of("[heads]", "kind", self.kind, HEAD_KINDS)
+        not_negative("[heads]", "weight", self.weight)
+        at_least("[heads]", "hidden", self.hidden, 0)
