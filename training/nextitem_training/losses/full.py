@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
 from nextitem_training.config import LossConfig
 from nextitem_training.config.loss import FULL
+from nextitem_training.losses.linear_cross_entropy import linear_cross_entropy
 from nextitem_training.losses.registry import LOSSES, ItemLoss, Items
-
-
-def linear_cross_entropy(
-    queries: torch.Tensor, table: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0
-) -> torch.Tensor:
-    """float32 [N, D], float32 [V, D], int64 [N] → the sum over N, a scalar."""
-    logits = queries @ table.T
-    return nn.functional.cross_entropy(logits, targets, reduction="sum", label_smoothing=label_smoothing)
 
 
 class FullSoftmax(ItemLoss):
