@@ -1,0 +1,145 @@
+"""How good are the recommendations, by the protocols that others report figures on, beside plain baselines?
+
+    python benchmarks/accuracy.py --dataset diginetica|beauty|eshop --data FOLDER [--json FILE] [--quick]
+                                  [--config FILE ...] [--validation] [--only model|baselines] [--seed N]
+
+Trains through nextitem-train and ranks the whole catalogue. Without --config it is the configuration in benchmarks/accuracy/.
+Several are first measured on the validation part, and the best of them on the test part; with --validation none is tested.
+Every validation figure goes to results/accuracy-tried.json. What is done is kept in .cache/accuracy/ and not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from nextitem_training.config import read_config
+
+from accuracy_model import model_ranks
+from accuracy_protocols import DATA_SETS, ROOT, TEST, VALIDATION, Stage, read_stage
+from accuracy_ranks import metrics_of
+from accuracy_records import append_tried, merge, table
+from accuracy_training import described, is_judged, trained, with_settings
+from measuring import commit, machine
+
+HERE = Path(__file__).parent
+CACHE = HERE / ".cache" / "accuracy"
+TRIED = HERE / "results" / "accuracy-tried.json"
+_QUICK_QUESTIONS = 2_000
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print, and write where asked to. Returns the command's exit code."""
+    options = _parser().parse_args(arguments)
+    began = time.monotonic()
+    files = options.config or [HERE / "accuracy" / f"{options.dataset}.toml"]
+    results: dict[str, dict[str, float]] = {}
+    told: dict[str, Any] = {
+        "protocol": DATA_SETS[options.dataset].protocol,
+        "seed": options.seed,
+        "quick": options.quick,
+    }
+    if options.only != "baselines":
+        if options.validation or len(files) > 1:
+            files = [_best(options, files)]
+        if not options.validation:
+            results["model"], told["model"] = _model(options, files[0], TEST)
+    if options.validation or not results:
+        return 0
+    metrics = {
+        _named(options.dataset, ranker, name): value
+        for ranker, found in results.items()
+        for name, value in found.items()
+    }
+    Console().print(table(f"{options.dataset}, %", DATA_SETS[options.dataset].metrics, results))
+    if options.json:
+        told |= {
+            "command": " ".join(
+                ["python", "benchmarks/accuracy.py", *(sys.argv[1:] if arguments is None else arguments)]
+            ),
+            "commit": commit(),
+            "took_s": round(time.monotonic() - began),
+            "machine": machine(["torch", "transformers", "numpy"]),
+        }
+        merge(options.json, options.dataset, metrics, told)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset", required=True, choices=list(DATA_SETS))
+    parser.add_argument(
+        "--data", type=Path, default=ROOT / "demo", metavar="FOLDER", help="the data set's (eshop: demo/)"
+    )
+    parser.add_argument(
+        "--config", type=Path, nargs="+", metavar="FILE", help="for nextitem-train; several: the best is tested"
+    )
+    parser.add_argument("--validation", action="store_true", help="measure on the validation part alone")
+    parser.add_argument("--only", choices=["model", "baselines"], help="measure these alone")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="put the figures in this file, beside other data sets'"
+    )
+    parser.add_argument("--tried", type=Path, default=TRIED, metavar="FILE", help="where validation figures are added")
+    parser.add_argument("--cache", type=Path, default=CACHE, metavar="FOLDER", help="where runs are kept")
+    parser.add_argument("--seed", type=int, default=42, metavar="N")
+    parser.add_argument(
+        "--quick", action="store_true", help="little data and one epoch: whether it works, not how well"
+    )
+    return parser
+
+
+def _best(options: argparse.Namespace, files: list[Path]) -> Path:
+    """Measures each on the validation part, notes it, and returns the best by the data set's first metric."""
+    chosen, measured = DATA_SETS[options.dataset].metrics, {}
+    for file in files:
+        metrics, told = _model(options, file, VALIDATION)
+        measured[file.name] = metrics
+        entry = {
+            "dataset": options.dataset,
+            "quick": options.quick,
+            "seed": options.seed,
+            **told,
+            "validation": metrics,
+        }
+        append_tried(options.tried, {**entry, "commit": commit()})
+    Console().print(table(f"{options.dataset}, validation, %", chosen, measured))
+    return max(files, key=lambda file: measured[file.name][chosen[0]])
+
+
+def _model(options: argparse.Namespace, file: Path, name: str) -> tuple[dict[str, float], dict[str, Any]]:
+    """Metrics of a configuration's model on a stage, and what is told of it."""
+    text = with_settings(file.read_text(encoding="utf-8"), "training", {"seed": options.seed})
+    if options.quick:
+        text = with_settings(text, "training", {"epochs": 1})
+    stage = read_stage(options.dataset, options.data, name, judged=is_judged(file), quick=options.quick)
+    run = trained(stage, text, options.cache)
+    metrics = _measured(run, stage, name, options.quick)
+    seconds = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["seconds"]
+    return metrics, {
+        "configuration": described(read_config(file)),
+        "train_s": seconds,
+        "questions": len(stage.questions),
+    }
+
+
+def _measured(run: Path, stage: Stage, name: str, quick: bool) -> dict[str, float]:
+    """Metrics of a run, kept beside it."""
+    kept = run.with_name(f"{run.name}.{name}.json")
+    if not kept.exists():
+        questions = stage.questions.some(_QUICK_QUESTIONS) if quick else stage.questions
+        kept.write_text(json.dumps(metrics_of(model_ranks(run, questions))), encoding="utf-8")
+    return json.loads(kept.read_text(encoding="utf-8"))
+
+
+def _named(data_set: str, ranker: str, metric: str) -> str:
+    return f"{data_set}.{metric}" if ranker == "model" else f"{data_set}.{ranker}.{metric}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
