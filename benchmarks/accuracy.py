@@ -11,6 +11,7 @@ Every validation figure goes to results/accuracy-tried.json. What is done is kep
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import time
@@ -21,11 +22,14 @@ from rich.console import Console
 
 from nextitem_training.config import read_config
 
+from accuracy_baselines import Catalogue, baseline_ranks, cooccurrence, popularity
 from accuracy_model import model_ranks
 from accuracy_protocols import DATA_SETS, ROOT, TEST, VALIDATION, Stage, read_stage
 from accuracy_ranks import metrics_of
 from accuracy_records import append_tried, merge, table
 from accuracy_training import described, is_judged, trained, with_settings
+from accuracy_tuning import GROUPS, tune
+from accuracy_vsknn import Setting, VSkNN
 from measuring import commit, machine
 
 HERE = Path(__file__).parent
@@ -36,38 +40,23 @@ _QUICK_QUESTIONS = 2_000
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, and write where asked to. Returns the command's exit code."""
-    options = _parser().parse_args(arguments)
-    began = time.monotonic()
-    files = options.config or [HERE / "accuracy" / f"{options.dataset}.toml"]
+    given = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(given)
     results: dict[str, dict[str, float]] = {}
-    told: dict[str, Any] = {
-        "protocol": DATA_SETS[options.dataset].protocol,
-        "seed": options.seed,
-        "quick": options.quick,
-    }
-    if options.only != "baselines":
-        if options.validation or len(files) > 1:
-            files = [_best(options, files)]
-        if not options.validation:
-            results["model"], told["model"] = _model(options, files[0], TEST)
-    if options.validation or not results:
-        return 0
-    metrics = {
-        _named(options.dataset, ranker, name): value
-        for ranker, found in results.items()
-        for name, value in found.items()
-    }
-    Console().print(table(f"{options.dataset}, %", DATA_SETS[options.dataset].metrics, results))
+    told: dict[str, dict[str, Any]] = {}
+    for part in ("model", "baselines"):
+        if options.only in (None, part):
+            began = time.monotonic()
+            found, told[part] = _model_tested(options) if part == "model" else _baselines(options)
+            told[part] |= {"took_s": round(time.monotonic() - began), "command": _command(given), "commit": commit()}
+            told[part] |= {"machine": machine(["torch", "transformers", "numpy"]), "quick": options.quick}
+            results |= found
+        if options.validation:
+            return 0
+    data_set = DATA_SETS[options.dataset]
+    Console().print(table(f"{options.dataset}, test, %", data_set.metrics, results))
     if options.json:
-        told |= {
-            "command": " ".join(
-                ["python", "benchmarks/accuracy.py", *(sys.argv[1:] if arguments is None else arguments)]
-            ),
-            "commit": commit(),
-            "took_s": round(time.monotonic() - began),
-            "machine": machine(["torch", "transformers", "numpy"]),
-        }
-        merge(options.json, options.dataset, metrics, told)
+        merge(options.json, options.dataset, results, {"protocol": data_set.protocol, **told})
     return 0
 
 
@@ -92,6 +81,17 @@ def _parser() -> argparse.ArgumentParser:
         "--quick", action="store_true", help="little data and one epoch: whether it works, not how well"
     )
     return parser
+
+
+def _model_tested(options: argparse.Namespace) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
+    """Metrics of the model on the test stage, the configuration chosen on the validation stage where there are several."""
+    files = options.config or [HERE / "accuracy" / f"{options.dataset}.toml"]
+    if options.validation or len(files) > 1:
+        files = [_best(options, files)]
+    if options.validation:
+        return {}, {}
+    metrics, told = _model(options, files[0], TEST)
+    return {"model": metrics}, {"seed": options.seed, **told}
 
 
 def _best(options: argparse.Namespace, files: list[Path]) -> Path:
@@ -137,8 +137,37 @@ def _measured(run: Path, stage: Stage, name: str, quick: bool) -> dict[str, floa
     return json.loads(kept.read_text(encoding="utf-8"))
 
 
-def _named(data_set: str, ranker: str, metric: str) -> str:
-    return f"{data_set}.{metric}" if ranker == "model" else f"{data_set}.{ranker}.{metric}"
+def _baselines(options: argparse.Namespace) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
+    """Metrics of the baselines on the test stage; V-SkNN's setting, and what was tried for it on the validation stage."""
+    setting, tried = _tuned(options)
+    stage = read_stage(options.dataset, options.data, TEST, quick=options.quick)
+    questions = stage.questions.some(_QUICK_QUESTIONS) if options.quick else stage.questions
+    catalogue = Catalogue.of(stage.training)
+    scorers = {
+        "vsknn": VSkNN(stage.training, catalogue).scorer(setting),
+        "cooccurrence": cooccurrence(stage.training, catalogue),
+        "popularity": popularity(catalogue),
+    }
+    found = {name: metrics_of(baseline_ranks(score, questions, catalogue, name)) for name, score in scorers.items()}
+    return found, {"questions": len(questions), "vsknn": {"setting": dataclasses.asdict(setting), "tried": tried}}
+
+
+def _tuned(options: argparse.Namespace) -> tuple[Setting, list[dict[str, Any]]]:
+    """V-SkNN's setting and what was tried, kept once they are found."""
+    stage = read_stage(options.dataset, options.data, VALIDATION, quick=options.quick)
+    kept = options.cache / f"{options.dataset}{'-quick' if options.quick else ''}.vsknn.json"
+    if not kept.exists():
+        size = {"questions": 100, "groups": GROUPS[-1:]} if options.quick else {}
+        setting, tried = tune(stage, DATA_SETS[options.dataset].metrics[0], **size)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps([dataclasses.asdict(setting), tried]), encoding="utf-8")
+    setting, tried = json.loads(kept.read_text(encoding="utf-8"))
+    return Setting(**setting), tried
+
+
+def _command(given: list[str]) -> str:
+    """The command as one would give it elsewhere: of this machine's folders the last part."""
+    return " ".join(["python", "benchmarks/accuracy.py", *(Path(part).name if part[:1] == "/" else part for part in given)])
 
 
 if __name__ == "__main__":

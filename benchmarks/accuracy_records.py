@@ -11,17 +11,15 @@ from typing import Any
 from rich.table import Table
 
 
-def merge(file: Path, data_set: str, metrics: Mapping[str, float], told: Mapping[str, Any]) -> None:
-    """Puts a data set's figures and what is told of them in place of its older ones; other data sets' stay."""
+def merge(file: Path, data_set: str, results: Mapping[str, Mapping[str, float]], told: Mapping[str, Any]) -> None:
+    """Puts a data set's figures, by ranker, and what is told of them in place of older ones of the same; all others stay."""
     found = _read(file, {"metrics": {}, "datasets": {}})
-    others = {name: value for name, value in found["metrics"].items() if not name.startswith(f"{data_set}.")}
-    _write(
-        file,
-        {
-            "metrics": dict(sorted({**others, **metrics}.items())),
-            "datasets": {**found["datasets"], data_set: dict(told)},
-        },
-    )
+    for ranker, metrics in results.items():
+        prefix = data_set if ranker == "model" else f"{data_set}.{ranker}"
+        found["metrics"] |= {f"{prefix}.{name}": value for name, value in metrics.items()}
+    found["metrics"] = dict(sorted(found["metrics"].items()))
+    found["datasets"][data_set] = {**found["datasets"].get(data_set, {}), **told}
+    _write(file, found)
 
 
 def append_tried(file: Path, entry: Mapping[str, Any]) -> None:

@@ -1,9 +1,9 @@
 """V-SkNN: items of the training sessions that are most like the input, which no benchmark of session models can do without.
 
 Ludewig and Jannach, "Evaluation of session-based recommendation algorithms" (User Modeling and User-Adapted Interaction 28,
-2018), with the options of their program (github.com/rn5l/session-rec). Different here: of equally like sessions the more recent one is
-taken, where theirs leaves it to chance; linear weights end at 0 after ten clicks, where theirs turn negative or leave the newest
-clicks out; and items that no neighbour has follow the others, by popularity.
+2018), with the options of their program (github.com/rn5l/session-rec). Different here: of equally like sessions the more recent
+one is taken, where theirs leaves it to chance; linear weights end at 0 after ten clicks, where theirs turn negative or leave
+out the newest clicks; and items that no neighbour has follow the others, by popularity.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Setting:
     k: int = 100
     """Neighbours."""
     similarity: str = "vec"
-    """`vec`: the summed weights of the input's clicks that a session has; `cosine`: divided by the root of its number of items."""
+    """`vec`: the summed weights of the input's clicks that a session has; `cosine`: over the root of its number of items."""
     weighting: str = "div"
     """Of WEIGHTINGS."""
     weighting_score: str = "div"
