@@ -167,7 +167,9 @@ def _tuned(options: argparse.Namespace) -> tuple[Setting, list[dict[str, Any]]]:
 
 def _command(given: list[str]) -> str:
     """The command as one would give it elsewhere: of this machine's folders the last part."""
-    return " ".join(["python", "benchmarks/accuracy.py", *(Path(part).name if part[:1] == "/" else part for part in given)])
+    return " ".join(
+        ["python", "benchmarks/accuracy.py", *(Path(part).name if part[:1] == "/" else part for part in given)]
+    )
 
 
 if __name__ == "__main__":

@@ -91,10 +91,10 @@ def eshop(folder: Path, stage: str, judged: bool, quick: bool) -> Stage:
     """
     days = 21.0
     clicks = pd.read_parquet(folder / "clicks.parquet")
-    if stage == VALIDATION:
-        clicks = _before(clicks, days)
     if quick:
         clicks = clicks[clicks[SESSION] % 8 == 0]
+    if stage == VALIDATION:
+        clicks = _before(clicks, days)
     cutoff = clicks[TIME].max() - pd.Timedelta(days=days)
     starts = clicks.groupby(SESSION)[TIME].transform("min")
     settings = {"holdout_days": days}

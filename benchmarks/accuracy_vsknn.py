@@ -112,6 +112,7 @@ class VSkNN:
         self._similarity[touched] = 0
         if setting.similarity == "cosine":
             similarity = similarity / np.sqrt(self._items_at[candidates + 1] - self._items_at[candidates])
-        order = np.argsort(-similarity, kind="stable")[: setting.k]
+        # Rounded, so that rounding errors of the sums do not decide between equals.
+        order = np.argsort(-np.round(similarity, 9), kind="stable")[: setting.k]
         order = order[similarity[order] > 0]
         return candidates[order], similarity[order]

@@ -63,7 +63,7 @@ SETTINGS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(
     st.lists(st.lists(ITEMS, min_size=1, max_size=6), min_size=1, max_size=12),
     st.lists(st.lists(ITEMS, min_size=1, max_size=14), min_size=1, max_size=3),
