@@ -16,7 +16,7 @@ from accuracy_sessions import ITEM, SESSION, Questions
 Scorer = Callable[[Sequence[np.ndarray]], np.ndarray]
 """Inputs, each the codes int64 [T] of its interactions, -1 for an unknown item → float [B, V], higher is better."""
 
-_BATCH = 256
+_BATCH = 8
 
 
 @dataclass(frozen=True)

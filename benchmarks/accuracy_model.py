@@ -40,7 +40,7 @@ def model_ranks(run: Path, questions: Questions, *, threads: int = 2) -> np.ndar
         scores = predictor.scores(_inputs(questions.rows, starts, lengths, window)).scores[:, FIRST_KNOWN:]
         if questions.hides_seen:
             hide(scores, items, starts, lengths)
-        ranks[batch] = ranks_of(np.ascontiguousarray(scores), targets[batch])
+        ranks[batch] = ranks_of(scores, targets[batch])
     return ranks
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 CUTOFFS = (10, 20)
 METRICS = tuple(f"{name}{k}" for k in CUTOFFS for name in ("recall", "ndcg", "mrr"))
@@ -19,16 +18,13 @@ def ranks_of(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
     Returns:
         float64 [B]; infinite where the item is lacking or not to be recommended, so that it counts as missed.
     """
-    given = torch.from_numpy(scores)
-    columns = torch.from_numpy(np.maximum(targets, 0))[:, None]
-    own = given.gather(1, columns)  # (B, 1)
-    better = (given > own).sum(1)
-    ties = (given == own).sum(1)
-    if (ties > 1).any():
-        earlier = torch.arange(given.shape[1])[None, :] < columns
-        better = better + ((given == own) & earlier).sum(1)
-    missed = (targets < 0) | np.isneginf(own.numpy()[:, 0])
-    return np.where(missed, np.inf, 1.0 + better.numpy())
+    ranks = np.full(len(targets), np.inf)
+    # Row by row: the scores of one question stay in the processor's cache, those of a batch do not.
+    for place, (row, target) in enumerate(zip(scores, targets.tolist(), strict=True)):
+        if target >= 0 and row[target] > -np.inf:
+            own = row[target]
+            ranks[place] = 1 + np.count_nonzero(row > own) + np.count_nonzero(row[:target] == own)
+    return ranks
 
 
 def metrics_of(ranks: np.ndarray) -> dict[str, float]:

@@ -19,7 +19,7 @@ GROUPS: Sequence[Mapping[str, Sequence[Any]]] = (
     {"similarity": SIMILARITIES, "idf_weighting": (0.0, 1.0, 2.0, 5.0, 10.0)},
 )
 ROUNDS = 2
-QUESTIONS = 5_000
+QUESTIONS = 10_000
 
 
 def tune(
