@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,15 +22,13 @@ from typing import Any
 
 from rich.console import Console
 
-from nextitem_training.config import read_config
-
 from accuracy_baselines import Catalogue, baseline_ranks, cooccurrence, popularity
 from accuracy_model import model_ranks
 from accuracy_protocols import DATA_SETS, ROOT, TEST, VALIDATION, Stage, read_stage
 from accuracy_ranks import metrics_of
 from accuracy_records import append_tried, merge, table
 from accuracy_training import described, is_judged, trained, with_settings
-from accuracy_tuning import GROUPS, tune
+from accuracy_tuning import GROUPS, QUESTIONS, tune
 from accuracy_vsknn import Setting, VSkNN
 from measuring import commit, machine
 
@@ -41,14 +41,31 @@ _QUICK_QUESTIONS = 2_000
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, and write where asked to. Returns the command's exit code."""
     given = sys.argv[1:] if arguments is None else arguments
-    options = _parser().parse_args(given)
+    parser = _parser()
+    options = parser.parse_args(given)
+    missing = [name for name in DATA_SETS[options.dataset].files if not (options.data / name).is_file()]
+    if missing:
+        parser.error(
+            f"{options.data} has no {missing[0]}; --data has to be the folder of the data set {options.dataset}."
+        )
+    try:
+        return _measure(options, _command(given))
+    except subprocess.CalledProcessError as error:
+        print(
+            f"accuracy: {error.cmd[0]} ended with {error.returncode}; what it says above is to be cured first.",
+            file=sys.stderr,
+        )
+        return 2
+
+
+def _measure(options: argparse.Namespace, command: str) -> int:
     results: dict[str, dict[str, float]] = {}
     told: dict[str, dict[str, Any]] = {}
     for part in ("model", "baselines"):
         if options.only in (None, part):
             began = time.monotonic()
             found, told[part] = _model_tested(options) if part == "model" else _baselines(options)
-            told[part] |= {"took_s": round(time.monotonic() - began), "command": _command(given), "commit": commit()}
+            told[part] |= {"took_s": round(time.monotonic() - began), "command": command, "commit": commit()}
             told[part] |= {"machine": machine(["torch", "transformers", "numpy"]), "quick": options.quick}
             results |= found
         if options.validation:
@@ -117,12 +134,12 @@ def _model(options: argparse.Namespace, file: Path, name: str) -> tuple[dict[str
     text = with_settings(file.read_text(encoding="utf-8"), "training", {"seed": options.seed})
     if options.quick:
         text = with_settings(text, "training", {"epochs": 1})
-    stage = read_stage(options.dataset, options.data, name, judged=is_judged(file), quick=options.quick)
+    stage = read_stage(options.dataset, options.data, name, judged=is_judged(text), quick=options.quick)
     run = trained(stage, text, options.cache)
     metrics = _measured(run, stage, name, options.quick)
     seconds = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["seconds"]
     return metrics, {
-        "configuration": described(read_config(file)),
+        "configuration": described(run),
         "train_s": seconds,
         "questions": len(stage.questions),
     }
@@ -154,11 +171,12 @@ def _baselines(options: argparse.Namespace) -> tuple[dict[str, dict[str, float]]
 
 def _tuned(options: argparse.Namespace) -> tuple[Setting, list[dict[str, Any]]]:
     """V-SkNN's setting and what was tried, kept once they are found."""
-    stage = read_stage(options.dataset, options.data, VALIDATION, quick=options.quick)
-    kept = options.cache / f"{options.dataset}{'-quick' if options.quick else ''}.vsknn.json"
+    groups, questions = (GROUPS[-1:], 100) if options.quick else (GROUPS, QUESTIONS)
+    key = hashlib.sha256(repr((groups, questions, options.quick)).encode()).hexdigest()[:12]
+    kept = options.cache / f"{options.dataset}-vsknn-{key}.json"
     if not kept.exists():
-        size = {"questions": 100, "groups": GROUPS[-1:]} if options.quick else {}
-        setting, tried = tune(stage, DATA_SETS[options.dataset].metrics[0], **size)
+        stage = read_stage(options.dataset, options.data, VALIDATION, quick=options.quick)
+        setting, tried = tune(stage, DATA_SETS[options.dataset].metrics[0], questions=questions, groups=groups)
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps([dataclasses.asdict(setting), tried]), encoding="utf-8")
     setting, tried = json.loads(kept.read_text(encoding="utf-8"))

@@ -6,7 +6,6 @@ is chosen. No stage trains on what it asks, and `validation` sees nothing of the
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ from pathlib import Path
 import pandas as pd
 
 from accuracy_sessions import (
-    ITEM,
     SESSION,
     TIME,
     Questions,
@@ -50,6 +48,8 @@ class DataSet:
 
     read: Callable[[Path, str, bool, bool], Stage]
     """(folder, stage, whether checkpoints are judged while training, whether quick) → the stage."""
+    files: tuple[str, ...]
+    """That the folder has to hold."""
     metrics: tuple[str, ...]
     """What is reported of it; the first chooses among configurations."""
     protocol: str
@@ -98,10 +98,10 @@ def eshop(folder: Path, stage: str, judged: bool, quick: bool) -> Stage:
     cutoff = clicks[TIME].max() - pd.Timedelta(days=days)
     starts = clicks.groupby(SESSION)[TIME].transform("min")
     settings = {"holdout_days": days}
-    training = _before(clicks, days)
+    training = clicks[clicks[TIME] <= cutoff]
     if judged:
         settings["validation_days"] = days / 3
-        training = _before(training, days / 3)
+        training = clicks[clicks[TIME] <= cutoff - pd.Timedelta(days=days / 3)]
     name = _named("eshop", stage, judged, quick)
     asked = _in_order(clicks[starts > cutoff])
     return Stage(name, clicks.reset_index(drop=True), settings, _in_order(training), last_of_each(asked))
@@ -110,16 +110,19 @@ def eshop(folder: Path, stage: str, judged: bool, quick: bool) -> Stage:
 DATA_SETS = {
     "diginetica": DataSet(
         diginetica,
+        ("train_sessions.txt.xz", "test_sessions.txt.xz"),
         ("recall20", "mrr20"),
         "SR-GNN's split; every prefix of a test session is a question; the whole catalogue is ranked, nothing hidden",
     ),
     "beauty": DataSet(
         beauty,
+        ("Beauty.txt.xz",),
         ("ndcg10", "recall10"),
         "Amazon Beauty 5-core, leave-one-out; the whole catalogue is ranked but for items of the input",
     ),
     "eshop": DataSet(
         eshop,
+        ("clicks.parquet",),
         ("recall20", "mrr20", "ndcg20"),
         "the demo's clicks; last click of the sessions that start in the last 21 days; the whole catalogue is ranked",
     ),
@@ -129,11 +132,6 @@ DATA_SETS = {
 def read_stage(data_set: str, folder: Path, stage: str, *, judged: bool = False, quick: bool = False) -> Stage:
     """A data set's stage; `judged` keeps sessions from training by which nextitem-train chooses a checkpoint."""
     return DATA_SETS[data_set].read(folder, stage, judged, quick)
-
-
-def unhidden(questions: Questions) -> Questions:
-    """The same questions with items of the input as possible answers."""
-    return dataclasses.replace(questions, hides_seen=False)
 
 
 def _named(data_set: str, stage: str, judged: bool, quick: bool) -> str:
@@ -152,6 +150,3 @@ def _in_order(clicks: pd.DataFrame) -> pd.DataFrame:
     started = clicks.groupby(SESSION)[TIME].transform("min")
     ordered = clicks.assign(started=started, place=range(len(clicks))).sort_values(["started", SESSION, TIME, "place"])
     return ordered.drop(columns=["started", "place"]).reset_index(drop=True)
-
-
-__all__ = ["DATA_SETS", "ITEM", "TEST", "VALIDATION", "DataSet", "Stage", "read_stage", "unhidden"]

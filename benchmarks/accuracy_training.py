@@ -12,10 +12,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nextitem_training.config import Config, read_config
+from nextitem_training.config import Config
+from nextitem_training.run_directory import RunDirectory
 
 from accuracy_protocols import Stage
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_DAYS = ("holdout_days", "validation_days")
 COMMAND = Path(sys.executable).with_name("nextitem-train")
 
 
@@ -39,20 +46,22 @@ def trained(stage: Stage, config: str, cache: Path) -> Path:
     return run
 
 
-def is_judged(config: Path) -> bool:
-    """Whether it chooses a checkpoint while training, for which sessions have to be kept from training."""
-    return read_config(config).training.patience > 0
+def is_judged(config: str) -> bool:
+    """Whether this TOML chooses a checkpoint while training, for which sessions have to be kept from training."""
+    # Not as nextitem-train reads it: it refuses patience without [data] validation_days, which the protocol adds.
+    return bool(tomllib.loads(config).get("training", {}).get("patience"))
 
 
-def described(config: Config) -> dict[str, Any]:
-    """What of a configuration differs from its defaults: {table: {key: value}}."""
-    default, given = dataclasses.asdict(Config()), dataclasses.asdict(config)
-    found = {
-        table: {key: value for key, value in values.items() if value != default[table][key]}
-        for table, values in given.items()
-        if isinstance(values, dict)
-    }
-    return {table: values for table, values in found.items() if values}
+def described(run: Path) -> dict[str, Any]:
+    """What of a run's configuration differs from the defaults, by table, but for the days that the protocol sets."""
+    given, default = dataclasses.asdict(RunDirectory.open(run).config), dataclasses.asdict(Config())
+    found: dict[str, Any] = {}
+    for table, values in given.items():
+        if isinstance(values, dict):
+            values = {key: value for key, value in values.items() if value != default[table][key] and key not in _DAYS}
+        if values:
+            found[table] = values
+    return found
 
 
 def with_settings(text: str, table: str, settings: dict[str, Any]) -> str:

@@ -5,8 +5,6 @@ import sys
 
 import pytest
 
-from nextitem_training.config import read_config
-
 from accuracy_protocols import Stage
 from accuracy_sessions import arranged, as_rows, last_of_each
 from accuracy_training import described, is_judged, trained, with_settings
@@ -40,13 +38,10 @@ def test_a_table_that_is_missing_is_added():
     assert tomllib.loads(with_settings(TEXT, "training", {"seed": 7}))["training"] == {"seed": 7}
 
 
-def test_only_patience_asks_for_sessions_that_judge(tmp_path):
-    file = tmp_path / "config.toml"
-    file.write_text("[training]\nepochs = 3\n")
-    assert not is_judged(file)
-    assert described(read_config(file)) == {"training": {"epochs": 3}}
-    file.write_text("[data]\nvalidation_days = 1\n[training]\npatience = 2\n")
-    assert is_judged(file)
+def test_only_patience_asks_for_sessions_that_judge():
+    assert not is_judged(TEXT)
+    assert not is_judged("[training]\nepochs = 3\npatience = 0\n")
+    assert is_judged("[training]\npatience = 2\n")
 
 
 @pytest.mark.slow
@@ -59,6 +54,11 @@ def test_a_run_that_is_done_is_not_trained_again(tmp_path):
     run = trained(stage, config, tmp_path)
     weights = run / "model.safetensors"
     first = weights.stat().st_mtime_ns
+    assert described(run) == {
+        "data": {"window": 4},
+        "model": {"body": "sasrec", "pretraining": "clm", "d_model": 8},
+        "training": {"epochs": 1},
+    }
     assert trained(stage, config, tmp_path) == run
     assert weights.stat().st_mtime_ns == first
     assert trained(stage, config.replace("epochs = 1", "epochs = 2"), tmp_path) != run
