@@ -43,6 +43,11 @@ def test_the_best_of_two_configurations_is_tested_beside_the_baselines(tmp_path,
     assert 0 < found["metrics"]["eshop.recall20"] < 1
     assert found["metrics"]["eshop.vsknn.recall20"] > found["metrics"]["eshop.popularity.recall20"]
     assert len(told["baselines"]["vsknn"]["tried"]) == 10
+    (run,) = (tmp_path / "cache").glob("eshop-test-quick-*/metrics.json")
+    for name, figure in json.loads(run.read_text())["metrics"]["model"].items():
+        assert found["metrics"][f"eshop.{name.replace('@', '')}"] == pytest.approx(figure), (
+            "nextitem-train finds the same"
+        )
     assert str(tmp_path.parent) not in json.dumps([found, tried])
     capfd.readouterr()
     assert main(given) == 0
