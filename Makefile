@@ -7,12 +7,13 @@
 #   make bench           the compiled features step against NVTabular (QUICK=1: under two minutes)
 #   make bench-serving   servers under load: ours and others (an hour; QUICK=1: ten minutes)
 #   make bench-catalogue large catalogues: exact, int8, index (QUICK=1: to a million items)
+#   make bench-accuracy  recommendations by published protocols (DATASET=eshop; others with DATA=FOLDER)
 #   make test-container  the image and docker-compose.yml: contract, replicas, monitoring (ten minutes; needs podman or docker)
 #   make clean           remove what tests and builds leave; .venv, runs/ and models stay
 #
 # PYTHON=python3.10 chooses the interpreter of .venv.
 
-.PHONY: help demo test test-all lint bench bench-serving bench-catalogue test-container clean bootstrap
+.PHONY: help demo test test-all lint bench bench-serving bench-catalogue bench-accuracy test-container clean bootstrap
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -54,6 +55,10 @@ bench-serving: $(READY)
 
 bench-catalogue: $(READY)
 	$(BIN)/python benchmarks/catalogue.py $(if $(QUICK),--quick,--json benchmarks/results/catalogue.json)
+
+bench-accuracy: $(READY)
+	$(BIN)/python benchmarks/accuracy.py --dataset '$(or $(DATASET),eshop)' $(if $(DATA),--data '$(DATA)') \
+		$(if $(QUICK),--quick,--json benchmarks/results/accuracy.json)
 
 test-container: $(READY)
 	$(BIN)/python scripts/test-container
