@@ -69,7 +69,7 @@ def model_scorer(model: SessionModel, features: Mapping[str, np.ndarray], counts
     @torch.inference_mode()
     def score(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         kept = np.minimum(lengths, model.window)
-        padded = pad(features, starts + lengths - kept, kept)
+        padded = pad({name: features[name] for name in model.feature_names}, starts + lengths - kept, kept)
         tensors = {name: torch.from_numpy(values) for name, values in padded.items()}
         known = (padded[model.item_feature] >= FIRST_KNOWN).any(axis=1)
         return np.where(known[:, None], model(tensors)[:, FIRST_KNOWN:].numpy(), counts)

@@ -55,8 +55,8 @@ def read_table(path: str | Path) -> pa.Table:
 def read_interactions(path: str | Path, data: DataConfig) -> tuple[pd.DataFrame, dict[str, str]]:
     """Reads the configured columns.
 
-    Returns the rows, with the tie-breaker column, and every column's pinned dtype. Raises
-    DataError where a column is missing or cannot play its part.
+    Returns the rows, with the tie-breaker column, and every column's pinned dtype; targets are
+    float32, whatever numbers they were. Raises DataError where a column is missing or cannot play its part.
     """
     table = read_table(path)
     if data.tie_breaker_column in table.column_names:
@@ -76,6 +76,9 @@ def read_interactions(path: str | Path, data: DataConfig) -> tuple[pd.DataFrame,
     dtypes = {field.name: pinned_dtype(field) for field in table.schema}
     frame = conform(table_to_frame(table), dtypes)
     _check_parts(frame, dtypes, data)
+    for name in data.targets:
+        dtypes[name] = FLOAT32
+        frame[name] = _floats(frame[name])
     frame[data.tie_breaker_column] = np.arange(len(frame), dtype=np.int64)
     return frame, dtypes
 
@@ -83,7 +86,7 @@ def read_interactions(path: str | Path, data: DataConfig) -> tuple[pd.DataFrame,
 def input_columns(data: DataConfig) -> tuple[str, ...]:
     """The columns that are read from the data, the item first."""
     columns = (data.item_column, data.time_column, *data.categorical)
-    return (*columns, *data.continuous, *data.log_continuous, data.session_column)
+    return (*columns, *data.continuous, *data.log_continuous, *data.targets, data.session_column)
 
 
 def pinned_dtype(field: pa.Field) -> str:
@@ -186,6 +189,7 @@ def _check_parts(frame: pd.DataFrame, dtypes: Mapping[str, str], data: DataConfi
         "categorical": (data.categorical, (STRING, INT64)),
         "continuous": (data.continuous, (INT64, FLOAT32)),
         "log_continuous": (data.log_continuous, (INT64, FLOAT32)),
+        "targets": (data.targets, (INT64, FLOAT32)),
     }
     for part, (names, accepted) in parts.items():
         for name in names:

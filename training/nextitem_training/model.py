@@ -1,16 +1,19 @@
-"""The session model, complete: inputs → pre-training approach → body → query → scores."""
+"""The session model, complete: inputs → pre-training approach → body → query → scores, and heads beside the query."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
 
 from nextitem_training.bodies import BODIES, BodySettings, check_combination
 from nextitem_training.codes import FIRST_KNOWN, PADDING
-from nextitem_training.config import ModelConfig
+from nextitem_training.config import Config, HeadConfig, InputsConfig, LossConfig, ModelConfig
+from nextitem_training.config.heads import WIDTH
+from nextitem_training.heads import HEADS
 from nextitem_training.inputs import InteractionInputs
+from nextitem_training.losses import LOSSES, Items
 from nextitem_training.pretraining import Prediction, Targets, approach_for
 from nextitem_training.schema import SessionSchema
 
@@ -22,11 +25,21 @@ class SessionModel(nn.Module):
         item_feature: name of the feature that holds the item codes; code 0 marks padding.
         feature_names: the features that `query` reads, in the schema's order.
         window: the largest T.
+        head_widths: how many numbers each head gives for a session, by its name.
     """
 
-    def __init__(self, config: ModelConfig, schema: SessionSchema) -> None:
-        """Raises ConfigError where the body, the approach or their combination is not known."""
+    def __init__(
+        self,
+        config: ModelConfig,
+        schema: SessionSchema,
+        *,
+        inputs: InputsConfig | None = None,
+        heads: Sequence[HeadConfig] = (),
+        loss: LossConfig | None = None,
+    ) -> None:
+        """Raises ConfigError where the body, the approach or their combination is not known, or does not fit the features."""
         super().__init__()
+        loss = loss or LossConfig()
         check_combination(config.body, config.pretraining)
         approach = approach_for(config)
         self.item_feature = schema.item_feature
@@ -35,7 +48,7 @@ class SessionModel(nn.Module):
         self.compat = config.compat
         self.normalize = config.normalize
         self.temperature = config.temperature
-        self.inputs = InteractionInputs(config, schema)
+        self.inputs = InteractionInputs(config, schema, inputs)
 
         def build_body(d_model: int, heads: int) -> nn.Module:
             return BODIES.get(config.body).build(
@@ -53,31 +66,49 @@ class SessionModel(nn.Module):
 
         self.approach = approach(config, build_body)
         self.body = build_body(config.d_model, config.heads)
+        self.heads = nn.ModuleList(HEADS.get(head.kind)(head, config.d_model) for head in heads)
+        self.head_widths = {head.name: WIDTH for head in heads}
+        self.item_weight = loss.item_weight
+        self.criterion = LOSSES.get(loss.kind)(loss, schema.item_count - FIRST_KNOWN)
+        bias = nn.Parameter(torch.zeros(schema.item_count)) if config.item_bias else None
+        self.register_parameter("item_bias", bias)
+
+    @classmethod
+    def of(cls, config: Config, schema: SessionSchema) -> SessionModel:
+        """The model of a run's whole configuration."""
+        return cls(config.model, schema, inputs=config.inputs, heads=config.heads, loss=config.loss)
 
     def item_table(self) -> torch.Tensor:
         """The items as vectors: float32 [V, D], rows of padding, null and unknown included.
 
         The input embedding itself (tied weights; Press and Wolf, 2017), of length 1 where
-        `normalize` is set.
+        `normalize` is set. Where there is a bias per item, it is one more column, and the query
+        ends in 1.
         """
-        table = self.inputs.item_table
-        return nn.functional.normalize(table, dim=-1) if self.normalize else table
+        return self._item_vectors(self.inputs.item_table(), self.item_bias)
 
     def query(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """What a session asks for: float32 [B, D]; scores are `query @ item_table().T`.
+        """What a session asks for: float32 [B, D], one wider with a bias per item; scores are `query @ item_table().T`.
 
         Args:
             features: [B, T] by name, padded on the right with 0, T from 1 to `window`;
                 int64 codes and float32 values. A session without interactions gets a finite
                 query that means nothing.
         """
-        if self.compat:
-            features = self._padded(features, self.window)
-        items = features[self.item_feature]
-        prediction = self.approach.prediction(self.inputs(features), items)
-        hidden = self.hidden(prediction)  # (B, S, D)
-        index = prediction.position[:, None, None].expand(-1, 1, hidden.shape[2])
-        return self._query(hidden.gather(1, index).squeeze(1))
+        return self._query(self._asked(features))
+
+    def query_and_heads(self, features: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The query and every head's prediction, from one run of the body.
+
+        Args:
+            features: as for `query`.
+
+        Returns:
+            The query float32 [B, D], and by head name float32 [B, 1]: of a binary head the
+            probability, of a regression the value in the column's unit.
+        """
+        hidden = self._asked(features)
+        return self._query(hidden), {head.name: head.predict(hidden) for head in self.heads}
 
     def forward(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Scores of all items: float32 [B, V]."""
@@ -88,7 +119,7 @@ class SessionModel(nn.Module):
 
         Args:
             features: [B, S] by name, S up to `window` + 1, as the last interaction may be a
-                target alone.
+                target alone; with the heads' columns, float32, NaN where null.
         """
         if self.compat:
             features = self._padded(features, self.window + 1)
@@ -105,16 +136,21 @@ class SessionModel(nn.Module):
         return self._query(hidden) @ self.item_table()[FIRST_KNOWN:].T
 
     def item_loss(self, hidden: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        """Full cross-entropy over the known items, averaged over all targets of the batch.
+        """The loss over the known items that [loss] chooses, averaged over all targets of the batch.
 
         Args:
             hidden: float32 [B, S, D].
             items: int64 [B, S]: the code to be predicted from each step; below FIRST_KNOWN none.
         """
         wanted = items >= FIRST_KNOWN  # (B, S)
-        logits = self.item_logits(hidden[wanted])  # (N, V - 3)
-        losses = nn.functional.cross_entropy(logits, items[wanted] - FIRST_KNOWN, reduction="sum")
+        known = Items(lambda: self.item_table()[FIRST_KNOWN:], self._known_rows)
+        losses = self.criterion(self._query(hidden[wanted]), known, items[wanted] - FIRST_KNOWN)
         return losses / wanted.sum().clamp(min=1)
+
+    def fold(self) -> SessionModel:
+        """Makes the model smaller for serving where it has pretrained vectors; it cannot be saved as it was any more."""
+        self.inputs.fold()
+        return self
 
     def _padded(self, features: Mapping[str, torch.Tensor], steps: int) -> dict[str, torch.Tensor]:
         """Pads to one length and with 0 alone: other programs' bodies see padded steps."""
@@ -123,6 +159,28 @@ class SessionModel(nn.Module):
         lacking = real.new_zeros(real.shape[0], steps)
         return {name: torch.cat([values, lacking.to(values.dtype)], dim=1)[:, :steps] for name, values in clean.items()}
 
+    def _asked(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The hidden state that inference reads: float32 [B, D]."""
+        if self.compat:
+            features = self._padded({name: features[name] for name in self.feature_names}, self.window)
+        prediction = self.approach.prediction(self.inputs(features), features[self.item_feature])
+        hidden = self.hidden(prediction)  # (B, S, D)
+        index = prediction.position[:, None, None].expand(-1, 1, hidden.shape[2])
+        return hidden.gather(1, index).squeeze(1)
+
     def _query(self, hidden: torch.Tensor) -> torch.Tensor:
         query = nn.functional.normalize(hidden, dim=-1) if self.normalize else hidden
-        return query / self.temperature
+        query = query / self.temperature
+        return query if self.item_bias is None else nn.functional.pad(query, (0, 1), value=1.0)
+
+    def _known_rows(self, places: torch.Tensor) -> torch.Tensor:
+        """Rows of `item_table()[3:]`: int64 [...] → float32 [..., D]."""
+        items = places + FIRST_KNOWN
+        return self._item_vectors(
+            self.inputs.item_rows(items), None if self.item_bias is None else self.item_bias[items]
+        )
+
+    def _item_vectors(self, rows: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """As queries are compared with them: float32 [..., D] and [...]."""
+        rows = nn.functional.normalize(rows, dim=-1) if self.normalize else rows
+        return rows if bias is None else torch.cat([rows, bias[..., None]], dim=-1)

@@ -7,6 +7,8 @@ It is the judge of what a server should answer, and says exactly:
   model reads no others. Cold and empty sessions get the most popular items; the score is the log
   of the item's share of training interactions.
 - Padding, null and unknown are never recommended. Equal scores: the lower code first.
+- A head's value for a cold or empty session is the lowest float32: a model that knows none of the
+  session's items has nothing to say.
 - Slots that no item fills hold the type's null (the empty string, the smallest int64) and the
   lowest float32.
 """
@@ -46,6 +48,8 @@ class Recommendations:
     """float32 [B, K]."""
     status: list[str]
     """[B]: ok, cold or empty."""
+    heads: dict[str, np.ndarray]
+    """By head: float32 [B, N], a probability or a value in the column's unit."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class SessionScores:
     """float32 [B, V] by code; the lowest float32 for padding, null and unknown."""
     status: list[str]
     """[B]."""
+    heads: dict[str, np.ndarray]
+    """As in `Recommendations`."""
 
 
 class OfflinePredictor:
@@ -110,6 +116,7 @@ class OfflinePredictor:
             item_ids=np.pad(items, lacking, constant_values=null),
             scores=np.pad(scores, lacking, constant_values=np.float32(LOWEST_SCORE)),
             status=result.status,
+            heads=result.heads,
         )
 
     def scores(self, sessions: pd.DataFrame, session_ids: Iterable | None = None) -> SessionScores:
@@ -117,16 +124,20 @@ class OfflinePredictor:
         rows, asked = self._rows(sessions, session_ids)
         scores = np.tile(self._popularity, (len(asked), 1))
         status = np.full(len(asked), EMPTY, dtype=object)
+        widths = self._model.head_widths
+        heads = {name: np.full((len(asked), width), LOWEST_SCORE, np.float32) for name, width in widths.items()}
         if len(rows):
             encoded = encode(self._workflow, rows, self._schema)
             answered = encoded.session_ids.astype(np.int64)  # the rows' numbers of sessions
             for start in range(0, len(encoded), _BATCH):
                 batch = np.arange(start, min(start + _BATCH, len(encoded)))
-                known, computed = self._run(select(encoded, batch))
+                known, computed, predicted = self._run(select(encoded, batch))
                 place = answered[batch]
                 status[place] = np.where(known, OK, COLD)
                 scores[place[known]] = computed[known]
-        return SessionScores(asked, scores, status.tolist())
+                for name, values in predicted.items():
+                    heads[name][place[known]] = values[known]
+        return SessionScores(asked, scores, status.tolist(), heads)
 
     def _rows(self, sessions: pd.DataFrame, session_ids: Iterable | None) -> tuple:
         """Conforms the rows and numbers the sessions 0..B-1 in the order of the answer."""
@@ -149,12 +160,13 @@ class OfflinePredictor:
         return rows, list(asked)
 
     @torch.inference_mode()
-    def _run(self, features: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Features [B, T] → whether an item is known, bool [B], and scores float32 [B, V]."""
+    def _run(self, features: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """Features [B, T] → whether an item is known, bool [B], scores float32 [B, V], and heads float32 [B, N]."""
         known = (features[self._schema.item_feature] >= FIRST_KNOWN).any(axis=1)
-        scores = self._model({name: torch.from_numpy(v) for name, v in features.items()}).numpy()
+        query, heads = self._model.query_and_heads({name: torch.from_numpy(v) for name, v in features.items()})
+        scores = (query @ self._model.item_table().T).numpy()
         scores[:, :FIRST_KNOWN] = LOWEST_SCORE
-        return known, scores
+        return known, scores, {name: values.numpy() for name, values in heads.items()}
 
 
 def _without_special(share: np.ndarray) -> np.ndarray:

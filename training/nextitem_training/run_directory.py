@@ -68,7 +68,7 @@ class RunDirectory:
 
         from nextitem_training.model import SessionModel
 
-        model = SessionModel(self.config.model, self.schema)
+        model = SessionModel.of(self.config, self.schema)
         try:
             model.load_state_dict(load_file(self.path / WEIGHTS))
         except (RuntimeError, SafetensorError) as error:

@@ -36,6 +36,16 @@ class Feature:
 
 
 @dataclass(frozen=True)
+class HeadOutput:
+    """A further output of the model, float32 [B, width]."""
+
+    name: str
+    kind: str
+    """`binary` (a probability) or `regression` (a value in the column's unit)."""
+    width: int
+
+
+@dataclass(frozen=True)
 class SessionSchema:
     """The columns and features of one trained model."""
 
@@ -48,6 +58,7 @@ class SessionSchema:
     item_feature: str
     raw_features: tuple[RawFeature, ...]
     features: tuple[Feature, ...]
+    heads: tuple[HeadOutput, ...] = ()
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -88,6 +99,8 @@ class SessionSchema:
             fields["features"] = tuple(
                 Feature(**{**feature, "tags": tuple(feature["tags"])}) for feature in fields["features"]
             )
+            # A run from before there were heads has none.
+            fields["heads"] = tuple(HeadOutput(**head) for head in fields.get("heads", ()))
             return cls(**fields)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunDirectoryError(

@@ -19,7 +19,8 @@ class EncodedSessions:
     offsets: np.ndarray
     """int64 [B + 1]."""
     features: Mapping[str, np.ndarray]
-    """int64 codes or float32 values, [number of interactions], by feature name."""
+    """int64 codes or float32 values, [number of interactions], by feature name; targets of heads too where they were asked for,
+    float32 with NaN for null."""
 
     def __len__(self) -> int:
         return len(self.session_ids)

@@ -45,7 +45,7 @@ def split_by_time(frame: pd.DataFrame, data: DataConfig) -> Split:
 
 
 def sample_sessions(held_out: pd.DataFrame, data: DataConfig, seed: int) -> pd.DataFrame:
-    """Picks held-out sessions of all kinds of length, as raw rows in the data's order.
+    """Picks held-out sessions of all kinds of length, as raw rows in the data's order, without targets.
 
     A fifth each is kept for sessions of one interaction and for those longer than the window,
     which a plain draw may miss.
@@ -61,7 +61,8 @@ def sample_sessions(held_out: pd.DataFrame, data: DataConfig, seed: int) -> pd.D
     picked = chosen[0].append(chosen[1])
     rest = shuffled.index.difference(picked, sort=False)
     picked = picked.append(rest[: max(0, data.sample_sessions - len(picked))])
-    return held_out[held_out[data.session_column].isin(picked)].reset_index(drop=True)
+    raw = held_out.drop(columns=[*data.targets])
+    return raw[raw[data.session_column].isin(picked)].reset_index(drop=True)
 
 
 def _has_session_of(frame: pd.DataFrame, data: DataConfig, length: int) -> bool:

@@ -21,13 +21,17 @@ from nextitem_training.evaluation import (
     model_scorer,
     popularity_scorer,
 )
+from nextitem_training.head_evaluation import evaluate_heads
 from nextitem_training.interactions import read_interactions
 from nextitem_training.model import SessionModel
+from nextitem_training.preparation import prepare
+from nextitem_training.pretrained_items import read_pretrained
 from nextitem_training.pretraining import approach_for
 from nextitem_training.run_directory import RunDirectory, new_run_directory, refuse_existing
 from nextitem_training.schema import SessionSchema
 from nextitem_training.sessions import EncodedSessions
 from nextitem_training.split import sample_sessions, split_by_time
+from nextitem_training.targets import check_targets
 from nextitem_training.trainer import check_schedule, new_model, train
 from nextitem_training.warm_start import WarmStart
 
@@ -64,9 +68,11 @@ def train_run(
     check_schedule(config.training)
     for name in config.data.time_features:
         workflow.TIME_FEATURES.get(name)
+    config, pretrained = read_pretrained(config)
     warm = WarmStart(init_from, config) if init_from else None
     began = time.monotonic()
     frame, dtypes = read_interactions(data, config.data)
+    check_targets(frame, config.heads)
     split = split_by_time(frame, config.data)
     logger.info(
         "%d interactions to train on, %d held out after %s.",
@@ -79,11 +85,13 @@ def train_run(
         new_run_directory(output, overwrite=overwrite) as folder,
     ):
         fitted = workflow.fit(split.training, config.data, storage)
-        schema = workflow.describe(fitted.served, config.data, dtypes)
-        training = workflow.encode(fitted.whole, split.training, schema)
-        held_out = workflow.encode(fitted.whole, split.held_out, schema)
+        schema = workflow.describe(fitted.served, config.data, dtypes, config.heads)
+        training = workflow.encode(fitted.whole, split.training, schema, config.data.targets)
+        held_out = workflow.encode(fitted.whole, split.held_out, schema, config.data.targets)
         logger.info("Features: %s.", ", ".join(schema.feature_names))
         model = new_model(schema, config)
+        items = workflow.vocabulary(fitted.served, schema.item_column)
+        prepare(model, training, items, config, pretrained)
         carried = warm.carry_over(model, schema, fitted.served, training) if warm else None
         if carried:
             logger.info(
@@ -95,8 +103,10 @@ def train_run(
                 carried.gone,
             )
         model = train(model, training, config)
-        counts = workflow.vocabulary(fitted.served, schema.item_column).counts
-        metrics = _evaluate(model, training, held_out, schema, counts)
+        metrics = _evaluate(model, training, held_out, schema, items.counts)
+        heads = evaluate_heads(model, config.heads, training, held_out)
+        for name, measures in heads.items():
+            logger.info("Head %s: %s.", name, ", ".join(f"{key} {value}" for key, value in measures.items()))
         run_directory.write(
             folder,
             config=config,
@@ -106,6 +116,7 @@ def train_run(
             sample=sample_sessions(split.held_out, config.data, config.training.seed),
             metrics={
                 "metrics": metrics,
+                **({"heads": heads} if heads else {}),
                 "held_out_sessions": int((held_out.lengths >= 2).sum()),
                 "cutoff": str(split.cutoff),
                 "seconds": round(time.monotonic() - began, 1),

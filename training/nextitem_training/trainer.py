@@ -37,7 +37,7 @@ def check_schedule(training: TrainingConfig) -> None:
 def new_model(schema: SessionSchema, config: Config) -> SessionModel:
     """A model with the weights that the configuration's seed gives it."""
     set_seed(config.training.seed)
-    return SessionModel(config.model, schema)
+    return SessionModel.of(config, schema)
 
 
 def train(model: SessionModel, sessions: EncodedSessions, config: Config) -> SessionModel:

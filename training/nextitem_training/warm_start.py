@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from nextitem_training.codes import FIRST_KNOWN
-from nextitem_training.config import Config
+from nextitem_training.config import Config, HeadConfig
 from nextitem_training.errors import ConfigError
 from nextitem_training.model import SessionModel
 from nextitem_training.run_directory import RunDirectory
@@ -26,7 +26,10 @@ from nextitem_training.workflow import vocabulary
 if TYPE_CHECKING:
     import nvtabular as nvt
 
-_SAME = ("body", "pretraining", "compat", "d_model", "layers", "heads", "side_width", "generator_share")
+_SAME = ("body", "pretraining", "compat", "d_model", "layers", "heads", "side_width", "generator_share", "item_bias")
+_SAME_INPUTS = ("aggregation", "soft_one_hot", "soft_one_hot_count", "layer_norm", "pretrained_width", "pretrained_as")
+_ITEM_BIAS = "item_bias"
+_PRETRAINED = "inputs.pretrained.vectors"
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class WarmStart:
         self.run = RunDirectory.open(path)
         ours, theirs = config.model, self.run.config.model
         differing = {name: (getattr(theirs, name), getattr(ours, name)) for name in _SAME}
+        theirs, ours = self.run.config.inputs, config.inputs
+        differing |= {name: (getattr(theirs, name), getattr(ours, name)) for name in _SAME_INPUTS}
         differing["window"] = (self.run.config.data.window, config.data.window)
         differing = {name: both for name, both in differing.items() if both[0] != both[1]}
         if differing:
@@ -61,6 +66,7 @@ class WarmStart:
                 + "; ".join(f"{name} is {old!r} there and {new!r} here" for name, (old, new) in differing.items())
                 + ". Set these as they are there, or train without --init-from."
             )
+        self._config = config
         self._group = config.data.item_group or next(iter(config.data.categorical), "")
 
     def carry_over(
@@ -68,8 +74,11 @@ class WarmStart:
     ) -> CarriedOver:
         """Puts the old run's weights into a new model.
 
+        Heads go on with their old weights and statistics where they are as they were, and begin anew where not; frozen
+        pretrained vectors are those that the new run was given.
+
         Args:
-            model, schema, workflow: the new run's; the model as it was initialised.
+            model, schema, workflow: the new run's; the model as it was initialised and prepared.
             training: the new run's encoded sessions, from which an item's group is read.
 
         Raises ConfigError where the features or the items' type are other ones.
@@ -79,23 +88,38 @@ class WarmStart:
         state = model.state_dict()
         names = [feature.name for feature in schema.features if feature.kind == CATEGORICAL]
         places = {f"inputs.embeddings.{place}.weight": name for place, name in enumerate(names)}
+        places |= dict.fromkeys((_ITEM_BIAS, _PRETRAINED), schema.item_feature)
+        table = next(key for key, name in places.items() if name == schema.item_feature)
         carried = CarriedOver(0, 0, 0, 0)
-        for key, weight in old.state_dict().items():
+        for key, weight in self._with_heads_in_place(old.state_dict()).items():
             if key not in places:
                 state[key] = weight
+                continue
+            if key == _PRETRAINED and self._config.inputs.pretrained_frozen:
                 continue
             name = places[key]
             rows = _old_rows(vocabulary(workflow, name).values, vocabulary(old_workflow, name).values, name)
             known = rows >= 0
             state[key][:FIRST_KNOWN] = weight[:FIRST_KNOWN]
             state[key][FIRST_KNOWN:][torch.from_numpy(known)] = weight[FIRST_KNOWN:][rows[known]]
-            if name == schema.item_feature:
+            if key in (table, _ITEM_BIAS):
                 grouped = self._start_from_groups(state[key], known, schema, training)
                 carried = CarriedOver(
                     len(rows), int(known.sum()), grouped, len(weight) - FIRST_KNOWN - int(known.sum())
                 )
         model.load_state_dict(state)
         return carried
+
+    def _with_heads_in_place(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The old weights, those of heads where the new model has them; heads that it lacks are left out."""
+        here = {_make_of(head): place for place, head in enumerate(self._config.heads)}
+        renamed = {key: weight for key, weight in state.items() if not key.startswith("heads.")}
+        for place, head in enumerate(self.run.config.heads):
+            if _make_of(head) in here:
+                begin = f"heads.{place}."
+                own = {key.removeprefix(begin): weight for key, weight in state.items() if key.startswith(begin)}
+                renamed |= {f"heads.{here[_make_of(head)]}.{key}": weight for key, weight in own.items()}
+        return renamed
 
     def _check_features(self, schema: SessionSchema) -> None:
         here = {feature.name: feature.kind for feature in schema.features}
@@ -125,6 +149,10 @@ class WarmStart:
                 table[items[~is_known]] = table[items[is_known]].mean(dim=0)
                 started += int((~is_known).sum())
         return started
+
+
+def _make_of(head: HeadConfig) -> tuple[str, str, str, int]:
+    return head.name, head.kind, head.column, head.hidden
 
 
 def _old_rows(new: np.ndarray, old: np.ndarray, name: str) -> np.ndarray:

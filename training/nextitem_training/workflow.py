@@ -8,8 +8,10 @@ which needs whole sessions: `FittedWorkflow.whole` is a second Workflow over the
 from __future__ import annotations
 
 import contextlib
+import functools
+import operator
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,13 +24,15 @@ from merlin.schema import Tags
 from nvtabular import ops
 
 from nextitem_training.codes import FIRST_KNOWN, NULL
-from nextitem_training.config import DataConfig
+from nextitem_training.config import DataConfig, HeadConfig
+from nextitem_training.config.heads import WIDTH
 from nextitem_training.errors import RunDirectoryError
 from nextitem_training.registry import Registry
 from nextitem_training.schema import (
     CATEGORICAL,
     CONTINUOUS,
     Feature,
+    HeadOutput,
     RawFeature,
     SessionSchema,
 )
@@ -73,33 +77,47 @@ def fit(frame: pd.DataFrame, data: DataConfig, storage: str | Path) -> FittedWor
     """
     served, whole = _graph(data, storage)
     # One partition, because Groupby does not move a session's rows between partitions.
-    fitted = nvt.Workflow(served).fit(nvt.Dataset(frame, npartitions=1, cpu=True))
-    return FittedWorkflow(fitted, nvt.Workflow(whole).fit_schema(fitted.input_schema))
+    rows = nvt.Dataset(frame, npartitions=1, cpu=True)
+    fitted = nvt.Workflow(served).fit(rows)
+    read = fitted.input_schema + rows.schema.select_by_name([*data.targets])
+    return FittedWorkflow(fitted, nvt.Workflow(whole).fit_schema(read))
 
 
 def _graph(data: DataConfig, storage: str | Path) -> tuple[nvt.WorkflowNode, nvt.WorkflowNode]:
-    """Builds the operators; returns the output with and without the window."""
+    """Builds the operators; returns the output with and without the window.
+
+    Targets are in the latter alone, so that what is served runs without them.
+    """
     names = feature_names(data)
     kept = [data.session_column, data.time_column, data.tie_breaker_column]
-    encoded = [data.item_column, *data.categorical] >> ops.Categorify(out_path=str(storage))
+    encoded = [[data.item_column, *data.categorical] >> ops.Categorify(out_path=str(storage))]
     for name in data.time_features:
         # By value, so that the saved workflow loads where this package is not installed.
         calendar = ops.LambdaOp(_self_contained(TIME_FEATURES.get(name)), dtype="int64")
         renamed = [data.time_column] >> calendar >> ops.Rename(name=name)
-        encoded = encoded + (renamed >> ops.Categorify(out_path=str(storage)))
+        encoded.append(renamed >> ops.Categorify(out_path=str(storage)))
     if data.log_continuous:
         logs = [*data.log_continuous] >> ops.Clip(min_value=0) >> ops.LogOp()
-        encoded = encoded + _normalised(logs)
+        encoded.append(_normalised(logs))
     if data.continuous:
-        encoded = encoded + _normalised([*data.continuous])
-    grouped = (encoded + kept) >> ops.Groupby(
+        encoded.append(_normalised([*data.continuous]))
+    sessions = _sessions([*encoded, kept], names, data)
+    whole = sessions
+    if data.targets:
+        whole = _sessions([*encoded, [*kept, *data.targets]], (*names, *data.targets), data)
+    return (sessions[[*names]] >> ops.ListSlice(-data.window)) + sessions[[data.session_column]], whole
+
+
+def _sessions(columns: list, names: tuple[str, ...], data: DataConfig) -> nvt.WorkflowNode:
+    """Groups rows into one per session, with a list per name; `columns` are nodes and lists of names."""
+    # Added up anew for each use, as Merlin's + changes its left side where that is a sum already.
+    grouped = functools.reduce(operator.add, columns) >> ops.Groupby(
         groupby_cols=data.session_column,
         sort_cols=[data.time_column, data.tie_breaker_column],
         aggs={name: ["list"] for name in names},
     )
     strip = _self_contained(lambda name: name[:-5] if name.endswith("_list") else name)
-    whole = grouped >> ops.Rename(f=strip)
-    return (whole[[*names]] >> ops.ListSlice(-data.window)) + whole[[data.session_column]], whole
+    return grouped >> ops.Rename(f=strip)
 
 
 def _normalised(columns: object) -> nvt.WorkflowNode:
@@ -121,8 +139,10 @@ def feature_names(data: DataConfig) -> tuple[str, ...]:
     return (*categorical, *data.log_continuous, *data.continuous)
 
 
-def describe(workflow: nvt.Workflow, data: DataConfig, dtypes: Mapping[str, str]) -> SessionSchema:
-    """Reads cardinalities and tags from the fitted workflow's output schema."""
+def describe(
+    workflow: nvt.Workflow, data: DataConfig, dtypes: Mapping[str, str], heads: Sequence[HeadConfig] = ()
+) -> SessionSchema:
+    """Reads cardinalities and tags from the fitted workflow's output schema; targets are nothing that a caller sends."""
     features = []
     for name in feature_names(data):
         column = workflow.output_schema[name]
@@ -134,7 +154,8 @@ def describe(workflow: nvt.Workflow, data: DataConfig, dtypes: Mapping[str, str]
         cardinality = int(column.properties["domain"]["max"]) + 1 if is_code else None
         dtype = "int64" if is_code else "float32"
         features.append(Feature(name, dtype, kind, cardinality, tuple(sorted(tags))))
-    raw = [RawFeature(name, dtype) for name, dtype in dtypes.items() if name != data.session_column]
+    unsent = (data.session_column, *data.targets)
+    raw = [RawFeature(name, dtype) for name, dtype in dtypes.items() if name not in unsent]
     return SessionSchema(
         window=data.window,
         session_column=data.session_column,
@@ -144,21 +165,26 @@ def describe(workflow: nvt.Workflow, data: DataConfig, dtypes: Mapping[str, str]
         item_feature=data.item_column,
         raw_features=tuple(raw),
         features=tuple(features),
+        heads=tuple(HeadOutput(head.name, head.kind, WIDTH) for head in heads),
     )
 
 
-def encode(workflow: nvt.Workflow, frame: pd.DataFrame, schema: SessionSchema) -> EncodedSessions:
+def encode(
+    workflow: nvt.Workflow, frame: pd.DataFrame, schema: SessionSchema, targets: Sequence[str] = ()
+) -> EncodedSessions:
     """Runs NVTabular's own transform on rows; sessions come out ordered by their id.
 
-    Null in any column is allowed, see `null_safe`.
+    Null in any column is allowed, see `null_safe`. `targets` are columns of [data] targets, which `FittedWorkflow.whole` alone
+    gives: float32 beside the features, null NaN.
     """
     with null_safe(workflow):
         rows = workflow.transform(frame[workflow.input_schema.column_names].reset_index(drop=True))
     lengths = rows[schema.item_feature].map(len).to_numpy(dtype=np.int64)
+    dtypes = {feature.name: feature.dtype for feature in schema.features} | dict.fromkeys(targets, "float32")
     features = {}
-    for feature in schema.features:
-        values = [np.asarray(row, dtype=feature.dtype) for row in rows[feature.name]]
-        features[feature.name] = np.concatenate([np.empty(0, feature.dtype), *values])
+    for name, dtype in dtypes.items():
+        values = [np.asarray(row, dtype=dtype) for row in rows[name]]
+        features[name] = np.concatenate([np.empty(0, dtype), *values])
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return EncodedSessions(rows[schema.session_column].to_numpy(), offsets, features)
 
@@ -171,14 +197,14 @@ def null_safe(workflow: nvt.Workflow) -> Iterator[None]:
     nulls by index label. Inside this context every null gets NULL and the rest goes through
     NVTabular as it is; the workflow itself is left unchanged.
     """
-    operators = [operator for operator in _operators(workflow) if isinstance(operator, ops.Categorify)]
-    for operator in operators:
-        operator.transform = _null_safe_transform(operator.transform)
+    operators = [op for op in _operators(workflow) if isinstance(op, ops.Categorify)]
+    for op in operators:
+        op.transform = _null_safe_transform(op.transform)
     try:
         yield
     finally:
-        for operator in operators:
-            del operator.transform
+        for op in operators:
+            del op.transform
 
 
 def _null_safe_transform(transform: Callable) -> Callable:
@@ -207,12 +233,8 @@ def vocabulary(workflow: nvt.Workflow, column: str) -> Vocabulary:
 
     The file's index is the code, less an offset that NVTabular adds where it begins below 3.
     """
-    operator = next(
-        operator
-        for operator in _operators(workflow)
-        if isinstance(operator, ops.Categorify) and column in operator.categories
-    )
-    stored = pd.read_parquet(operator.categories[column])
+    categorify = next(op for op in _operators(workflow) if isinstance(op, ops.Categorify) and column in op.categories)
+    stored = pd.read_parquet(categorify.categories[column])
     codes = stored.index.to_numpy(dtype=np.int64)
     codes = codes + (FIRST_KNOWN if len(codes) and codes[0] < FIRST_KNOWN else 0)
     stored = stored.iloc[np.argsort(codes)]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nextitem_training.bodies import BODIES
-from nextitem_training.config import Config, DataConfig, ModelConfig, TrainingConfig
+from nextitem_training.config import Config, DataConfig, InputsConfig, ModelConfig, TrainingConfig
 from nextitem_training.model import SessionModel
 from nextitem_training.pretraining import APPROACHES
 from nextitem_training.sessions import EncodedSessions
@@ -16,9 +16,11 @@ from nextitem_training.trainer import new_model, train
 ITEMS = 17
 STEP = 2
 CONFIG = Config(
-    DataConfig(window=5),
-    ModelConfig(d_model=16, heads=2, layers=1, dropout=0.0, layer_norm_eps=1e-6, initializer_range=0.2, side_width=4),
-    TrainingConfig(epochs=10, batch_size=32, learning_rate=1e-2),
+    data=DataConfig(window=5),
+    model=ModelConfig(
+        d_model=16, heads=2, layers=1, dropout=0.0, layer_norm_eps=1e-6, initializer_range=0.2, side_width=4
+    ),
+    training=TrainingConfig(epochs=10, batch_size=32, learning_rate=1e-2),
 )
 
 
@@ -79,3 +81,28 @@ def test_the_last_item_moves_the_answer(learnt):
     other = items.clone()
     other[:, -1] = 3 + (items[:, -1] - 3 + 1) % ITEMS
     assert (best(learnt[0], items) != best(learnt[0], other)).float().mean() > 0.8
+
+
+@pytest.mark.parametrize("pretrained_as", ["input", "item"])
+def test_pretrained_vectors_help_where_examples_are_few(schema, pretrained_as):
+    """Sixty items of six kinds; any item of a kind is followed by any of the next, and the vectors tell the kind."""
+    kinds, each = 6, 10
+    item = dataclasses.replace(schema.features[0], cardinality=3 + kinds * each)
+    many = dataclasses.replace(schema, features=(item, *schema.features[1:]))
+    random = np.random.default_rng(0)
+    kind = (random.integers(kinds, size=(60, 1)) + np.arange(4)) % kinds
+    items = 3 + kind * each + random.integers(each, size=kind.shape)
+    features = {name: values.numpy() for name, values in features_of(items.ravel()).items()}
+    sessions = EncodedSessions(np.arange(60), 4 * np.arange(61), features)
+    vectors = np.zeros((3 + kinds * each, kinds), np.float32)
+    vectors[np.arange(3, 3 + kinds * each), np.arange(kinds * each) // each] = 1
+    hits = []
+    for inputs in (InputsConfig(), InputsConfig(pretrained_width=kinds, pretrained_as=pretrained_as)):
+        config = dataclasses.replace(CONFIG, inputs=inputs)
+        model = new_model(many, config)
+        if inputs.pretrained_width:
+            model.inputs.pretrained.fill(vectors)
+        asked = torch.arange(3, 3 + kinds * each)[:, None]
+        found = best(train(model, sessions, config), asked) - 3
+        hits.append((found // each == ((asked[:, 0] - 3) // each + 1) % kinds).float().mean().item())
+    assert hits[1] > hits[0] + 0.15, hits

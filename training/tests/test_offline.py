@@ -31,6 +31,12 @@ def test_the_trained_pattern_is_answered(predictor):
     assert (np.diff(answer.scores[0]) <= 0).all()
 
 
+def test_a_run_without_heads_says_nothing_of_them(predictor, run):
+    assert predictor.predict(rows_of(["i01"]), 1).heads == {}
+    assert run.schema.heads == ()
+    assert "heads" not in run.metrics()
+
+
 def test_one_answer_per_session_in_order_of_first_appearance(predictor):
     mixed = pd.concat(
         [
@@ -106,7 +112,7 @@ def test_equal_scores_go_to_the_lower_code(predictor, monkeypatch):
         scores = np.zeros((len(known), len(predictor.item_ids)), np.float32)
         scores[:, 7] = 1
         scores[:, :3] = LOWEST_SCORE
-        return known, scores
+        return known, scores, {}
 
     monkeypatch.setattr(predictor, "_run", equal)
     answer = predictor.predict(rows_of(["i01"]), 4)

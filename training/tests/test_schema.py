@@ -1,15 +1,24 @@
+import dataclasses
 import json
 
 import pytest
 
 from nextitem_training.errors import RunDirectoryError
-from nextitem_training.schema import SessionSchema
+from nextitem_training.schema import HeadOutput, SessionSchema
 
 
 def test_a_schema_survives_its_file(schema):
     assert SessionSchema.from_json(schema.to_json()) == schema
     assert json.loads(schema.to_json())["format_version"] == 1
     assert schema.item_count == 20
+
+
+def test_heads_survive_too_and_a_schema_from_before_them_has_none(schema):
+    told = dataclasses.replace(schema, heads=(HeadOutput("bought", "binary", 1),))
+    assert SessionSchema.from_json(told.to_json()) == told
+    fields = json.loads(schema.to_json())
+    del fields["heads"]
+    assert SessionSchema.from_json(json.dumps(fields)) == schema
 
 
 def test_another_format_is_refused(schema):

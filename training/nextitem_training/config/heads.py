@@ -12,6 +12,9 @@ BINARY = "binary"
 REGRESSION = "regression"
 HEAD_KINDS = (BINARY, REGRESSION)
 
+WIDTH = 1
+"""How many numbers a head of either kind gives for a session."""
+
 #: The names of a response's other tensors.
 RESERVED = ("item_ids", "scores", "status")
 

@@ -31,6 +31,10 @@ class CausalLanguageModelling(Approach):
         mask = items[:, :-1] != PADDING
         return Targets(self._fill(embedded[:, :-1], mask), mask, items[:, 1:])
 
+    def at_predicted(self, values: torch.Tensor) -> torch.Tensor:
+        """Those of the next interaction: [B, S] → [B, S - 1]."""
+        return values[:, 1:]
+
     def prediction(self, embedded: torch.Tensor, items: torch.Tensor) -> Prediction:
         """Predicts from step n - 1; an empty session from step 0."""
         mask = items != PADDING

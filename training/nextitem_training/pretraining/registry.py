@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from nextitem_training.attention import AttentionKind
+from nextitem_training.codes import PADDING
 from nextitem_training.config import ModelConfig
 from nextitem_training.errors import ConfigError
 from nextitem_training.registry import Registry
@@ -72,7 +73,30 @@ class Approach(nn.Module):
     def loss(self, model: SessionModel, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """What training makes small; `features` as in `SessionModel.loss`."""
         targets = self.targets(model.inputs(features), features[model.item_feature])
-        return model.item_loss(model.hidden(targets), targets.items)
+        hidden = model.hidden(targets)
+        return model.item_weight * model.item_loss(hidden, targets.items) + self.head_loss(
+            model, hidden, targets.items, features
+        )
+
+    def at_predicted(self, values: torch.Tensor) -> torch.Tensor:
+        """A column's values at the interactions that the steps of `targets` predict: [B, S] → [B, S'].
+
+        As it is where a step predicts what was hidden there.
+        """
+        return values
+
+    def head_loss(
+        self, model: SessionModel, hidden: torch.Tensor, items: torch.Tensor, features: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor | float:
+        """The weighted losses of the model's heads, over the interactions that are predicted.
+
+        Args:
+            hidden: float32 [B, S', D], the body's.
+            items: int64 [B, S'], as in Targets.
+        """
+        asked = items != PADDING
+        losses = (h.weight * h.loss(hidden, self.at_predicted(features[h.column]), asked) for h in model.heads)
+        return sum(losses, 0.0)
 
 
 def learned_step(config: ModelConfig) -> nn.Parameter:

@@ -41,7 +41,8 @@ class ReplacedTokenDetection(MaskedLanguageModelling):
         items = features[model.item_feature]
         embedded = model.inputs(features)
         asked = self.targets(embedded, items)
-        missed = model.item_loss(model.hidden(asked), asked.items)
+        answer = model.hidden(asked)
+        missed = model.item_loss(answer, asked.items)
         # Anywhere: MLM hides each session's last item, where the body would learn to look for it.
         hidden = scatter(items, self.mask_probability) & (items >= FIRST_KNOWN)
         real = items != PADDING
@@ -50,14 +51,15 @@ class ReplacedTokenDetection(MaskedLanguageModelling):
         guessed_wrong = model.item_loss(guess, items * hidden)
         corrupted = self._corrupt(model, guess, hidden, items)
         # The items alone: with its side features left, a replaced item would give itself away,
-        # and where they were missing, one would know where to look.
+        # and where they were missing, one would know where to look. Noise would be made-up items too.
         shown = {name: torch.zeros_like(values) for name, values in features.items()}
         shown[model.item_feature] = corrupted
-        verdict = self.judge(model.body(model.inputs(shown), real)).squeeze(-1)  # (B, S)
+        verdict = self.judge(model.body(model.inputs(shown, swapped=False), real)).squeeze(-1)  # (B, S)
         replaced = (corrupted != items).to(verdict.dtype)
         misjudged = nn.functional.binary_cross_entropy_with_logits(verdict, replaced, reduction="none")
         misjudged = (misjudged * real).sum() / real.sum().clamp(min=1)
-        return missed + guessed_wrong + self.detection_weight * misjudged
+        over_items = missed + guessed_wrong + self.detection_weight * misjudged
+        return model.item_weight * over_items + self.head_loss(model, answer, asked.items, features)
 
     @torch.no_grad()
     def _corrupt(

@@ -1,0 +1,6 @@
+"""How an interaction's features become one vector: [inputs] of the configuration."""
+
+from nextitem_training.inputs.aggregation import AGGREGATIONS
+from nextitem_training.inputs.interaction import InteractionInputs
+
+__all__ = ["AGGREGATIONS", "InteractionInputs"]

@@ -1,0 +1,120 @@
+"""Turns the features of an interaction into one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from nextitem_training.codes import FIRST_KNOWN, PADDING
+from nextitem_training.config import InputsConfig, ModelConfig
+from nextitem_training.config.inputs import AS_INPUT, AS_ITEM
+from nextitem_training.inputs.aggregation import AGGREGATIONS
+from nextitem_training.inputs.pretrained import PretrainedItems
+from nextitem_training.inputs.soft_one_hot import SoftOneHot
+from nextitem_training.inputs.swap_noise import swap
+from nextitem_training.schema import CATEGORICAL, SessionSchema
+
+
+class InteractionInputs(nn.Module):
+    """One embedding per categorical feature, one projection of all numbers, one mixture per soft one-hot feature, the projected
+    pretrained vector: joined to width D."""
+
+    def __init__(self, config: ModelConfig, schema: SessionSchema, inputs: InputsConfig | None = None) -> None:
+        """Raises ConfigError where the features are too few for the aggregation."""
+        super().__init__()
+        inputs = inputs or InputsConfig()
+        self.item_feature = schema.item_feature
+        self.categorical = [f.name for f in schema.features if f.kind == CATEGORICAL]
+        numbers = [f.name for f in schema.features if f.kind != CATEGORICAL]
+        self.continuous = [name for name in numbers if name not in inputs.soft_one_hot]
+        self.soft = [name for name in numbers if name in inputs.soft_one_hot]
+        self.swap_share = inputs.swap_noise
+        aggregation = AGGREGATIONS.get(inputs.aggregation)
+        side_width = config.d_model if aggregation.equal_widths else config.side_width
+        widths: list[int] = []
+        # A list, because a feature's name may be no valid name of a module.
+        self.embeddings = nn.ModuleList()
+        for feature in schema.features:
+            if feature.kind == CATEGORICAL:
+                widths.append(config.d_model if feature.name == schema.item_feature else side_width)
+                self.embeddings.append(_embedding(int(feature.cardinality or 0), widths[-1], config))
+        self.numbers: nn.Module | None = None
+        if self.continuous:
+            self.numbers = nn.Linear(len(self.continuous), side_width)
+            widths.append(side_width)
+        make = (SoftOneHot(inputs.soft_one_hot_count, side_width, config.initializer_range) for _ in self.soft)
+        self.mixtures = nn.ModuleList(make)
+        widths += [side_width] * len(self.soft)
+        self.pretrained: nn.Module | None = None
+        self.pretrained_as = inputs.pretrained_as
+        if inputs.pretrained_width:
+            width = config.d_model if self.pretrained_as == AS_ITEM else side_width
+            frozen = inputs.pretrained_frozen
+            self.pretrained = PretrainedItems(schema.item_count, inputs.pretrained_width, width, frozen=frozen)
+            widths += [width] if self.pretrained_as == AS_INPUT else []
+        self.join = aggregation(widths, self.categorical.index(self.item_feature), config.d_model)
+        self.norm = nn.LayerNorm(config.d_model) if inputs.layer_norm else nn.Identity()
+        self.dropout = nn.Dropout(inputs.dropout)
+
+    def item_table(self) -> torch.Tensor:
+        """The items as they are embedded: float32 [V, D]; the weight itself, unless pretrained vectors are added to it."""
+        table = self._item_embedding.weight
+        return table + self.pretrained.table() if self._adds_to_items else table
+
+    def item_rows(self, items: torch.Tensor) -> torch.Tensor:
+        """Those of some codes: int64 [...] → float32 [..., D]."""
+        rows = self._item_embedding(items)
+        return rows + self.pretrained(items) if self._adds_to_items else rows
+
+    def forward(self, features: Mapping[str, torch.Tensor], *, swapped: bool = True) -> torch.Tensor:
+        """Features [B, T] by name → float32 [B, T, D].
+
+        swapped: whether swap noise acts, where it is set; it never does outside of training.
+        """
+        if swapped and self.training and self.swap_share:
+            read = {name: features[name] for name in (*self.categorical, *self.continuous, *self.soft)}
+            features = swap(read, features[self.item_feature] != PADDING, self.swap_share)
+        return self.dropout(self.norm(self.join(self._parts(features))))
+
+    def _parts(self, features: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+        """What is joined: float32 [B, T, width] each."""
+        parts = []
+        for name, embedding in zip(self.categorical, self.embeddings, strict=True):
+            is_item = name == self.item_feature
+            parts.append(self.item_rows(features[name]) if is_item else embedding(features[name]))
+        if self.numbers is not None:
+            values = torch.stack([features[name] for name in self.continuous], dim=-1)
+            parts.append(self.numbers(values))
+        parts += [mixture(features[name]) for name, mixture in zip(self.soft, self.mixtures, strict=True)]
+        if self.pretrained is not None and not self._adds_to_items:
+            parts.append(self.pretrained(features[self.item_feature]))
+        return parts
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Puts projected vectors in the place of pretrained ones, for serving: the same numbers, to rounding, by less."""
+        if not isinstance(self.pretrained, PretrainedItems):
+            return
+        if self._adds_to_items:
+            self._item_embedding.weight.copy_(self.item_table())
+            self.pretrained = None
+        else:
+            self.pretrained = nn.Embedding.from_pretrained(self.pretrained.table())
+
+    @property
+    def _item_embedding(self) -> nn.Embedding:
+        return self.embeddings[self.categorical.index(self.item_feature)]
+
+    @property
+    def _adds_to_items(self) -> bool:
+        return self.pretrained is not None and self.pretrained_as == AS_ITEM
+
+
+def _embedding(count: int, width: int, config: ModelConfig) -> nn.Embedding:
+    embedding = nn.Embedding(count, width)
+    nn.init.normal_(embedding.weight, std=config.initializer_range)
+    # Training data may hold no null and no unknown value: they say nothing then.
+    nn.init.zeros_(embedding.weight[:FIRST_KNOWN])
+    return embedding

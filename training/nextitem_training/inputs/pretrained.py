@@ -1,0 +1,38 @@
+"""Vectors of items that were made elsewhere, from texts or pictures say, and their projection."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+
+class PretrainedItems(nn.Module):
+    """Rows float32 [V, P] by item code, zeros where there is no vector, and a projection without bias, which keeps zeros zero.
+
+    The rows are part of the weights, frozen or not, so that a run directory needs no other file.
+    """
+
+    vectors: torch.Tensor
+
+    def __init__(self, count: int, width_in: int, width_out: int, *, frozen: bool) -> None:
+        super().__init__()
+        rows = torch.zeros(count, width_in)
+        if frozen:
+            self.register_buffer("vectors", rows)
+        else:
+            self.vectors = nn.Parameter(rows)
+        self.projection = nn.Linear(width_in, width_out, bias=False)
+
+    @torch.no_grad()
+    def fill(self, vectors: np.ndarray) -> None:
+        """Takes vectors float32 [V, P]."""
+        self.vectors.copy_(torch.from_numpy(vectors))
+
+    def forward(self, items: torch.Tensor) -> torch.Tensor:
+        """Codes int64 [...] → float32 [..., width_out]."""
+        return self.projection(nn.functional.embedding(items, self.vectors))
+
+    def table(self) -> torch.Tensor:
+        """All items: float32 [V, width_out]."""
+        return self.projection(self.vectors)

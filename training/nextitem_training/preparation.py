@@ -1,0 +1,34 @@
+"""What a new model takes from the training data, and from vectors made elsewhere, before it learns."""
+
+from __future__ import annotations
+
+from nextitem_training.config import Config
+from nextitem_training.model import SessionModel
+from nextitem_training.pretrained_items import PretrainedVectors
+from nextitem_training.sessions import EncodedSessions
+from nextitem_training.targets import check_training_targets
+from nextitem_training.workflow import Vocabulary
+
+
+def prepare(
+    model: SessionModel,
+    training: EncodedSessions,
+    items: Vocabulary,
+    config: Config,
+    pretrained: PretrainedVectors | None = None,
+) -> None:
+    """Gives the heads the statistics of their targets, the loss the items' counts, and the inputs the pretrained vectors.
+
+    Args:
+        training: whole sessions with the heads' columns.
+        items: the item column's vocabulary.
+        pretrained: as `read_pretrained` gives them.
+
+    Raises DataError where a head's column has no value in training, or where the pretrained vectors are of other items.
+    """
+    check_training_targets(training.features, config.heads)
+    for head in model.heads:
+        head.take_statistics(training.features[head.column])
+    model.criterion.take_counts(items.counts)
+    if pretrained is not None and model.inputs.pretrained is not None:
+        model.inputs.pretrained.fill(pretrained.rows(items.values))

@@ -1,0 +1,37 @@
+"""The columns that heads predict: what they have to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from nextitem_training.config.heads import BINARY, HeadConfig
+from nextitem_training.errors import DataError
+
+
+def check_targets(frame: pd.DataFrame, heads: Iterable[HeadConfig]) -> None:
+    """Raises DataError where a binary head's column holds something else than 0, 1 or null.
+
+    frame: as `interactions.read_interactions` gives it, where targets are float32 and null is NaN.
+    """
+    for head in heads:
+        values = frame[head.column].to_numpy()
+        wrong = values[~np.isnan(values) & (values != 0) & (values != 1)]
+        if head.kind == BINARY and len(wrong):
+            raise DataError(
+                f"Column '{head.column}' holds {wrong[0]:g} in one of {len(wrong)} rows that are neither 0 nor 1; the "
+                f"{BINARY} head '{head.name}' takes 0, 1, false, true or null. Convert the column, or make the head a "
+                "regression."
+            )
+
+
+def check_training_targets(features: Mapping[str, np.ndarray], heads: Iterable[HeadConfig]) -> None:
+    """Raises DataError where a head's column is null in all training interactions."""
+    for head in heads:
+        if np.isnan(features[head.column]).all():
+            raise DataError(
+                f"Column '{head.column}' is null in every interaction of the training sessions, so that the head "
+                f"'{head.name}' has nothing to learn. Leave the head out, or give data with values before the cutoff."
+            )
