@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 
@@ -35,6 +37,7 @@ column = "paid"
 hidden = 8
 """
 COLUMNS = ["is_cheap", "paid"]
+VECTOR_WIDTH = 12
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +47,15 @@ def told(clicks: pd.DataFrame) -> pd.DataFrame:
     return few.assign(is_cheap=(few.price < 40).astype(np.int64), paid=few.price.astype(np.float64) * 100)
 
 
-@pytest.fixture(scope="module", params=RUNS)
+@pytest.fixture(scope="module", params=[pytest.param("input", marks=pytest.mark.slow), "item"])
 def heads_run(request: pytest.FixtureRequest, told: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp(request.param)
     ids = told.item_id.unique()[:-5].astype(str)  # some items come without a vector
-    np.savez(folder / "vectors.npz", ids=ids, vectors=np.random.default_rng(0).normal(size=(len(ids), 12)))
+    vectors = np.random.default_rng(0).normal(size=(len(ids), VECTOR_WIDTH))
+    np.savez(folder / "vectors.npz", ids=ids, vectors=vectors)
     config = CONFIG.replace("[model]\n", "[model]\nitem_bias = true\n")
-    config = config.replace("[data]\n", f"[data]\ntargets = {COLUMNS}\n".replace("'", '"'))
+    config = config.replace('"xlnet"', '"gpt2"').replace('"mlm"', '"clm"').replace("layers = 2", "layers = 1")
+    config = config.replace("[data]\n", f"[data]\nsample_sessions = 12\ntargets = {json.dumps(COLUMNS)}\n")
     inputs = f'\n[inputs]\npretrained_items = "{folder / "vectors.npz"}"\npretrained_as = "{request.param}"\n'
     return trained(told, config + inputs + HEADS, folder)
 
@@ -66,6 +71,16 @@ def running(heads_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     assert not {feature["name"] for feature in features} & set(COLUMNS)  # nobody sends what is predicted
     with TritonServer(repository) as server:
         yield server, features
+
+
+def test_the_graph_holds_the_item_table_once_and_no_vectors_to_be_projected(heads_run, running) -> None:
+    server, _ = running
+    (ranker,) = (path for path in server.repository.glob("*/1/model.onnx") if path.parts[-3] in ("shop", "shop_ranker"))
+    shapes = [list(tensor.dims) for tensor in onnx.load(str(ranker)).graph.initializer]
+    items = len(OfflinePredictor(RunDirectory.open(heads_run)).item_ids)
+    assert [items, VECTOR_WIDTH] not in shapes
+    assert shapes.count([items, 33]) == 1  # with the bias
+    assert [items, 32] not in shapes
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
