@@ -1,7 +1,7 @@
 """Trains session-based recommenders on NVTabular features: interactions to run directory.
 
 Modules, in the order in which a training run uses them: config, interactions, split, workflow,
-examples, model (inputs, bodies, pretraining), trainer, evaluation, run_directory; offline answers
+examples, model (inputs, bodies, pretraining, heads, losses), trainer, evaluation, run_directory; offline answers
 sessions from a finished run and is the judge of what a server should answer.
 """
 

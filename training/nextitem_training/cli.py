@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from nextitem_training.config import Config, read_config
-from nextitem_training.errors import NextItemTrainingError
+from nextitem_training.errors import ConfigError, NextItemTrainingError
+
+if TYPE_CHECKING:
+    from nextitem_training.cluster import Cluster
+    from nextitem_training.processes import Others
 
 _EPILOG = """\
 example:
   nextitem-train --data demo/clicks.parquet --config demo/config.toml --output runs/demo
+
+several processes, on one machine or more:
+  torchrun --nproc-per-node 2 -m nextitem_training --data … --config … --output …
 
 The data has one row per interaction, with at least a session, an item and a time; the
 configuration names the columns and chooses the model. The run directory holds the fitted
@@ -38,9 +47,28 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--output", required=True, metavar="PATH", help="the run directory to write")
     result.add_argument("--overwrite", action="store_true", help="replace an existing run directory")
     result.add_argument(
+        "--resume", action="store_true", help="go on with a training that was cut off, from its newest checkpoint"
+    )
+    result.add_argument(
         "--init-from",
         metavar="RUN",
         help="begin with the weights of an older run, by raw id: tomorrow's model from today's",
+    )
+    result.add_argument(
+        "--incremental-days",
+        type=int,
+        metavar="N",
+        help="train up to the days that [data] holdout_days holds out and judge by the first N of them, go on with these and "
+        "judge by the next N, and so on; a run directory for each, named by the date, in --output",
+    )
+    result.add_argument(
+        "--incremental-epochs",
+        type=int,
+        metavar="N",
+        help="of the trainings that go on; as [training] says if not given",
+    )
+    result.add_argument(
+        "--dask-scheduler", metavar="ADDRESS", help="have NVTabular run on this Dask cluster, such as tcp://host:8786"
     )
     result.add_argument("--body", metavar="NAME", help="instead of [model] body")
     result.add_argument("--pretraining", metavar="NAME", help="instead of [model] pretraining")
@@ -51,27 +79,72 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     options = parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # Late, as it takes seconds to import what --help and a wrong option do not need.
+    from nextitem_training import processes
+
+    logging.basicConfig(level=logging.ERROR if processes.rank() else logging.INFO, format="%(message)s")
     # NVTabular warns on every use that it runs on a CPU, and that TensorFlow is not installed.
     warnings.filterwarnings("ignore", category=UserWarning, module="merlin|nvtabular")
     try:
-        config = _override(read_config(options.config), options)
-        # Late, as it takes seconds to import what --help and a wrong option do not need.
-        from nextitem_training.evaluation import as_table
-        from nextitem_training.train import train_run
+        with processes.together() as others:
+            if processes.rank():
+                from nextitem_training.assisting import assist
 
-        result = train_run(
-            options.data, config, options.output, overwrite=options.overwrite, init_from=options.init_from
-        )
+                assist(others)
+            else:
+                _train(options, others)
     except NextItemTrainingError as error:
         print(f"nextitem-train: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\nnextitem-train: interrupted; {options.output} is as it was", file=sys.stderr)
+        print(f"\nnextitem-train: interrupted; {options.output} is as it was{_how_to_go_on(options)}", file=sys.stderr)
         return 130
-    print(as_table(result.metrics))
-    print(f"Wrote {options.output}")
     return 0
+
+
+def _train(options: argparse.Namespace, others: Others) -> None:
+    """What the one process does, or process 0 of several."""
+    config = _override(read_config(options.config), options)
+    if options.incremental_epochs is not None and options.incremental_days is None:
+        raise ConfigError(
+            "--incremental-epochs goes with --incremental-days, which is not given; give both or neither."
+        )
+    from nextitem_training.evaluation import as_table
+    from nextitem_training.incremental import Windows, train_windows
+    from nextitem_training.train import Helpers, train_run
+
+    given = {name: getattr(options, name) for name in ("overwrite", "resume", "init_from")}
+    with _cluster(options.dask_scheduler) as cluster:
+        helpers = Helpers(others, cluster)
+        if options.incremental_days is not None:
+            windows = Windows(options.incremental_days, options.incremental_epochs)
+            metrics = train_windows(options.data, config, options.output, windows, helpers=helpers, **given)
+        else:
+            metrics = train_run(options.data, config, options.output, helpers=helpers, **given).metrics
+    print(as_table(metrics))
+    print(f"Wrote {options.output}")
+
+
+@contextlib.contextmanager
+def _cluster(address: str | None) -> Iterator[Cluster | None]:
+    if address is None:
+        yield None
+        return
+    from nextitem_training.cluster import connected
+
+    with connected(address) as cluster:
+        yield cluster
+
+
+def _how_to_go_on(options: argparse.Namespace) -> str:
+    from nextitem_training.training_folder import TrainingFolder
+
+    if options.incremental_days:
+        return " but for time windows that are done; give the same command with --resume to go on"
+    newest = TrainingFolder.beside(options.output).newest
+    if not newest:
+        return ", and there is no checkpoint yet"
+    return f"; give the same command with --resume to go on after step {newest.step}"
 
 
 def _override(config: Config, options: argparse.Namespace) -> Config:

@@ -61,18 +61,20 @@ def model_scorer(model: SessionModel, features: Mapping[str, np.ndarray], counts
     """The model as it is served: newest `window` interactions, popularity where none is known.
 
     Args:
-        model: in evaluation mode, on the CPU.
+        model: in evaluation mode, on any device.
         features: ragged features of the sessions to be scored, to which `starts` points.
         counts: int64 [V - 3], popularity.
     """
+
+    device = next(model.parameters()).device
 
     @torch.inference_mode()
     def score(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         kept = np.minimum(lengths, model.window)
         padded = pad({name: features[name] for name in model.feature_names}, starts + lengths - kept, kept)
-        tensors = {name: torch.from_numpy(values) for name, values in padded.items()}
+        tensors = {name: torch.from_numpy(values).to(device) for name, values in padded.items()}
         known = (padded[model.item_feature] >= FIRST_KNOWN).any(axis=1)
-        return np.where(known[:, None], model(tensors)[:, FIRST_KNOWN:].numpy(), counts)
+        return np.where(known[:, None], model(tensors)[:, FIRST_KNOWN:].cpu().numpy(), counts)
 
     return score
 

@@ -144,7 +144,8 @@ class SessionModel(nn.Module):
         """
         wanted = items >= FIRST_KNOWN  # (B, S)
         known = Items(lambda: self.item_table()[FIRST_KNOWN:], self._known_rows)
-        losses = self.criterion(self._query(hidden[wanted]), known, items[wanted] - FIRST_KNOWN)
+        # Products may be computed in less; what they are computed from is not.
+        losses = self.criterion(self._query(hidden[wanted].float()), known, items[wanted] - FIRST_KNOWN)
         return losses / wanted.sum().clamp(min=1)
 
     def fold(self) -> SessionModel:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from nextitem_training.config import Config
 from nextitem_training.model import SessionModel
 from nextitem_training.pretrained_items import PretrainedVectors
 from nextitem_training.sessions import EncodedSessions
 from nextitem_training.targets import check_training_targets
-from nextitem_training.workflow import Vocabulary
+
+if TYPE_CHECKING:
+    from nextitem_training.workflow import Vocabulary
 
 
 def prepare(

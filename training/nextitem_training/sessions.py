@@ -51,6 +51,17 @@ def pad(features: Mapping[str, np.ndarray], starts: np.ndarray, lengths: np.ndar
     return padded
 
 
+def keep(sessions: EncodedSessions, kept: np.ndarray) -> EncodedSessions:
+    """The sessions where `kept`, bool [B], is True."""
+    lengths = sessions.lengths
+    inside = np.repeat(kept, lengths)
+    return EncodedSessions(
+        session_ids=sessions.session_ids[kept],
+        offsets=np.concatenate([[0], np.cumsum(lengths[kept])]).astype(np.int64),
+        features={name: values[inside] for name, values in sessions.features.items()},
+    )
+
+
 def select(sessions: EncodedSessions, chosen: Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
     """The chosen sessions, padded: [B, T] by feature name."""
     chosen = np.asarray(chosen, dtype=np.int64)

@@ -4,36 +4,47 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import tempfile
+import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import pandas as pd
 
-from nextitem_training import run_directory, workflow
+from nextitem_training import processes, run_directory, workflow
+from nextitem_training.assisting import work_for_others
 from nextitem_training.bodies import check_combination
 from nextitem_training.config import Config
+from nextitem_training.encoding import Encoded, fit_and_encode
 from nextitem_training.evaluation import (
     cooccurrence_scorer,
     evaluate,
     model_scorer,
     popularity_scorer,
 )
+from nextitem_training.fingerprint import fingerprint
 from nextitem_training.head_evaluation import evaluate_heads
 from nextitem_training.interactions import read_interactions
 from nextitem_training.model import SessionModel
+from nextitem_training.pieces_trainer import Validation
+from nextitem_training.plots import draw
 from nextitem_training.preparation import prepare
 from nextitem_training.pretrained_items import read_pretrained
 from nextitem_training.pretraining import approach_for
+from nextitem_training.processes import Others
 from nextitem_training.run_directory import RunDirectory, new_run_directory, refuse_existing
-from nextitem_training.schema import SessionSchema
-from nextitem_training.sessions import EncodedSessions
-from nextitem_training.split import sample_sessions, split_by_time
+from nextitem_training.split import Split, sample_sessions, split_by_time
 from nextitem_training.targets import check_targets
-from nextitem_training.trainer import check_schedule, new_model, train
-from nextitem_training.warm_start import WarmStart
+from nextitem_training.trainer import best_step, check_training, new_model, train
+from nextitem_training.training_folder import Checkpoint, TrainingFolder
+from nextitem_training.training_log import read_log
+from nextitem_training.warm_start import CarriedOver, WarmStart
+
+if TYPE_CHECKING:
+    from nextitem_training.cluster import Cluster
 
 logger = logging.getLogger(__name__)
 
@@ -47,97 +58,199 @@ class TrainingResult:
     """By ranker: model, co-occurrence, popularity."""
 
 
+@dataclass(frozen=True)
+class Output:
+    """Where a run goes and what to do with what is there."""
+
+    path: Path
+    overwrite: bool = False
+    """Replace a run directory, and the state of a training that was cut off."""
+    resume: bool = False
+    """Go on with a training that was cut off; begin where there is none."""
+
+    @property
+    def folder(self) -> TrainingFolder:
+        """The state of the training while it goes on."""
+        return TrainingFolder.beside(self.path)
+
+    def refuse_existing(self) -> None:
+        """Raises RunDirectoryError where something is in the way and nobody says what to do with it."""
+        refuse_existing(self.path, overwrite=self.overwrite)
+        self.folder.refuse_existing(resume=self.resume, overwrite=self.overwrite)
+
+
+@dataclass(frozen=True)
+class Helpers:
+    """What else computes beside this process."""
+
+    others: Others = field(default_factory=Others)
+    """Processes that torchrun started, of which this one is process 0."""
+    cluster: Cluster | None = None
+    """Fits and runs the workflow."""
+
+
 def train_run(
     data: str | Path,
     config: Config,
     output: str | Path,
     *,
     overwrite: bool = False,
+    resume: bool = False,
     init_from: str | Path | None = None,
+    helpers: Helpers | None = None,
 ) -> TrainingResult:
     """Trains, evaluates and writes the run directory.
 
+    While it trains its state is kept in a folder beside the output, see `training_folder`; `resume` goes on from there.
     `init_from` is an older run whose weights the training begins with, see `warm_start`.
 
     Raises NextItemTrainingError with a sentence where the data, the configuration or the output
     cannot be used. What can be refused is refused before the work begins.
     """
-    refuse_existing(output, overwrite=overwrite)
+    place = Output(Path(output), overwrite, resume)
+    place.refuse_existing()
+    check(config)
+    warm = WarmStart(init_from, config) if init_from else None
+    frame, dtypes = read_interactions(data, config.data)
+    return train_on(frame, split_by_time(frame, config.data), dtypes, config, place, warm, helpers)
+
+
+def check(config: Config) -> None:
+    """Raises ConfigError, or DataError for a file that it names, where the configuration asks for what there is not.
+
+    That is before the work begins.
+    """
     approach_for(config.model)
     check_combination(config.model.body, config.model.pretraining)
-    check_schedule(config.training)
+    check_training(config.training)
+    read_pretrained(config)
     for name in config.data.time_features:
         workflow.TIME_FEATURES.get(name)
-    config, pretrained = read_pretrained(config)
-    warm = WarmStart(init_from, config) if init_from else None
+
+
+def train_on(
+    frame: pd.DataFrame,
+    split: Split,
+    dtypes: dict[str, str],
+    config: Config,
+    output: Output,
+    warm: WarmStart | None = None,
+    helpers: Helpers | None = None,
+) -> TrainingResult:
+    """Trains on interactions that were read and split; otherwise as `train_run`.
+
+    Args:
+        frame: what was split, for telling whether a training that goes on has the same data.
+        dtypes: the columns' pinned types, as `interactions.read_interactions` gives them.
+    """
     began = time.monotonic()
-    frame, dtypes = read_interactions(data, config.data)
+    helpers = helpers or Helpers()
     check_targets(frame, config.heads)
-    split = split_by_time(frame, config.data)
     logger.info(
-        "%d interactions to train on, %d held out after %s.",
+        "%d interactions to train on%s, %d held out after %s.",
         len(split.training),
+        f", {len(split.validation)} for validation" if len(split.validation) else "",
         len(split.held_out),
         split.cutoff,
     )
-    with (
-        tempfile.TemporaryDirectory() as storage,
-        new_run_directory(output, overwrite=overwrite) as folder,
-    ):
-        fitted = workflow.fit(split.training, config.data, storage)
-        schema = workflow.describe(fitted.served, config.data, dtypes, config.heads)
-        training = workflow.encode(fitted.whole, split.training, schema, config.data.targets)
-        held_out = workflow.encode(fitted.whole, split.held_out, schema, config.data.targets)
-        logger.info("Features: %s.", ", ".join(schema.feature_names))
-        model = new_model(schema, config)
-        items = workflow.vocabulary(fitted.served, schema.item_column)
-        prepare(model, training, items, config, pretrained)
-        carried = warm.carry_over(model, schema, fitted.served, training) if warm else None
-        if carried:
-            logger.info(
-                "Of %d items %d start as they were in %s, %d from the mean of their group; %d are gone.",
-                carried.items,
-                carried.carried,
-                init_from,
-                carried.from_group,
-                carried.gone,
-            )
-        model = train(model, training, config)
-        metrics = _evaluate(model, training, held_out, schema, items.counts)
-        heads = evaluate_heads(model, config.heads, training, held_out)
-        for name, measures in heads.items():
-            logger.info("Head %s: %s.", name, ", ".join(f"{key} {value}" for key, value in measures.items()))
-        run_directory.write(
-            folder,
-            config=config,
-            schema=schema,
-            model=model,
-            save_workflow=partial(workflow.save, fitted.served),
-            sample=sample_sessions(split.held_out, config.data, config.training.seed),
-            metrics={
-                "metrics": metrics,
-                **({"heads": heads} if heads else {}),
-                "held_out_sessions": int((held_out.lengths >= 2).sum()),
-                "cutoff": str(split.cutoff),
-                "seconds": round(time.monotonic() - began, 1),
-                **({"init_from": dataclasses.asdict(carried)} if carried else {}),
-            },
-        )
-    return TrainingResult(RunDirectory.open(output), metrics)
+    weights = warm.run.path / run_directory.WEIGHTS if warm else None
+    folder = output.folder
+    with folder.opened(fingerprint(config, frame, weights), resume=output.resume) as checkpoint:
+        config, pretrained = read_pretrained(config)
+        encoded = fit_and_encode(split, dtypes, config, folder.storage, helpers.cluster)
+        model = new_model(encoded.schema, config)
+        items = workflow.vocabulary(encoded.fitted.served, encoded.schema.item_column)
+        prepare(model, encoded.training, items, config, pretrained)
+        carried = _carry_over(warm, model, encoded) if warm else None
+        model = _train_together(model, encoded, config, folder, checkpoint, helpers.others)
+        metrics = _evaluate(model, encoded)
+        heads = evaluate_heads(model, config.heads, encoded.training, encoded.held_out)
+        report = {
+            "metrics": metrics,
+            **({"heads": heads} if heads else {}),
+            "held_out_sessions": int((encoded.held_out.lengths >= 2).sum()),
+            "cutoff": str(split.cutoff),
+            "seconds": round(time.monotonic() - began, 1),
+            "training": _course(folder),
+            **({"init_from": dataclasses.asdict(carried)} if carried else {}),
+        }
+        _write(output, folder, config, encoded, model, split, report)
+        folder.remove()
+    return TrainingResult(RunDirectory.open(output.path), metrics)
 
 
-def _evaluate(
+def _write(
+    output: Output,
+    folder: TrainingFolder,
+    config: Config,
+    encoded: Encoded,
     model: SessionModel,
-    training: EncodedSessions,
-    held_out: EncodedSessions,
-    schema: SessionSchema,
-    counts: np.ndarray,
-) -> dict[str, dict[str, float]]:
+    split: Split,
+    report: Mapping[str, Any],
+) -> None:
+    with new_run_directory(output.path, overwrite=output.overwrite) as building:
+        run_directory.write(
+            building,
+            config=config,
+            schema=encoded.schema,
+            model=model,
+            save_workflow=partial(workflow.save, encoded.fitted.served),
+            sample=sample_sessions(split.held_out, config.data, config.training.seed),
+            metrics=report,
+        )
+        shutil.copy(folder.log, building / folder.log.name)
+        draw(read_log(folder.log), building, config.training.metric)
+
+
+def _carry_over(warm: WarmStart, model: SessionModel, encoded: Encoded) -> CarriedOver:
+    carried = warm.carry_over(model, encoded.schema, encoded.fitted.served, encoded.training)
+    logger.info(
+        "Of %d items %d start as they were in %s, %d from the mean of their group; %d are gone.",
+        carried.items,
+        carried.carried,
+        warm.run.path,
+        carried.from_group,
+        carried.gone,
+    )
+    return carried
+
+
+def _train_together(
+    model: SessionModel,
+    encoded: Encoded,
+    config: Config,
+    folder: TrainingFolder,
+    checkpoint: Checkpoint | None,
+    others: Others,
+) -> SessionModel:
+    validation = Validation(encoded.validation, encoded.counts) if encoded.validation else None
+    work = None
+    if processes.count() > 1:
+        work = work_for_others(
+            folder, config, encoded.schema, encoded.learnt, checkpoint, validated=validation is not None
+        )
+    with others.at(work):
+        return train(model, encoded.learnt, config, validation=validation, folder=folder, checkpoint=checkpoint)
+
+
+def _course(folder: TrainingFolder) -> dict[str, Any]:
+    """How far the training came and which epoch's weights are the run's."""
+    lines = read_log(folder.log)
+    last = lines[-1]
+    course: dict[str, Any] = {"epochs": round(last["epoch"]), "steps": last["step"]}
+    best = best_step(folder)
+    for line in lines:
+        if "validation" in line and line["step"] == best:
+            course |= {"best_epoch": round(line["epoch"]), "validation": line["validation"]}
+    return course
+
+
+def _evaluate(model: SessionModel, encoded: Encoded) -> dict[str, dict[str, float]]:
     """The model and the two baselines on the same held-out sessions."""
-    item = schema.item_feature
+    held_out, counts, item = encoded.held_out, encoded.counts, encoded.schema.item_feature
     scorers = {
         "model": model_scorer(model, held_out.features, counts),
-        "co-occurrence": cooccurrence_scorer(training, item, counts, held_out.features[item]),
+        "co-occurrence": cooccurrence_scorer(encoded.training, item, counts, held_out.features[item]),
         "popularity": popularity_scorer(counts),
     }
     return {name: evaluate(held_out, item, scorer) for name, scorer in scorers.items()}

@@ -3,35 +3,60 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from pathlib import Path
 
 import torch
-from torch import nn
-from torch.utils.data import DataLoader
-from transformers import SchedulerType, Trainer, TrainingArguments, set_seed
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from safetensors.torch import load_file
+from transformers import SchedulerType, TrainingArguments, set_seed
+from transformers.trainer_callback import ProgressCallback
 
+from nextitem_training import processes
+from nextitem_training.batches import Parts
+from nextitem_training.callbacks import EpochRhythm, Progress
 from nextitem_training.config import Config, TrainingConfig
 from nextitem_training.errors import ConfigError, DataError
 from nextitem_training.examples import SessionPieces
+from nextitem_training.interrupts import StopOnRequest
 from nextitem_training.model import SessionModel
+from nextitem_training.pieces_trainer import LossOfPart, PiecesTrainer, Validation
+from nextitem_training.precision import check_precision, chosen_precision
 from nextitem_training.schema import SessionSchema
 from nextitem_training.sessions import EncodedSessions
+from nextitem_training.training_folder import Checkpoint, TrainingFolder
+from nextitem_training.training_log import TrainingLog
 
-# They need a floor, a length of their own or an evaluation while training, for which there is no setting.
+# They need a floor or a length of their own, for which there is no setting.
 _WITH_MORE_SETTINGS = (
     SchedulerType.REDUCE_ON_PLATEAU,
     SchedulerType.COSINE_WITH_MIN_LR,
     SchedulerType.COSINE_WARMUP_WITH_MIN_LR,
     SchedulerType.WARMUP_STABLE_DECAY,
 )
-SCHEDULES = tuple(schedule.value for schedule in SchedulerType if schedule not in _WITH_MORE_SETTINGS)
+ONE_CYCLE = "one-cycle"
+"""PyTorch's OneCycleLR (Smith and Topin, 2019): up in `warmup_share` of the steps, then down to next to nothing."""
+SCHEDULES = (
+    *(schedule.value for schedule in SchedulerType if schedule not in _WITH_MORE_SETTINGS),
+    ONE_CYCLE,
+)
+
+_LOGS_PER_EPOCH = 10  # and one at its end
 
 
-def check_schedule(training: TrainingConfig) -> None:
-    """Raises ConfigError on a learning rate schedule that is unknown or needs more settings than there are."""
+def check_training(training: TrainingConfig) -> None:
+    """Raises ConfigError where the loop cannot be run here as it is asked for.
+
+    That is: an unknown learning rate schedule or one that needs more settings than there are; a batch that cannot be divided
+    among processes and parts; a precision that the device does not have.
+    """
     if training.schedule not in SCHEDULES:
         raise ConfigError(f"[training] schedule is '{training.schedule}'; known are {', '.join(SCHEDULES)}.")
+    parts = _parts(training)
+    if training.batch_size % parts.count:
+        raise ConfigError(
+            f"[training] batch_size is {training.batch_size}; it has to be a multiple of gradient_accumulation times the "
+            f"number of processes, {parts.accumulated} times {parts.processes}."
+        )
+    check_precision(training)
 
 
 def new_model(schema: SessionSchema, config: Config) -> SessionModel:
@@ -40,71 +65,116 @@ def new_model(schema: SessionSchema, config: Config) -> SessionModel:
     return SessionModel.of(config, schema)
 
 
-def train(model: SessionModel, sessions: EncodedSessions, config: Config) -> SessionModel:
+def train(
+    model: SessionModel,
+    sessions: EncodedSessions,
+    config: Config,
+    *,
+    validation: Validation | None = None,
+    folder: TrainingFolder | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> SessionModel:
     """Trains a model on whole sessions; returns it on the CPU and in evaluation mode.
 
-    The device is the Trainer's choice. Raises ConfigError on an unknown schedule and DataError
-    where no session is long enough.
+    The device is the Trainer's choice.
+
+    Args:
+        validation: what judges the weights after each epoch; the best are returned, without it the last.
+        folder: keeps checkpoints and the log; without it they are kept nowhere.
+        checkpoint: one of `folder` from which to go on; the end is the same as without a cut.
+
+    Raises ConfigError as `check_training` does, DataError where no session is long enough, and KeyboardInterrupt where the
+    process is asked to stop: after the step it is at and a checkpoint.
     """
-    check_schedule(config.training)
+    check_training(config.training)
     pieces = SessionPieces(sessions, config.data)
     if not len(pieces):
         raise DataError(
             f"No session has the {config.data.min_session_length} interactions that [data] "
             "min_session_length asks for; give more data or lower it."
         )
-    with tempfile.TemporaryDirectory() as unused:  # the Trainer insists on a folder
-        arguments = _arguments(config.training, unused)
-        trainer = _PiecesTrainer(
-            model=_Loss(model),
-            args=arguments,
-            train_dataset=pieces,
-            data_collator=pieces.collate,
-        )
-        trainer.train()
+    with tempfile.TemporaryDirectory() as unnamed:
+        folder = folder or TrainingFolder(unnamed)
+        _run(model, pieces, config.training, validation, folder, checkpoint)
+        best = best_step(folder) if validation else None
+        if best is not None:
+            weights = load_file(folder.checkpoint(best).path / "model.safetensors")
+            LossOfPart(model).load_state_dict(weights)
+        processes.wait()  # others may still read the best weights
     return model.cpu().eval()
 
 
-class _Loss(nn.Module):
-    """Gives the loss from `forward`, where the Trainer and its data parallelism look for it."""
-
-    def __init__(self, model: SessionModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, features: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {"loss": self.model.loss(features)}
+def best_step(folder: TrainingFolder) -> int | None:
+    """After which step the weights were the best, by validation."""
+    newest = folder.newest
+    return newest.state()["best_global_step"] if newest else None
 
 
-class _PiecesTrainer(Trainer):
-    """Batches pieces of like lengths: most sessions are short, and padding costs time."""
-
-    def get_train_dataloader(self) -> DataLoader:
-        pieces = self.train_dataset
-        generator = torch.Generator().manual_seed(self.args.seed)
-        lengths = pieces.lengths.tolist()
-        loader = DataLoader(
+def _run(
+    model: SessionModel,
+    pieces: SessionPieces,
+    training: TrainingConfig,
+    validation: Validation | None,
+    folder: TrainingFolder,
+    checkpoint: Checkpoint | None,
+) -> None:
+    parts = _parts(training)
+    steps = -(-len(pieces) // training.batch_size)
+    rhythm = EpochRhythm(steps, training.checkpoint_steps, training.patience)
+    if checkpoint and rhythm.patience_is_spent(checkpoint.step, checkpoint.state()["best_global_step"]):
+        return  # it was cut off after its last step
+    with StopOnRequest(steps) as stop:
+        trainer = PiecesTrainer(
+            LossOfPart(model),
             pieces,
-            batch_size=self._train_batch_size,
-            sampler=LengthGroupedSampler(self._train_batch_size, lengths=lengths, generator=generator),
-            collate_fn=pieces.collate,
+            _arguments(training, folder.path, parts, steps, validated=validation is not None),
+            parts=parts,
+            batch_size=training.batch_size,
+            one_cycle=training.warmup_share if training.schedule == ONE_CYCLE else None,
+            validation=validation,
+            folder=folder,
         )
-        return self.accelerator.prepare(loader)
+        trainer.remove_callback(ProgressCallback)
+        for callback in (rhythm, TrainingLog(folder.log), Progress(training.metric), stop):
+            trainer.add_callback(callback)
+        # Processes draw their masks and dropout each for itself.
+        torch.manual_seed(training.seed + parts.process)
+        trainer.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
 
 
-def _arguments(training: TrainingConfig, folder: str) -> TrainingArguments:
-    return TrainingArguments(
-        output_dir=folder,
+def _parts(training: TrainingConfig) -> Parts:
+    return Parts(training.gradient_accumulation, processes.count(), processes.rank())
+
+
+def _arguments(
+    training: TrainingConfig, folder: Path, parts: Parts, steps: int, *, validated: bool
+) -> TrainingArguments:
+    precision = chosen_precision(training)
+    arguments = TrainingArguments(
+        output_dir=str(folder),
         num_train_epochs=training.epochs,
-        per_device_train_batch_size=training.batch_size,
+        per_device_train_batch_size=training.batch_size // parts.count,
+        gradient_accumulation_steps=parts.accumulated,
+        max_grad_norm=training.max_gradient_norm,
+        bf16=precision == "bfloat16",
+        fp16=precision == "float16",
+        use_cpu=not torch.cuda.is_available(),
+        ddp_timeout=processes.PATIENCE_S,
         learning_rate=training.learning_rate,
         weight_decay=training.weight_decay,
         warmup_ratio=training.warmup_share,
-        lr_scheduler_type=training.schedule,
+        lr_scheduler_type="constant" if training.schedule == ONE_CYCLE else training.schedule,
         seed=training.seed,
-        save_strategy="no",
-        logging_strategy="epoch",
+        save_strategy="epoch",
+        eval_strategy="epoch" if validated else "no",
+        metric_for_best_model=training.metric if validated else None,
+        greater_is_better=True,
+        logging_strategy="steps",
+        logging_steps=max(1, steps // _LOGS_PER_EPOCH),
         report_to="none",
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # several GPUs are torchrun's: DataParallel would weigh their parts alike
+    return arguments

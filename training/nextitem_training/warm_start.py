@@ -18,6 +18,7 @@ from nextitem_training.codes import FIRST_KNOWN
 from nextitem_training.config import Config, HeadConfig
 from nextitem_training.errors import ConfigError
 from nextitem_training.model import SessionModel
+from nextitem_training.pretrained_items import read_pretrained
 from nextitem_training.run_directory import RunDirectory
 from nextitem_training.schema import CATEGORICAL, SessionSchema
 from nextitem_training.sessions import EncodedSessions
@@ -56,7 +57,9 @@ class WarmStart:
         self.run = RunDirectory.open(path)
         ours, theirs = config.model, self.run.config.model
         differing = {name: (getattr(theirs, name), getattr(ours, name)) for name in _SAME}
-        theirs, ours = self.run.config.inputs, config.inputs
+        # A configuration that training has not completed yet does not know the width.
+        known = config if config.inputs.pretrained_width else read_pretrained(config)[0]
+        theirs, ours = self.run.config.inputs, known.inputs
         differing |= {name: (getattr(theirs, name), getattr(ours, name)) for name in _SAME_INPUTS}
         differing["window"] = (self.run.config.data.window, config.data.window)
         differing = {name: both for name, both in differing.items() if both[0] != both[1]}

@@ -14,6 +14,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cloudpickle
 import numpy as np
@@ -37,6 +38,9 @@ from nextitem_training.schema import (
     SessionSchema,
 )
 from nextitem_training.sessions import EncodedSessions
+
+if TYPE_CHECKING:
+    from nextitem_training.cluster import Cluster
 
 TIME_FEATURES: Registry[Callable[[pd.Series], pd.Series]] = Registry("time feature")
 TIME_FEATURES.register("weekday", lambda column: column.dt.weekday)
@@ -67,17 +71,18 @@ class Vocabulary:
     """int64 [V - 3]."""
 
 
-def fit(frame: pd.DataFrame, data: DataConfig, storage: str | Path) -> FittedWorkflow:
+def fit(frame: pd.DataFrame, data: DataConfig, storage: str | Path, cluster: Cluster | None = None) -> FittedWorkflow:
     """Fits the workflow on training interactions.
 
     Args:
         frame: rows as `interactions.read_interactions` gives them, index 0..n-1.
         data: names the columns.
         storage: an existing folder in which Categorify keeps its vocabularies until `save`.
+        cluster: fits there, where one is given.
     """
     served, whole = _graph(data, storage)
     # One partition, because Groupby does not move a session's rows between partitions.
-    rows = nvt.Dataset(frame, npartitions=1, cpu=True)
+    rows = cluster.dataset(frame, data.session_column) if cluster else nvt.Dataset(frame, npartitions=1, cpu=True)
     fitted = nvt.Workflow(served).fit(rows)
     read = fitted.input_schema + rows.schema.select_by_name([*data.targets])
     return FittedWorkflow(fitted, nvt.Workflow(whole).fit_schema(read))
@@ -170,15 +175,24 @@ def describe(
 
 
 def encode(
-    workflow: nvt.Workflow, frame: pd.DataFrame, schema: SessionSchema, targets: Sequence[str] = ()
+    workflow: nvt.Workflow,
+    frame: pd.DataFrame,
+    schema: SessionSchema,
+    cluster: Cluster | None = None,
+    targets: Sequence[str] = (),
 ) -> EncodedSessions:
     """Runs NVTabular's own transform on rows; sessions come out ordered by their id.
 
-    Null in any column is allowed, see `null_safe`. `targets` are columns of [data] targets, which `FittedWorkflow.whole` alone
-    gives: float32 beside the features, null NaN.
+    Null in any column is allowed, see `null_safe`. Where a cluster is given the work is done there. `targets` are columns of
+    [data] targets, which `FittedWorkflow.whole` alone gives: float32 beside the features, null NaN.
     """
+    raw = frame[workflow.input_schema.column_names].reset_index(drop=True)
     with null_safe(workflow):
-        rows = workflow.transform(frame[workflow.input_schema.column_names].reset_index(drop=True))
+        if cluster:
+            encoded = workflow.transform(cluster.dataset(raw, schema.session_column)).to_ddf().compute()
+            rows = encoded.sort_values(schema.session_column, ignore_index=True)
+        else:
+            rows = workflow.transform(raw)
     lengths = rows[schema.item_feature].map(len).to_numpy(dtype=np.int64)
     dtypes = {feature.name: feature.dtype for feature in schema.features} | dict.fromkeys(targets, "float32")
     features = {}
@@ -255,8 +269,11 @@ def save(workflow: nvt.Workflow, path: str | Path) -> None:
     path = Path(path)
     # A deep copy, because saving points the operators to the new place.
     workflow = cloudpickle.loads(cloudpickle.dumps(workflow))
+    nodes = [*iter_nodes([workflow.output_node])]
+    for node in nodes:  # without those of `whole`, which hang from the nodes that both use
+        node.children = [child for child in node.children if any(child is other for other in nodes)]
     workflow.save(path)
-    for node in iter_nodes([workflow.output_node]):
+    for node in nodes:
         if isinstance(node.op, ops.Categorify):
             node.op.set_storage_path(_NOWHERE, copy=False)
         for schema in (node.input_schema, node.output_schema):

@@ -15,6 +15,8 @@ layers = 1
 epochs = 50
 """
 
+LATER = ("--init-from", "--incremental-days", "--incremental-epochs", "--dask-scheduler")
+
 
 @pytest.fixture
 def command(tmp_path, clicks_path):
@@ -48,6 +50,9 @@ def test_a_run_is_trained_with_options_in_place_of_the_file(command, tmp_path, c
         ),
         (["--pretraining", "all"], "There is no pre-training approach 'all'"),
         (["--epochs", "0"], "[training] epochs is 0"),
+        (["--incremental-days", "0"], "--incremental-days is 0; it has to be at least 1"),
+        (["--incremental-epochs", "2"], "--incremental-epochs goes with --incremental-days, which is not given"),
+        (["--dask-scheduler", "what is this"], "There is no Dask scheduler at what is this"),
     ],
 )
 def test_what_cannot_be_used_gets_a_sentence(command, options, sentence, capsys, tmp_path):
@@ -77,5 +82,15 @@ def test_help_explains_the_command(capsys):
         cli.main(["--help"])
     assert stopped.value.code == 0
     out = capsys.readouterr().out
-    for option in ("--data", "--config", "--output", "--overwrite", "--body", "example:"):
+    for option in (
+        "--data",
+        "--config",
+        "--output",
+        "--overwrite",
+        "--resume",
+        "--body",
+        "example:",
+        "torchrun",
+        *LATER,
+    ):
         assert option in out

@@ -93,6 +93,14 @@ def test_a_wrong_value_is_refused_with_a_sentence(tables, sentence):
         config_from(tables)
 
 
+def test_patience_needs_a_validation():
+    with pytest.raises(
+        ConfigError, match=r"patience is 2, but .* validation_days is 0, .*; keep some days for validation"
+    ):
+        config_from({"training": {"patience": 2}})
+    config_from({"training": {"patience": 2}, "data": {"validation_days": 1}})
+
+
 def test_a_missing_or_malformed_file_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"none.toml cannot be read"):
         read_config(tmp_path / "none.toml")

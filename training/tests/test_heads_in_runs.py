@@ -74,6 +74,7 @@ def test_the_schema_tells_heads_and_asks_nobody_for_targets(result, with_heads):
 
 def test_the_served_workflow_runs_without_targets(result):
     served = result.run.load_workflow()
+    assert b"dwell" not in (result.run.path / "workflow" / "workflow.pkl").read_bytes()
     sample = result.run.sample()
     assert not {"is_bought", "dwell"} & {*served.input_schema.column_names, *served.output_schema.column_names}
     assert not {"is_bought", "dwell"} & set(sample.columns)
@@ -85,7 +86,9 @@ def test_whole_sessions_have_targets_in_the_order_of_the_features(watched, with_
     frame, dtypes = read_interactions(watched, with_heads.data)
     fitted = workflow.fit(frame, with_heads.data, tmp_path)
     schema = workflow.describe(fitted.served, with_heads.data, dtypes, with_heads.heads)
-    encoded = workflow.encode(fitted.whole, frame.sample(frac=1, random_state=0), schema, with_heads.data.targets)
+    encoded = workflow.encode(
+        fitted.whole, frame.sample(frac=1, random_state=0), schema, targets=with_heads.data.targets
+    )
     items = workflow.vocabulary(fitted.served, "item_id").values[encoded.features["item_id"] - 3]
     number = np.array([int(item[1:]) for item in items])
     for name, expected in (("dwell", 100.0 * number), ("is_bought", (number % 3 == 0).astype(float))):

@@ -23,6 +23,21 @@ def test_sessions_that_start_late_are_held_out_and_nothing_late_is_learnt():
     assert split.training["timestamp"].max() <= split.cutoff
 
 
+def test_the_days_before_the_cutoff_are_for_validation():
+    frame = frame_of({"early": [1, 2], "across": [3, 5, 9], "middle": [5, 6, 7], "late": [9, 10]})
+    split = split_by_time(frame, DataConfig(holdout_days=4, validation_days=2))
+    assert split.held_out["session_id"].unique().tolist() == ["late"]
+    assert split.validation["session_id"].tolist() == ["middle", "middle"]
+    assert split.training["session_id"].tolist() == ["early", "early", "across"]
+    assert not len(split_by_time(frame, DataConfig(holdout_days=4)).validation)
+
+
+def test_a_validation_of_no_use_is_refused():
+    frame = frame_of({"early": [1, 2], "middle": [6], "late": [9, 10]})
+    with pytest.raises(DataError, match=r"No session of two interactions is left for validation.*validation_days 2"):
+        split_by_time(frame, DataConfig(holdout_days=4, validation_days=2))
+
+
 @pytest.mark.parametrize(
     ("sessions", "days", "sentence"),
     [

@@ -13,15 +13,10 @@ class PretrainedItems(nn.Module):
     The rows are part of the weights, frozen or not, so that a run directory needs no other file.
     """
 
-    vectors: torch.Tensor
-
     def __init__(self, count: int, width_in: int, width_out: int, *, frozen: bool) -> None:
         super().__init__()
-        rows = torch.zeros(count, width_in)
-        if frozen:
-            self.register_buffer("vectors", rows)
-        else:
-            self.vectors = nn.Parameter(rows)
+        # No buffer where frozen: processes that train together would send it to each other in every step.
+        self.vectors = nn.Parameter(torch.zeros(count, width_in), requires_grad=not frozen)
         self.projection = nn.Linear(width_in, width_out, bias=False)
 
     @torch.no_grad()

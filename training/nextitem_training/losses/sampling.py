@@ -53,15 +53,16 @@ class _ByCount(Sampler):
     def __init__(self, negatives: int, count: int) -> None:
         super().__init__(negatives, count)
         self.counted = False
-        self.register_buffer("log_share", torch.zeros(count), persistent=False)
+        self.register_buffer("log_share", torch.full((count,), torch.nan), persistent=False)
 
     def take_counts(self, counts: np.ndarray) -> None:
         """The shares are those of the counts."""
-        self.counted = True
         self.log_share.copy_(torch.from_numpy(np.log(counts / counts.sum()).astype(np.float32)))
 
     def _counted(self) -> torch.Tensor:
         """The log of each item's share: float32 [V - 3]."""
+        if not self.counted:  # asked for once, as it stops a GPU; further processes get the buffers of the first
+            self.counted = not torch.isnan(self.log_share).any()
         if not self.counted:
             raise RuntimeError("The loss does not know the items' counts; call take_counts before training.")
         return self.log_share

@@ -1,0 +1,81 @@
+"""What a training was begun with, so that it goes on with nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nextitem_training.config import Config
+from nextitem_training.errors import RunDirectoryError
+
+_PIECE = 1 << 20
+
+
+def fingerprint(config: Config, frame: pd.DataFrame, init_from: str | Path | None = None) -> dict[str, Any]:
+    """Everything that decides what a training comes to, in a form that JSON keeps.
+
+    Args:
+        frame: the interactions as they were read; their order counts.
+        init_from: the weights' file of the run that is started from.
+    """
+    tables = dataclasses.asdict(config)
+    pretrained = config.inputs.pretrained_items
+    return {
+        "configuration": _flat(tables),
+        "data": _of_frame(frame),
+        "pretrained_items": _of_file(pretrained) if pretrained and Path(pretrained).is_file() else "",
+        "init_from": _of_file(init_from) if init_from else "",
+    }
+
+
+def refuse_other(found: Mapping[str, Any], expected: Mapping[str, Any], folder: Path) -> None:
+    """Raises RunDirectoryError with what differs, where a training was begun with something else."""
+    ours, theirs = expected["configuration"], found["configuration"]
+    differing = [
+        f"{name} is {theirs.get(name)!r} there and {ours.get(name)!r} here"
+        for name in {**theirs, **ours}
+        if theirs.get(name) != ours.get(name)
+    ]
+    others = {
+        "data": "the interactions are other ones",
+        "pretrained_items": "the vectors in [inputs] pretrained_items are other ones",
+        "init_from": "the run that --init-from names is another one",
+    }
+    differing += [sentence for name, sentence in others.items() if found[name] != expected[name]]
+    if differing:
+        raise RunDirectoryError(
+            f"The training in {folder} cannot be gone on with, since it was begun with something else: "
+            f"{'; '.join(differing)}. Give what it was begun with, or --overwrite without --resume to begin anew."
+        )
+
+
+def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """One entry for each setting, such as 'training.epochs', tuples as lists, as JSON has them."""
+    settings = {}
+    for table, values in tables.items():
+        entries = values.items() if isinstance(values, Mapping) else [("", values)]
+        for name, value in entries:
+            key = f"[{table}] {name}".strip()
+            settings[key] = [*value] if isinstance(value, tuple) else value
+    return settings
+
+
+def _of_frame(frame: pd.DataFrame) -> str:
+    digest = hashlib.sha256(repr(frame.dtypes.astype(str).to_dict()).encode())
+    for start in range(0, len(frame), _PIECE):
+        rows = pd.util.hash_pandas_object(frame.iloc[start : start + _PIECE], index=False)
+        digest.update(rows.to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _of_file(path: str | Path) -> str:
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,187 @@
+"""Hugging Face's Trainer for pieces of sessions: steps in parts of unlike weight, checkpoints that are whole, validation."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainingArguments
+
+from nextitem_training import processes
+from nextitem_training.batches import Parts, StepLoader
+from nextitem_training.codes import FIRST_KNOWN
+from nextitem_training.evaluation import evaluate, model_scorer
+from nextitem_training.examples import SessionPieces
+from nextitem_training.model import SessionModel
+from nextitem_training.sessions import EncodedSessions
+from nextitem_training.training_folder import TrainingFolder
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What judges a model while it is trained."""
+
+    sessions: EncodedSessions
+    """Sessions that the training does not see."""
+    counts: np.ndarray
+    """int64 [V - 3]: the items' popularity."""
+
+    def metrics(self, model: SessionModel) -> dict[str, float]:
+        """As `evaluation.evaluate` gives them; the model is left in evaluation mode."""
+        scorer = model_scorer(model.eval(), self.sessions.features, self.counts)
+        return evaluate(self.sessions, model.item_feature, scorer)
+
+
+class LossOfPart(nn.Module):
+    """Gives the loss from `forward`, where the Trainer and its data parallelism look for it, and the number of targets."""
+
+    def __init__(self, model: SessionModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Features [B, S] by name → {"loss": the mean, "targets": int64, of how many}."""
+        with _targets_counted(self.model) as counts:
+            loss = self.model.loss(features)
+        return {"loss": loss, "targets": counts[0]}
+
+
+@contextlib.contextmanager
+def _targets_counted(model: SessionModel) -> Iterator[list[torch.Tensor]]:
+    """Collects how many items each call of `item_loss` predicts: int64 scalars. The first is the model's own."""
+    counts: list[torch.Tensor] = []
+    item_loss = model.item_loss
+
+    def counted(hidden: torch.Tensor, items: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
+        counts.append((items >= FIRST_KNOWN).sum())
+        return item_loss(hidden, items, *arguments, **options)
+
+    model.item_loss = counted
+    try:
+        yield counts
+    finally:
+        del model.item_loss
+
+
+class PiecesTrainer(Trainer):
+    """A Trainer whose loss is the mean over a whole step's targets, however the step is divided.
+
+    What it overrides with a leading underscore is private in Transformers; pyproject.toml pins the series.
+    """
+
+    def __init__(
+        self,
+        model: LossOfPart,
+        pieces: SessionPieces,
+        arguments: TrainingArguments,
+        *,
+        parts: Parts,
+        batch_size: int,
+        one_cycle: float | None,
+        validation: Validation | None,
+        folder: TrainingFolder,
+    ) -> None:
+        """`one_cycle`: the share of steps in which the learning rate rises, for that schedule."""
+        self.parts = parts
+        self.batch_size = batch_size
+        self.one_cycle = one_cycle
+        self.folder = folder
+        self._part_sums: list[torch.Tensor] = []
+        self._began = time.monotonic()
+        self._seconds_before: float | None = None
+        super().__init__(
+            model=model,
+            args=arguments,
+            train_dataset=pieces,
+            eval_dataset=validation,
+            data_collator=pieces.collate,
+        )
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Batches of this process, in the order of seed and epoch."""
+        return StepLoader(self.train_dataset, self.batch_size, self.parts, self.args.seed)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LRScheduler:
+        """Adds the one schedule that Transformers lacks."""
+        if self.one_cycle is None or self.lr_scheduler is not None:
+            return super().create_scheduler(num_training_steps, optimizer)
+        self.lr_scheduler = OneCycleLR(
+            optimizer or self.optimizer,
+            max_lr=self.args.learning_rate,
+            total_steps=num_training_steps,
+            pct_start=self.one_cycle,
+        )
+        self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def compute_loss(self, model: nn.Module, inputs: Any, return_outputs: bool = False, **options: Any) -> Any:
+        """The mean over targets, or, where a step has parts, their sum by the step's number of pieces."""
+        outputs = model(**inputs)
+        loss, targets = outputs["loss"], outputs["targets"]
+        if self.parts.count > 1:
+            loss = loss * targets / self.batch_size
+            self._part_sums.append(torch.stack([loss.detach().double(), targets.double()]))
+        return (loss, outputs) if return_outputs else loss
+
+    def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """One part: forward and backward. At a step's last part gradients become those of the mean over all its targets.
+
+        The Trainer has divided by the number of parts of a process, and data parallelism by that of the processes.
+        """
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if self.parts.count == 1:
+            return loss
+        if not self.accelerator.sync_gradients:
+            return torch.zeros_like(loss)
+        total, targets = self.accelerator.reduce(torch.stack(self._part_sums).sum(0), "sum")
+        self._part_sums.clear()
+        by_targets = self.batch_size / targets.clamp(min=1)
+        gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+        torch._foreach_mul_(gradients, (by_targets * self.parts.count).item())
+        return (total * by_targets).to(loss.dtype)
+
+    def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
+        """Judges the weights as they are, in process 0; all processes get the metrics."""
+        found = self.eval_dataset.metrics(self.model.model) if self.is_world_process_zero() else None
+        metrics = {f"eval_{name}": value for name, value in processes.shared(found).items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the seconds that were trained, those before a cut too."""
+        if self._seconds_before is None:
+            self._seconds_before = self.state.log_history[-1]["seconds"] if self.state.log_history else 0.0
+        seconds = self._seconds_before + time.monotonic() - self._began
+        super().log({**logs, "seconds": round(seconds, 2)}, start_time)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self.folder.unfinished)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Writes a checkpoint beside its place and puts it there when it is whole."""
+        if self.is_world_process_zero():
+            self.folder.clear_unfinished()
+        processes.wait()
+        super()._save_checkpoint(model, trial)
+        processes.wait()
+        if self.is_world_process_zero():
+            self.folder.keep(self.state.best_global_step)
+        processes.wait()
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """The weights alone: the Trainer would add its arguments as a pickle."""
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = state_dict or self.model.state_dict()
+        save_file({name: weight.contiguous() for name, weight in weights.items()}, folder / "model.safetensors")

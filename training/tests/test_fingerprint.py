@@ -1,0 +1,59 @@
+import dataclasses
+import json
+
+import pandas as pd
+import pytest
+
+from nextitem_training.config import Config, config_from
+from nextitem_training.fingerprint import fingerprint
+
+FRAME = pd.DataFrame(
+    {
+        "session_id": ["a", "a", "b"],
+        "item_id": pd.array([1, None, 3], dtype="Int64"),
+        "brand": ["north", None, "south"],
+        "price": pd.array([1.0, float("nan"), 2.0], dtype="float32"),
+    }
+)
+
+
+def test_the_same_gives_the_same_through_json():
+    config = config_from(
+        {"data": {"targets": ["bought"]}, "heads": [{"name": "buys", "kind": "binary", "column": "bought"}]}
+    )
+    assert json.loads(json.dumps(fingerprint(config, FRAME))) == fingerprint(config, FRAME.copy())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        FRAME.iloc[::-1],
+        FRAME.iloc[:2],
+        FRAME.rename(columns={"brand": "shop"}),
+        FRAME.assign(brand=["north", None, "west"]),
+        FRAME.assign(item_id=pd.array([1, 2, 3], dtype="Int64")),
+        FRAME.assign(price=FRAME.price.astype("float64")),
+    ],
+)
+def test_other_data_gives_another(other):
+    assert fingerprint(Config(), FRAME)["data"] != fingerprint(Config(), other)["data"]
+
+
+def test_every_setting_has_an_entry_of_its_own():
+    entries = fingerprint(Config(), FRAME)["configuration"]
+    for table in dataclasses.fields(Config):
+        section = getattr(Config(), table.name)
+        names = [spec.name for spec in dataclasses.fields(section)] if dataclasses.is_dataclass(section) else [""]
+        assert {f"[{table.name}] {name}".strip() for name in names} <= entries.keys()
+
+
+def test_files_that_are_read_count(tmp_path):
+    vectors = tmp_path / "vectors.npz"
+    config = config_from({"inputs": {"pretrained_items": str(vectors)}})
+    found = []
+    for content in (b"one", b"two"):
+        vectors.write_bytes(content)
+        mark = fingerprint(config, FRAME, init_from=vectors)
+        found.append((mark["pretrained_items"], mark["init_from"]))
+    assert found[0][0] != found[1][0]
+    assert found[0][1] != found[1][1]
