@@ -23,11 +23,12 @@ class Refused(Exception):  # noqa: N818
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """item_ids [B, K], scores [B, K], status: one word per session."""
+    """item_ids [B, K], scores [B, K], status: one word per session; heads: all other outputs."""
 
     item_ids: np.ndarray
     scores: np.ndarray
     status: list[str]
+    heads: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 class Asker:
@@ -53,7 +54,14 @@ class Asker:
         ids, scores, status = (result.as_numpy(name) for name in OUTPUTS)
         if ids.dtype == object:
             ids = np.array([[value.decode() for value in row] for row in ids], dtype=object).reshape(ids.shape)
-        return Answer(ids, scores, [value.decode() for value in status[:, 0]])
+        heads = {name: result.as_numpy(name) for name in self._names(result) if name not in OUTPUTS}
+        return Answer(ids, scores, [value.decode() for value in status[:, 0]], heads)
+
+    def _names(self, result: triton_http.InferResult | triton_grpc.InferResult) -> list[str]:
+        response = result.get_response()
+        if self.protocol == "http":
+            return [output["name"] for output in response["outputs"]]
+        return [output.name for output in response.outputs]
 
     def alive(self) -> bool:
         """Whether server and model are ready."""

@@ -1,4 +1,4 @@
-"""docs/any-model.md as it is printed: three models that were not trained here, exported and asked."""
+"""docs/any-model.md as it is printed: four models that were not trained here, exported and asked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nextitem_server import TritonServer
 from shop import ROOT
 
 CODE = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "any-model.md").read_text(), re.DOTALL))
-NAMES = ("by_query", "by_scores", "like_t4r")
+NAMES = ("by_query", "with_heads", "by_scores", "like_t4r")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "model_repository"
 
 
-def test_the_page_exports_three_models_that_triton_serves(exported: Path) -> None:
+def test_the_page_exports_four_models_that_triton_serves(exported: Path) -> None:
     assert sorted(set(NAMES)) == sorted(
         path.name for path in exported.iterdir() if (path / "1" / "bundle.json").exists()
     )
@@ -47,3 +47,8 @@ def test_the_page_exports_three_models_that_triton_serves(exported: Path) -> Non
                 answer = client.recommend({key: session[key] for key in needed}, k=5)
             assert answer.status == "ok"
             assert len(set(answer.item_ids)) == 5
+            assert list(answer.heads) == (["is_buy", "next_category"] if name == "with_heads" else [])
+            if answer.heads:
+                (buy,) = answer.heads["is_buy"]
+                assert 0 < buy < 1
+                assert sum(answer.heads["next_category"]) == pytest.approx(1, abs=1e-5)

@@ -33,7 +33,7 @@ from nextitem_client._offline import OfflineClient
 from nextitem_client._response import Recommendation, Recommendations
 from nextitem_client._sessions import Session
 from nextitem_client._settings import Tls
-from nextitem_client._signature import Feature, Signature
+from nextitem_client._signature import Feature, Head, Signature
 
 __all__ = [
     "AccessDenied",
@@ -43,6 +43,7 @@ __all__ = [
     "Client",
     "ClientClosed",
     "Feature",
+    "Head",
     "InvalidOption",
     "InvalidSession",
     "ItemIds",

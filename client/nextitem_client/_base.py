@@ -161,14 +161,16 @@ class BaseClient:
         base = _checked_id(request_id)
         requests = list(build_requests(asked, signature, k, filters))
         ids = [base] if len(requests) == 1 else [f"{base}-{number}" for number in range(len(requests))]
+        outputs = (*OUTPUTS, *(head.name for head in signature.heads))
         return [
-            Inference(found.model, tensors, OUTPUTS, _output_bytes(tensors, signature), one_id)
+            Inference(found.model, tensors, outputs, _output_bytes(tensors, signature), one_id)
             for tensors, one_id in zip(requests, ids)
         ]
 
     def _recommendations(self, reply: Reply, inference: Inference) -> list[Recommendation]:
         sessions = inference.inputs["session_length"].shape[0]
-        return read_response(reply.tensors, sessions, inference.model, reply.model_version, inference.request_id)
+        heads = inference.outputs[len(OUTPUTS) :]
+        return read_response(reply.tensors, sessions, inference.model, reply.model_version, inference.request_id, heads)
 
     def _signature_of(self, model: str, parameters: Mapping[str, str]) -> Signature:
         document = parameters.get(PARAMETER)
@@ -213,10 +215,11 @@ def _checked_id(request_id: Any) -> str:
 
 
 def _output_bytes(tensors: Tensors, signature: Signature) -> dict[str, int]:
-    """Upper bounds of item_ids and scores [B, K]; the status is small."""
+    """Upper bounds of item_ids and scores [B, K] and of each head [B, N]; the status is small."""
     sessions = tensors["session_length"].shape[0]
     k = int(tensors["top_k"][0, 0]) if "top_k" in tensors else signature.top_k_default
     items = sessions * max(min(k, signature.top_k_limit), 1)
     datatype = next(one.datatype for one in signature.features if one.name == signature.item_column)
     id_bytes = 8 if datatype == "INT64" else 4 + signature.max_id_bytes
-    return {"item_ids": items * id_bytes, "scores": items * 4}
+    heads = {head.name: sessions * head.width * 4 for head in signature.heads}
+    return {"item_ids": items * id_bytes, "scores": items * 4, **heads}

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 import numpy.typing as npt
 
 from nextitem_client._exceptions import MissingPackage, UnexpectedResponse
 from nextitem_client._request import Tensors
-from nextitem_client._values import NULL_BYTES, NULL_INT64
+from nextitem_client._signature import Head
+from nextitem_client._values import FP32_LOWEST, NULL_BYTES, NULL_INT64
 
+#: What every model answers; those with further heads answer each of them as well.
 OUTPUTS = ("item_ids", "scores", "status")
 
 
@@ -23,7 +25,9 @@ class Recommendation:
     `item_ids` and `scores` have the same length: k, or fewer where fewer items exist. `status` is
     "ok"; "cold" if no item of the session is known and "empty" if the session has no event: the
     answer is then the most popular items. `model_version` is the version that answered, `request_id`
-    what the server's log calls the request (two answers may be equal in spite of it).
+    what the server's log calls the request (two answers may be equal in spite of it). `heads` holds the
+    values of each further head of the model (`signature.heads`), None for null: where the session is
+    cold or empty, all of them.
     """
 
     item_ids: list[Union[str, int]]
@@ -32,16 +36,18 @@ class Recommendation:
     model: str
     model_version: str
     request_id: str = field(default="", compare=False)
+    heads: dict[str, list[Optional[float]]] = field(default_factory=dict[str, "list[Optional[float]]"])
 
 
 class Recommendations(list[Recommendation]):
     """The answers to several sessions, in their order: a list, and a table where pandas is there."""
 
     def to_pandas(self) -> Any:
-        """A pandas.DataFrame with a row per recommended item: session, rank, item_id, score, status.
+        """A pandas.DataFrame with a row per recommended item: session, rank, item_id, score, status, and the heads.
 
-        `session` is the position among the sessions asked, `rank` begins at 1. A session without any
-        recommended item has no row. Raises MissingPackage.
+        `session` is the position among the sessions asked, `rank` begins at 1. The value of a head stands in
+        `head_<name>`, of one with several values in `head_<name>.0` and so on, in each row of the session. A
+        session without any recommended item has no row. Raises MissingPackage.
         """
         try:
             library: Any = importlib.import_module("pandas")
@@ -49,7 +55,9 @@ class Recommendations(list[Recommendation]):
             raise MissingPackage(
                 f"to_pandas() needs pandas, which cannot be imported ({error}). Install it with: pip install pandas"
             ) from error
-        columns: dict[str, list[Any]] = {name: [] for name in ("session", "rank", "item_id", "score", "status")}
+        heads = head_columns(Head(name, len(values)) for one in self[:1] for name, values in one.heads.items())
+        names = ("session", "rank", "item_id", "score", "status", *heads)
+        columns: dict[str, list[Any]] = {name: [] for name in names}
         for session, answer in enumerate(self):
             count = len(answer.item_ids)
             columns["session"] += [session] * count
@@ -57,22 +65,40 @@ class Recommendations(list[Recommendation]):
             columns["item_id"] += answer.item_ids
             columns["score"] += answer.scores
             columns["status"] += [answer.status] * count
+            for name, value in zip(heads, head_values(answer)):
+                columns[name] += [value] * count
         return library.DataFrame(columns)
 
 
+def head_columns(heads: Iterable[Head]) -> list[str]:
+    """The columns of a table with the heads' values, in the order of `head_values`."""
+    return [f"head_{head.name}{f'.{place}' if head.width > 1 else ''}" for head in heads for place in range(head.width)]
+
+
+def head_values(answer: Recommendation) -> list[Optional[float]]:
+    """The values of all heads."""
+    return [value for values in answer.heads.values() for value in values]
+
+
 def read_response(
-    tensors: Tensors, sessions: int, model: str, model_version: str, request_id: str = ""
+    tensors: Tensors,
+    sessions: int,
+    model: str,
+    model_version: str,
+    request_id: str = "",
+    heads: Sequence[str] = (),
 ) -> list[Recommendation]:
     """One Recommendation per row, without the fill-up of rows that have fewer than k items.
 
-    item_ids BYTES or INT64 [B, K], scores FP32 [B, K], status BYTES [B, 1], B = `sessions`.
+    item_ids BYTES or INT64 [B, K], scores FP32 [B, K], status BYTES [B, 1], each of `heads` FP32 [B, N], B = `sessions`.
     Raises UnexpectedResponse.
     """
-    missing = [name for name in OUTPUTS if name not in tensors]
+    expected = (*OUTPUTS, *heads)
+    missing = [name for name in expected if name not in tensors]
     if missing:
         raise UnexpectedResponse(
             f"Model {model} answered without {', '.join(missing)}; expected are "
-            f"{', '.join(OUTPUTS)}. Was it exported by nextitem-export?"
+            f"{', '.join(expected)}. Was it exported by nextitem-export?"
         )
     ids, scores, status = (tensors[name] for name in OUTPUTS)
     if ids.ndim != 2 or ids.shape[0] != sessions or scores.shape != ids.shape or status.shape != (sessions, 1):
@@ -81,25 +107,36 @@ def read_response(
             f"{scores.shape} and status {status.shape}; expected are ({sessions}, K), "
             f"({sessions}, K) and ({sessions}, 1)."
         )
+    given = {name: _head(tensors[name], sessions, name, model) for name in heads}
     return [
-        _recommendation(ids[row], scores[row], status[row, 0], model, model_version, request_id)
+        Recommendation(
+            *_items(ids[row], scores[row]),
+            status=_text(status[row, 0]),
+            model=model,
+            model_version=model_version,
+            request_id=request_id,
+            heads={name: values[row] for name, values in given.items()},
+        )
         for row in range(sessions)
     ]
 
 
-def _recommendation(
-    ids: npt.NDArray[Any], scores: npt.NDArray[Any], status: Any, model: str, model_version: str, request_id: str
-) -> Recommendation:
+def _items(ids: npt.NDArray[Any], scores: npt.NDArray[Any]) -> tuple[list[Union[str, int]], list[float]]:
+    """The items of one row and their scores."""
     raw: Sequence[Any] = ids.tolist()
     kept = [column for column, value in enumerate(raw) if value not in (NULL_BYTES, NULL_INT64)]
-    return Recommendation(
-        item_ids=[_item_id(raw[column]) for column in kept],
-        scores=[float(scores[column]) for column in kept],
-        status=_text(status),
-        model=model,
-        model_version=model_version,
-        request_id=request_id,
-    )
+    return [_item_id(raw[column]) for column in kept], [float(scores[column]) for column in kept]
+
+
+def _head(values: npt.NDArray[Any], sessions: int, name: str, model: str) -> list[list[Optional[float]]]:
+    """The values of a head for each session."""
+    if values.ndim != 2 or values.shape[0] != sessions:
+        raise UnexpectedResponse(
+            f"Model {model} answered {sessions} sessions with {name} {values.shape}; expected is ({sessions}, N), as it is "
+            "one of the model's heads."
+        )
+    rows: list[list[float]] = values.tolist()
+    return [[None if value == FP32_LOWEST else value for value in row] for row in rows]
 
 
 def _item_id(value: Any) -> str | int:

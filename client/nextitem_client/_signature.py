@@ -34,6 +34,14 @@ class Feature:
 
 
 @dataclass(frozen=True)
+class Head:
+    """A further output of the model: its name, and how many values it has for each session."""
+
+    name: str
+    width: int
+
+
+@dataclass(frozen=True)
 class Signature:
     """A model's features and limits, as its exporter wrote them."""
 
@@ -48,6 +56,7 @@ class Signature:
     features: tuple[Feature, ...]
     options: frozenset[str]
     max_filter_ids: int = DEFAULT_MAX_FILTER_IDS
+    heads: tuple[Head, ...] = ()
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -99,4 +108,6 @@ def _read(raw: dict[str, Any]) -> Signature:
         features=features,
         options=frozenset(str(option) for option in raw["options"]),
         max_filter_ids=int(raw.get("max_filter_ids", DEFAULT_MAX_FILTER_IDS)),
+        # Exporters before further heads do not say.
+        heads=tuple(Head(name=str(entry["name"]), width=int(entry["width"])) for entry in raw.get("heads", ())),
     )

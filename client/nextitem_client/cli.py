@@ -124,6 +124,7 @@ def _as_json(found: list[Recommendation], several: bool) -> str:
 def _as_table(answer: Recommendation, index: int, several: bool) -> str:
     title = f"session {index}: " if several else ""
     lines = [f"{title}status {answer.status}, model {answer.model} version {answer.model_version}"]
+    lines += [f"{name}: {' '.join(map(_number, values))}" for name, values in answer.heads.items()]
     width = max([4, *(len(str(item)) for item in answer.item_ids)])
     lines.append(f"{'rank':>4}  {'item':<{width}}  {'score':>10}")
     lines += [
@@ -131,6 +132,10 @@ def _as_table(answer: Recommendation, index: int, several: bool) -> str:
         for rank, (item, score) in enumerate(zip(answer.item_ids, answer.scores), start=1)
     ]
     return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "null" if value is None else f"{value:.4f}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,47 +14,21 @@ are repeated and responses read. Only what would go over the network is answered
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional, Union, cast
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any, Optional, Union
 
 from nextitem_client._async_client import AsyncClient
 from nextitem_client._client import Client
-from nextitem_client._exceptions import InvalidOption, ModelNotFound, RequestRejected
+from nextitem_client._exceptions import InvalidOption, ModelNotFound
+from nextitem_client._fake_wire import FakeAnswer, FakeRequest, read_request, write_answers
 from nextitem_client._filters import ALLOW, EXCLUDE, EXCLUDE_SEEN
-from nextitem_client._request import Tensors
-from nextitem_client._signature import DATATYPES, PARAMETER, Feature, Signature, parse_signature
+from nextitem_client._signature import DATATYPES, PARAMETER, parse_signature
 from nextitem_client._transport import AsyncTransport, Inference, Reply, Transport
-from nextitem_client._values import ENCODERS, FP32_LOWEST, NULL_BYTES, NULL_INT64, ValueRefused
 
 __all__ = ["Answer", "FakeAnswer", "FakeRequest", "FakeServer", "fake_async_client", "fake_client"]
 
 _OPTIONS = ("session_length", "top_k", EXCLUDE, ALLOW, EXCLUDE_SEEN)
-
-
-@dataclass(frozen=True)
-class FakeRequest:
-    """One session of a request, as the server sees it: raw values, None for null."""
-
-    session: dict[str, list[Any]]
-    k: int
-    exclude: list[Any]
-    allow: Optional[list[Any]]
-    exclude_seen: bool
-    request_id: str
-
-
-@dataclass(frozen=True)
-class FakeAnswer:
-    """Item ids, best first; scores fall from 1 where they are not given, status is ok or empty."""
-
-    item_ids: Sequence[Any]
-    scores: Optional[Sequence[float]] = None
-    status: Optional[str] = None
-
 
 #: The ids that every session gets, or a function from a session to them. k and filters act afterwards.
 Answer = Union[Sequence[Any], FakeAnswer, Callable[[FakeRequest], Union[Sequence[Any], FakeAnswer]]]
@@ -72,6 +46,7 @@ class FakeServer:
         model, version: what the answers say.
         top_k_default, top_k_limit, max_sessions_per_request: the model's.
         options: the optional tensors that the model knows.
+        heads: name → number of values of the model's further heads; FakeAnswer gives their values.
 
     `requests` lists the sessions that came. Raises InvalidOption, UnsupportedSignature.
     """
@@ -86,6 +61,7 @@ class FakeServer:
     top_k_limit: int = 100
     max_sessions_per_request: int = 64
     options: Sequence[str] = _OPTIONS
+    heads: Mapping[str, int] = field(default_factory=dict[str, int])
     requests: list[FakeRequest] = field(default_factory=list[FakeRequest], init=False)
     _failures: list[Exception] = field(default_factory=list[Exception], init=False, repr=False)
 
@@ -121,9 +97,9 @@ class FakeServer:
             raise self._failures.pop(0)
         if inference.model != self.model:
             raise ModelNotFound(f"unknown model {inference.model}")
-        asked = _read(inference, self._signature)
+        asked = read_request(inference, self._signature)
         self.requests += asked
-        return _write([self._recommended(one) for one in asked], asked[0].k, self._signature, self.version)
+        return write_answers([self._recommended(one) for one in asked], asked[0].k, self._signature, self.version)
 
     def _recommended(self, request: FakeRequest) -> FakeAnswer:
         given = self.answer(request) if callable(self.answer) else self.answer
@@ -142,7 +118,7 @@ class FakeServer:
         ][: request.k]
         empty = not request.session[self._signature.item_column]
         status = answer.status if answer.status is not None else "empty" if empty else "ok"
-        return FakeAnswer([item for item, _ in kept], [score for _, score in kept], status)
+        return FakeAnswer([item for item, _ in kept], [score for _, score in kept], status, answer.heads)
 
     def _write_signature(self) -> str:
         unknown = [kind for kind in self.features.values() if kind not in DATATYPES]
@@ -157,6 +133,7 @@ class FakeServer:
             "max_sessions_per_request": self.max_sessions_per_request, "max_interactions_per_session": 10_000,
             "top_k": {"default": self.top_k_default, "limit": self.top_k_limit},
             "item_column": self.item_column or features[0]["name"], "features": features, "options": list(self.options),
+            "heads": [{"name": name, "width": width} for name, width in self.heads.items()],
         })  # fmt: skip
 
 
@@ -220,74 +197,3 @@ class _FakeAsyncTransport:
 
     async def close(self) -> None:
         pass
-
-
-def _read(inference: Inference, signature: Signature) -> list[FakeRequest]:
-    """Check the tensors as a server does, and read them. Raises RequestRejected."""
-    tensors = inference.inputs
-    lengths: list[int] = tensors["session_length"][:, 0].tolist()
-    k = int(tensors["top_k"][0, 0]) if "top_k" in tensors else signature.top_k_default
-    if not 1 <= k <= signature.top_k_limit:
-        raise RequestRejected(f"'top_k' is {k}; expected is 1 to {signature.top_k_limit}.")
-    longest = max(lengths)
-    if longest > signature.max_interactions_per_session:
-        raise RequestRejected(
-            f"A session has {longest} interactions; expected are at most {signature.max_interactions_per_session}."
-        )
-    item = next(feature for feature in signature.features if feature.name == signature.item_column)
-    requests: list[FakeRequest] = []
-    for row, length in enumerate(lengths):
-        session = {
-            feature.name: [_raw(value, feature, signature) for value in tensors[feature.name][row, :length].tolist()]
-            for feature in signature.features
-        }
-        allow = _ids(tensors, ALLOW, row, item, signature)
-        seen = bool(tensors[EXCLUDE_SEEN][row, 0]) if EXCLUDE_SEEN in tensors else False
-        exclude = _ids(tensors, EXCLUDE, row, item, signature)
-        requests.append(FakeRequest(session, k, exclude, allow or None, seen, inference.request_id))
-    return requests
-
-
-def _ids(tensors: Tensors, name: str, row: int, item: Feature, signature: Signature) -> list[Any]:
-    if name not in tensors:
-        return []
-    values = [_raw(value, item, signature) for value in tensors[name][row].tolist()]
-    return [value for value in values if value is not None]
-
-
-def _raw(value: Any, feature: Feature, signature: Signature) -> Any:
-    if isinstance(value, bytes):
-        if len(value) > signature.max_id_bytes:
-            raise RequestRejected(
-                f"'{feature.name}' holds a text of {len(value)} bytes; expected are at most {signature.max_id_bytes}."
-            )
-        return value.decode("utf-8") if value != NULL_BYTES else None
-    if value != value or value == NULL_INT64:
-        return None
-    return bool(value) if feature.kind == "boolean" else value
-
-
-def _write(answers: Iterable[FakeAnswer], k: int, signature: Signature, version: str) -> Reply:
-    rows = list(answers)
-    item = next(feature for feature in signature.features if feature.name == signature.item_column)
-    text = item.datatype == "BYTES"
-    shape = (len(rows), k)
-    ids: npt.NDArray[Any] = np.full(shape, NULL_BYTES if text else NULL_INT64, dtype=np.object_ if text else np.int64)
-    scores = np.full(shape, FP32_LOWEST, dtype=np.float32)
-    status: npt.NDArray[Any] = np.empty((len(rows), 1), dtype=np.object_)
-    for row, answer in enumerate(rows):
-        count = len(answer.item_ids)
-        ids[row, :count] = [_encoded(value, item) for value in answer.item_ids]
-        scores[row, :count] = cast("Sequence[float]", answer.scores)
-        status[row, 0] = str(answer.status).encode()
-    return Reply({"item_ids": ids, "scores": scores, "status": status}, version)
-
-
-def _encoded(value: Any, item: Feature) -> Any:
-    try:
-        return ENCODERS[item.kind](value)
-    except ValueRefused as refused:
-        raise InvalidOption(
-            f"The fake's answer holds {value!r} ({type(value).__name__}); expected is {refused}, as {item.name} is a "
-            f"{item.kind} in its model."
-        ) from None

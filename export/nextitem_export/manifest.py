@@ -63,6 +63,7 @@ def write_manifest(
             "item_ids": {"datatype": item_type, "shape": ["B", "K"]},
             "scores": {"datatype": "FP32", "shape": ["B", "K"]},
             "status": {"datatype": "BYTES", "shape": ["B", 1], "values": list(STATUS)},
+            **{head.name: {"datatype": "FP32", "shape": ["B", head.width]} for head in plan.signature.heads},
         },
         "catalogue_size": len(plan.vocabulary.values),
         "model_features": [{"name": f.name, "tensor": f.tensor, "dtype": f.dtype} for f in plan.features],

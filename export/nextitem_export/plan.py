@@ -12,12 +12,14 @@ import pandas as pd
 from torch import nn
 
 from ._errors import ExportError, UnsupportedModel, UnsupportedWorkflow
+from .graphs.heads import heads_of
+from .graphs.items import OUTPUTS as ANSWER
 from .graphs.items import TOP_K
 from .graphs.ranker import OUTPUTS, RankerFeature
 from .options import ExportOptions
 from .runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
 from .runtime.filters import WIDTHS
-from .runtime.signature import RawFeature, Signature
+from .runtime.signature import Head, RawFeature, Signature
 from .wire import raw_feature
 from .workflow.fitted import FittedWorkflow, Vocabulary
 
@@ -25,8 +27,8 @@ from .workflow.fitted import FittedWorkflow, Vocabulary
 REQUEST_OPTIONS = ("session_length", "top_k", "exclude_item_ids", "allow_item_ids", "exclude_seen")
 
 #: Tensors of an ensemble share one space of names: none of a request, an answer or between steps is a raw column's.
-_RESERVED = {*REQUEST_OPTIONS, "item_ids", "scores", "status", TOP_K, *OUTPUTS}
-_PREFIXES = ("feature__", "excluded__", "allowed__", "available__")
+_RESERVED = {*REQUEST_OPTIONS, *ANSWER, TOP_K, *OUTPUTS}
+_PREFIXES = ("feature__", "excluded__", "allowed__", "available__", "head__")
 
 _RANKER_DTYPES = {"i": "int64", "u": "int64", "b": "int64", "f": "float32"}
 
@@ -114,6 +116,7 @@ def make_plan(
         max_id_bytes=options.max_id_bytes,
         max_filter_ids=WIDTHS[-1],
         options=REQUEST_OPTIONS,
+        heads=_heads(model, raw),
     )
     return Plan(
         model=copy.deepcopy(model).cpu().eval(),
@@ -153,13 +156,29 @@ def _raw_dtypes(fitted: FittedWorkflow, tie_breaker: str | None, pinned: Mapping
         for name, dtype in fitted.raw_columns.items()
         if name not in (fitted.session_column, tie_breaker)
     }
-    taken = sorted(name for name in raw if name in _RESERVED or name.startswith(_PREFIXES))
+    taken = sorted(filter(_is_reserved, raw))
     if taken:
         raise UnsupportedWorkflow(
             f"the raw columns {', '.join(taken)} have names that a bundle gives to tensors of its own, in the request, "
             "in the answer or between its steps: rename them before fitting the workflow"
         )
     return raw
+
+
+def _is_reserved(name: str) -> bool:
+    return name in _RESERVED or name.startswith(_PREFIXES)
+
+
+def _heads(model: nn.Module, raw: Mapping[str, str]) -> tuple[Head, ...]:
+    heads = heads_of(model)
+    taken = [head.name for head in heads if head.name in raw or _is_reserved(head.name)]
+    if taken:
+        raise UnsupportedModel(
+            f"the model's heads {', '.join(taken)} have names that the bundle gives to other tensors, which are the raw "
+            f"columns {', '.join(raw)}, the request's {', '.join(REQUEST_OPTIONS)}, the answer's {', '.join(ANSWER)} and those "
+            "between its steps: give the heads other names"
+        )
+    return heads
 
 
 def _item_feature(fitted: FittedWorkflow, item_column: str) -> str:

@@ -26,6 +26,9 @@ def parity_table(reports: Sequence[CaseReport]) -> Table:
     table.add_column("judged by NVTabular", justify="right")
     table.add_column("features, largest rel. diff.", justify="right")
     table.add_column(f"scores, largest diff. (≤ {SCORE_ABSOLUTE:g})", justify="right")
+    heads = any(report.head_difference is not None for report in reports)
+    if heads:
+        table.add_column("heads, largest diff.", justify="right")
     for report in reports:
         table.add_row(
             report.case,
@@ -33,6 +36,7 @@ def parity_table(reports: Sequence[CaseReport]) -> Table:
             str(report.judged),
             f"{report.feature_difference:.1e}",
             f"{report.score_difference:.1e}",
+            *([f"{report.head_difference or 0.0:.1e}"] if heads else []),
         )
     return table
 

@@ -53,7 +53,7 @@ def _opened(run: str | Path) -> dict[str, Any]:
 
     try:
         opened = RunDirectory.open(Path(run))
-        model, workflow, sample = opened.load_model(), opened.load_workflow(), opened.sample()
+        model, workflow, sample = opened.load_model().fold(), opened.load_workflow(), opened.sample()
     except NextItemTrainingError as error:
         raise ExportError(str(error)) from error
     schema = opened.schema

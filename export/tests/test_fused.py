@@ -159,7 +159,7 @@ def test_graphs_of_other_opsets_are_not_merged(plan, tmp_path):
     _, folders = built(plan, tmp_path)
     graphs = [open_graph(folder) for folder in folders]
     assert can_merge(graphs)
-    assert merge(*graphs).graph.input
+    assert merge(*graphs, {}).graph.input
     graphs[1].opset_import[0].version += 1
     assert not can_merge(graphs)
 

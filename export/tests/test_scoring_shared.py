@@ -53,6 +53,27 @@ def test_tables_of_the_same_directions_are_one(shop, frame, workflow, tmp_path, 
     assert max(report.score_difference for report in reports) < 1e-5
 
 
+@pytest.mark.parametrize("normalised", [False, True])
+@pytest.mark.parametrize("format_name", ["onnx", "onnx_dynamo"])
+def test_a_table_with_a_bias_behind_it_is_one(shop, frame, workflow, tmp_path, normalised, format_name):
+    class Biased(shop.TinyModel):
+        def query(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
+            return nn.functional.pad(super().query(features), (0, 1), value=1.0)
+
+        def item_table(self) -> torch.Tensor:
+            rows = nn.functional.normalize(self.items.weight, dim=1) if normalised else self.items.weight
+            return torch.cat([rows, torch.linspace(-3, 3, len(rows))[:, None]], dim=1)
+
+    tiny = shop.model_for(workflow)
+    model = Biased(tiny.items.num_embeddings, tiny.categories.num_embeddings).eval()
+    plan = shop.plan_of(workflow, frame, model)
+    folders = shop.steps_of(plan, tmp_path, format=format_name)
+    assert tables(folders[1], model.items.weight) == 0
+    assert tables(folders[1], model.item_table()) == 1
+    (report,) = shop.gate_of(plan, folders).check([Case("sample", plan.sessions, 16)])
+    assert report.score_difference < 1e-5
+
+
 def test_a_table_that_is_used_otherwise_stays_as_it_is(shop, frame, workflow, tmp_path):
     class Mean(shop.TinyModel):
         def query(self, features: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from nextitem_client._exceptions import InvalidOption
 from nextitem_client.bulk._parquet import ParquetTable
 
+#: The columns of every file; behind them come those of the model's heads.
 COLUMNS = ("session_id", "rank", "item_id", "score", "status")
 
 
@@ -24,7 +25,7 @@ class Table(Protocol):
     suffix: str
 
     def write(self, path: Path, rows: Sequence[Sequence[Any]]) -> None:
-        """Write a part: rows of COLUMNS."""
+        """Write a part: rows of COLUMNS and of the heads' columns."""
         ...
 
     def join(self, path: Path, parts: Iterable[Path]) -> None:
@@ -37,8 +38,8 @@ class CsvTable:
 
     suffix = ".csv"
 
-    def __init__(self, id_type: str, item_type: str) -> None:
-        pass
+    def __init__(self, id_type: str, item_type: str, heads: Sequence[str]) -> None:
+        self._columns = (*COLUMNS, *heads)
 
     def write(self, path: Path, rows: Sequence[Sequence[Any]]) -> None:
         """See Table."""
@@ -47,7 +48,7 @@ class CsvTable:
 
     def join(self, path: Path, parts: Iterable[Path]) -> None:
         """See Table."""
-        join_bytes(path, parts, f"{','.join(COLUMNS)}\n".encode())
+        join_bytes(path, parts, f"{','.join(self._columns)}\n".encode())
 
 
 class JsonLinesTable:
@@ -55,24 +56,27 @@ class JsonLinesTable:
 
     suffix = ".jsonl"
 
-    def __init__(self, id_type: str, item_type: str) -> None:
-        pass
+    def __init__(self, id_type: str, item_type: str, heads: Sequence[str]) -> None:
+        self._columns = (*COLUMNS, *heads)
 
     def write(self, path: Path, rows: Sequence[Sequence[Any]]) -> None:
         """See Table."""
-        write_json_lines(path, (dict(zip(COLUMNS, row)) for row in rows))
+        write_json_lines(path, (dict(zip(self._columns, row)) for row in rows))
 
     def join(self, path: Path, parts: Iterable[Path]) -> None:
         """See Table."""
         join_bytes(path, parts)
 
 
-def open_table(path: Path, id_type: str, item_type: str) -> Table:
-    """The writer for a file by the end of its name; types "string" or "integer". Raises InvalidOption, MissingPackage."""
+def open_table(path: Path, id_type: str, item_type: str, heads: Sequence[str]) -> Table:
+    """The writer for a file by the end of its name.
+
+    Types are "string" or "integer"; heads: the columns of their values. Raises InvalidOption, MissingPackage.
+    """
     writer = WRITERS.get(path.suffix.lower())
     if writer is None:
         raise InvalidOption(f"The output {path} is of no known kind; known are {', '.join(WRITERS)}.")
-    return writer(id_type, item_type)
+    return writer(id_type, item_type, heads)
 
 
 def write_json_lines(path: Path, objects: Iterable[Mapping[str, Any]]) -> None:
@@ -90,7 +94,7 @@ def join_bytes(path: Path, parts: Iterable[Path], head: bytes = b"") -> None:
                 shutil.copyfileobj(content, whole)
 
 
-WRITERS: Mapping[str, Callable[[str, str], Table]] = {
+WRITERS: Mapping[str, Callable[[str, str, Sequence[str]], Table]] = {
     ".parquet": ParquetTable,
     ".csv": CsvTable,
     ".jsonl": JsonLinesTable,

@@ -91,7 +91,7 @@ class ParquetTable:
 
     suffix = ".parquet"
 
-    def __init__(self, id_type: str, item_type: str) -> None:
+    def __init__(self, id_type: str, item_type: str, heads: Sequence[str]) -> None:
         self._arrow = _import("pyarrow")
         self._parquet = _import("pyarrow.parquet")
         arrow = self._arrow
@@ -103,11 +103,12 @@ class ParquetTable:
                 ("item_id", types[item_type]),
                 ("score", arrow.float32()),
                 ("status", arrow.string()),
+                *((name, arrow.float32()) for name in heads),
             ]
         )
 
     def write(self, path: Path, rows: Sequence[Sequence[Any]]) -> None:
-        """Write rows of (session id, rank, item id, score, status) as a file of their own."""
+        """Write rows of (session id, rank, item id, score, status, heads …) as a file of their own."""
         columns = list(zip(*rows)) if rows else [()] * len(self._schema)
         table = self._arrow.table(
             [self._arrow.array(column, field.type) for column, field in zip(columns, self._schema)], schema=self._schema

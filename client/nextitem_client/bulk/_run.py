@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Union
 
 from nextitem_client._client import Client
 from nextitem_client._exceptions import InvalidOption, UnexpectedResponse
 from nextitem_client._filters import ItemIds
-from nextitem_client._response import Recommendation
+from nextitem_client._response import Recommendation, head_columns, head_values
 from nextitem_client._signature import Signature
 from nextitem_client.bulk._answering import PART_SESSIONS, Failure, Wanted, answer_batches
 from nextitem_client.bulk._grouping import GroupedSession, Sessions, count_sessions, group
@@ -24,7 +24,8 @@ from nextitem_client.bulk._progress import progress_bar
 DEFAULT_CONCURRENCY = 4
 DEFAULT_SESSION_COLUMN = "session_id"
 
-Row = tuple[Any, Optional[int], Any, Optional[float], str]
+#: A value for each column of the output.
+Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ def recommend_file(
     except OSError as error:
         raise InvalidOption(f"The file of sessions {source} cannot be read ({error.strerror or error}).") from error
     item = next(feature for feature in signature.features if feature.name == signature.item_column)
-    table = open_table(target, id_type, "string" if item.datatype == "BYTES" else "integer")
+    item_type = "string" if item.datatype == "BYTES" else "integer"
+    table = open_table(target, id_type, item_type, head_columns(signature.heads))
     parts = Parts(target, table, _request(source, session_column, wanted, client))
     try:
         if resume and is_unfinished(target):
@@ -180,7 +182,7 @@ def _kind(session_id: Any) -> str:
 
 def _request(source: Path, session_column: str, wanted: Wanted, client: Client) -> dict[str, Any]:
     """What must be the same for a run to be continued."""
-    state = source.stat()
+    state, heads = source.stat(), head_columns(client.signature.heads)
     return {
         "sessions": source.name,
         "bytes": state.st_size,
@@ -190,6 +192,7 @@ def _request(source: Path, session_column: str, wanted: Wanted, client: Client) 
         "model": client.model,
         "bundle_version": client.signature.bundle_version,
         "part_sessions": PART_SESSIONS,
+        **({"heads": heads} if heads else {}),
     }
 
 
@@ -222,9 +225,9 @@ def _answer_in_parts(
 
 def _rows(session_id: Any, answer: Recommendation) -> list[Row]:
     """One row an item; where there is none, one without rank, item and score, so that no session is missing."""
-    pairs = zip(answer.item_ids, answer.scores)
-    found: list[Row] = [(session_id, rank, item, score, answer.status) for rank, (item, score) in enumerate(pairs, 1)]
-    return found or [(session_id, None, None, None, answer.status)]
+    pairs, of_session = zip(answer.item_ids, answer.scores), (answer.status, *head_values(answer))
+    found: list[Row] = [(session_id, rank, item, score, *of_session) for rank, (item, score) in enumerate(pairs, 1)]
+    return found or [(session_id, None, None, None, *of_session)]
 
 
 def _lines(path: Path) -> int:

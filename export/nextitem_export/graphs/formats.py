@@ -16,7 +16,7 @@ import torch
 from .._errors import UnsupportedModel
 from ..runtime.filters import WIDTHS
 from ..runtime.step import Step, open_step
-from .ranker import OUTPUTS, Ranker, RankerFeature, filter_tensors
+from .ranker import Ranker, RankerFeature, filter_tensors
 from .scoring_choice import EXACT, ScoringChoice, write_scored
 from .scoring_session import SessionGraph, trace_session, trace_session_dynamo
 from .versions import IR_VERSION as IR_VERSION
@@ -109,9 +109,10 @@ def _check_batches(step: Step, example: Mapping[str, np.ndarray], model: str) ->
     for rows in (1, 3):
         try:
             answer = step.run({name: values[:1].repeat(rows, axis=0) for name, values in example.items()})
-            what = f"{len(answer[OUTPUTS[0]])} answers"
-            if len(answer[OUTPUTS[0]]) == rows:
+            wrong = [len(values) for values in answer.values() if len(values) != rows]
+            if not wrong:
                 continue
+            what = f"{wrong[0]} answers"
         except Exception as error:  # noqa: BLE001  ONNX Runtime and torch raise classes of their own
             what = f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"  # TorchScript prints a stack first
         raise UnsupportedModel(
@@ -134,7 +135,7 @@ def _torchscript(
     ranker: Ranker, names: Sequence[str], example: tuple[torch.Tensor, ...], folder: Path
 ) -> dict[str, Any]:
     save_torchscript(torch.jit.freeze(torch.jit.trace(ranker, example, check_trace=False)), folder)
-    return {"inputs": list(names), "outputs": list(OUTPUTS), "constants": {names[-1]: "mask"}}
+    return {"inputs": list(names), "outputs": list(ranker.outputs), "constants": {names[-1]: "mask"}}
 
 
 def save_torchscript(module: torch.jit.ScriptModule, folder: Path) -> None:

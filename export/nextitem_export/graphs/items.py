@@ -19,6 +19,7 @@ INPUTS = CODES, SCORES, STATUS, TOP_K = (
     "ranked_status",
     "top_k_checked",
 )
+OUTPUTS = ("item_ids", "scores", "status")
 
 
 def write_items(values: np.ndarray, folder: Path) -> None:

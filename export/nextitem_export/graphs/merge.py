@@ -22,18 +22,22 @@ def can_merge(models: Sequence[onnx.ModelProto]) -> bool:
 
 
 def merge(
-    features: onnx.ModelProto, ranker: onnx.ModelProto, items: onnx.ModelProto, shown: Sequence[str] = ()
+    features: onnx.ModelProto,
+    ranker: onnx.ModelProto,
+    items: onnx.ModelProto,
+    heads: Mapping[str, str],
+    shown: Sequence[str] = (),
 ) -> onnx.ModelProto:
     """One model of the three, which must agree in their opsets.
 
     Inputs are those of the features graph, then what the ranker and the items graph take from nobody else (the filters, the
-    ranker's constants, `top_k_checked`); outputs are those of the items graph and, of what the features graph gives, what is to
-    be `shown`. External data stays where it is.
+    ranker's constants, `top_k_checked`); outputs are those of the items graph, the ranker's `heads`, which map its names for
+    them to those of the answer, and, of what the features graph gives, what is to be `shown`. External data stays where it is.
     """
     models = (features, ranker, items)
     graphs = [
         _renamed(features.graph, "features/", {}),
-        _renamed(ranker.graph, "ranker/", {}),
+        _renamed(ranker.graph, "ranker/", heads),
         _renamed(items.graph, "items/", dict(zip(ITEMS_INPUTS[:3], OUTPUTS, strict=True))),
     ]
     made = {tensor.name for graph in graphs[:2] for tensor in graph.output}
@@ -42,7 +46,11 @@ def merge(
         [node for part in graphs for node in part.node],
         "session_to_items",
         list(inputs.values()),
-        [*graphs[2].output, *(tensor for tensor in graphs[0].output if tensor.name in shown)],
+        [
+            *graphs[2].output,
+            *(tensor for tensor in graphs[1].output if tensor.name in heads.values()),
+            *(tensor for tensor in graphs[0].output if tensor.name in shown),
+        ],
         [tensor for part in graphs for tensor in part.initializer],
         value_info=[value for part in graphs for value in part.value_info],
     )

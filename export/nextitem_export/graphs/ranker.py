@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from .._errors import UnsupportedModel
 from ..runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, OK, PADDING
+from ..runtime.signature import Head
+from .heads import head_tensors, null_where_unknown, with_heads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +24,8 @@ class RankerFeature:
     dtype: str
 
 
-#: The ranker's outputs. Triton's PyTorch backend matches names only in the form NAME__INDEX, others silently by order.
+#: The ranker's outputs; those of further heads come behind them (`heads.py`). Triton's PyTorch backend matches names only in
+#: the form NAME__INDEX, others silently by order.
 CODES, SCORES, STATUS = OUTPUTS = ("codes__0", "scores__1", "status__2")
 
 
@@ -41,7 +44,8 @@ class Ranker(nn.Module):
     forward takes the features in order, each [B, T] padded on the right with 0, and then the filters: codes that a session
     excludes and those that it allows, int64 [B, P] padded with 0 (a row of 0 alone allows all), and what is available, bool
     [V]. It returns codes int64 [B, K] (best first, exact ties lower code first, 0 where fewer than K items are left), scores
-    float32 [B, K], status int32 [B, 1]. Sessions without a known item are ranked by `log_popularity` [V], float32.
+    float32 [B, K], status int32 [B, 1] and, for each of `heads`, float32 [B, N]. Sessions without a known item are ranked by
+    `log_popularity` [V], float32, and have the lowest float32 in their heads.
     """
 
     log_popularity: Tensor
@@ -54,14 +58,16 @@ class Ranker(nn.Module):
         item_feature: str,
         log_popularity: np.ndarray,
         k: int,
+        heads: tuple[Head, ...] = (),
     ) -> None:
         super().__init__()
         self.model = model
+        self.heads = heads
         self.names = tuple(feature.name for feature in features)
         self.item_feature = item_feature
         self.k = k
         self.top_k = _stable_top_k
-        self.scorer = _scorer(model, len(log_popularity))
+        self.scorer = _scorer(model, len(log_popularity), heads)
         # Special codes are no items: the lowest score keeps them behind every item.
         special = np.full(len(log_popularity), False)
         special[:FIRST_ITEM] = True
@@ -73,21 +79,28 @@ class Ranker(nn.Module):
         """The items as vectors, float32 [V, D]; None for a model that gives scores itself."""
         return self.scorer.items().detach().float().contiguous() if isinstance(self.scorer, _QueryScorer) else None
 
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Codes int64 [B, K], scores float32 [B, K] and status int32 [B, 1]."""
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of what forward returns."""
+        return (*OUTPUTS, *head_tensors(self.heads))
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Codes int64 [B, K], scores float32 [B, K], status int32 [B, 1] and each head, float32 [B, N]."""
         *encoded, excluded, allowed, available = tensors
         features = dict(zip(self.names, encoded, strict=True))
         items = features[self.item_feature]  # (B, T)
         known = (items >= FIRST_ITEM).any(dim=1, keepdim=True)  # (B, 1)
         filled = (items != PADDING).any(dim=1, keepdim=True)
-        scores = torch.where(known, self.scorer(features), self.log_popularity)  # (B, V)
+        scores, heads = self.scorer(features)
+        scores = torch.where(known, scores, self.log_popularity)  # (B, V)
         scores = self._filtered(scores, excluded, allowed, available)
         best, codes = _top_k(scores, self.k, self.top_k)
         valid = best > self.lowest
         codes = torch.where(valid, codes, PADDING)
         best = torch.where(valid, best, self.lowest)  # a model may give -inf or NaN, which JSON has not
         status = torch.where(filled, torch.where(known, OK, COLD), EMPTY)
-        return codes, best, status.to(torch.int32)
+        heads = tuple(null_where_unknown(value, known, self.lowest) for value in heads)
+        return codes, best, status.to(torch.int32), *heads
 
     def _filtered(self, scores: Tensor, excluded: Tensor, allowed: Tensor, available: Tensor) -> Tensor:
         """Scores [B, V], the lowest for what must not be recommended. Code 0, the padding of both lists, never is."""
@@ -103,9 +116,10 @@ class Ranker(nn.Module):
 class _QueryScorer(nn.Module):
     """scores = query @ item_table.T, for a model with both."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, heads: tuple[Head, ...]) -> None:
         super().__init__()
         self.model = model
+        self.heads = heads
         table = model.item_table()
         # A table that is a weight as it stands is read in place, so that the graph holds it once; a computed one is
         # computed once, here.
@@ -113,40 +127,46 @@ class _QueryScorer(nn.Module):
         if self.computed:
             self.register_buffer("table", table.detach().clone())
 
-    def query(self, features: Mapping[str, Tensor]) -> Tensor:
-        """float32 [B, D]."""
-        return self.model.query(features).float()
+    def result(self, features: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The query [B, D], and each head, float32 [B, N]."""
+        return with_heads(self.model, features, self.heads) if self.heads else (self.model.query(features), ())
 
     def items(self) -> Tensor:
         """float [V, D]."""
         return self.table if self.computed else self.model.item_table()
 
-    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        return (self.model.query(features) @ self.items().t()).float()
+    def forward(self, features: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        query, heads = self.result(features)
+        return (query @ self.items().t()).float(), heads
 
 
 class _DirectScorer(nn.Module):
     """A model whose forward gives the scores [B, V] itself."""
 
-    def __init__(self, model: nn.Module, cardinality: int) -> None:
+    def __init__(self, model: nn.Module, cardinality: int, heads: tuple[Head, ...]) -> None:
         super().__init__()
         self.model = model
         self.cardinality = cardinality
+        self.heads = heads
 
-    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        scores = self.model(features)
+    def result(self, features: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The scores, float32 [B, V], and each head, float32 [B, N]."""
+        scores, heads = with_heads(self.model, features, self.heads) if self.heads else (self.model(features), ())
         what = [int(size) for size in scores.shape] if isinstance(scores, Tensor) else type(scores).__name__
         if not isinstance(scores, Tensor) or scores.dim() != 2 or scores.shape[1] != self.cardinality:
             raise UnsupportedModel(
                 f"{type(self.model).__name__}.forward(features) gives {what}, expected scores [B, {self.cardinality}], "
                 "one for each code of the workflow's vocabulary (padding, null and unknown included)"
             )
-        return scores.float()
+        return scores.float(), heads
+
+    def forward(self, features: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        return self.result(features)
 
 
-def _scorer(model: nn.Module, cardinality: int) -> nn.Module:
+def _scorer(model: nn.Module, cardinality: int, heads: tuple[Head, ...]) -> nn.Module:
     if not hasattr(model, "query"):
-        return _DirectScorer(model, cardinality)
+        return _DirectScorer(model, cardinality, heads)
     if not hasattr(model, "item_table"):
         raise UnsupportedModel(
             f"{type(model).__name__} has query() but no item_table(): give it item_table() -> [V, D], or only a "
@@ -158,7 +178,7 @@ def _scorer(model: nn.Module, cardinality: int) -> nn.Module:
             f"{type(model).__name__}.item_table() has {rows} rows, the workflow's vocabulary has {cardinality} codes "
             "(padding, null and unknown included): use the workflow that the model was trained with"
         )
-    return _QueryScorer(model)
+    return _QueryScorer(model, heads)
 
 
 TopK = Callable[[Tensor, int], tuple[Tensor, Tensor]]

@@ -14,7 +14,9 @@ from onnx import TensorProto, helper
 
 from .._errors import UnsupportedModel
 from ..runtime.codes import FIRST_ITEM
+from .heads import head_tensors
 from .ranker import OUTPUTS, Ranker
+from .scoring_heads import add_heads
 from .scoring_model import item_tensor
 from .scoring_nodes import Constants, Nodes
 from .scoring_session import SessionGraph
@@ -50,6 +52,7 @@ def write_ann(
         helper.make_node("Identity", [inner], [outer])
         for inner, outer in ((session.result, "query"), (newest, "newest"))
     ]
+    heads = add_heads(nodes, ranker, session, newest)
     graph = helper.make_graph(
         [*session.nodes, *nodes.nodes],
         "query",
@@ -57,6 +60,7 @@ def write_ann(
         [
             helper.make_tensor_value_info("query", TensorProto.FLOAT, ["B", table.shape[1]]),
             helper.make_tensor_value_info("newest", TensorProto.INT64, ["B", 1]),
+            *heads,
         ],
         [*stored.initializers, *constants.initializers],
     )
@@ -72,6 +76,7 @@ def write_ann(
         "popularity": "popularity.npy",
         "filters": list(names[len(session.inputs) :][:2]),
         "outputs": list(OUTPUTS),
+        "heads": list(head_tensors(ranker.heads)),
         "k": ranker.k,
         "candidates": min(max(OVERFETCH * ranker.k, FEWEST), len(table)),
         "probes": probes,

@@ -159,7 +159,8 @@ def _known(ranker: Ranker, sample: Mapping[str, torch.Tensor]) -> dict[str, torc
 
 def _queries(ranker: Ranker, sample: Mapping[str, torch.Tensor]) -> np.ndarray:
     with torch.no_grad():
-        return ranker.scorer.query(dict(zip(ranker.names, sample.values(), strict=True))).numpy()
+        query, _ = ranker.scorer.result(dict(zip(ranker.names, sample.values(), strict=True)))
+    return query.float().numpy()
 
 
 def _measured_recall(job: Job, known: Mapping[str, torch.Tensor]) -> float:

@@ -18,6 +18,7 @@ from .ranker import CODES, SCORES, STATUS, Ranker
 from .scoring import Asked, Best, Catalogue, Scan, all_or_any, finish, scan_at_once, statuses
 from .scoring_apart import allowed_only, popular
 from .scoring_blocks import Block, Blocks, Groups
+from .scoring_heads import add_heads
 from .scoring_int8 import WIDEST, QuantizedTable, main_axes, quantize_table
 from .scoring_nodes import Constants, Nodes
 from .scoring_proof import Proven, scored_to_prove
@@ -140,10 +141,12 @@ def _write(
     excluded, allowed, bias = names[len(session.inputs) :]
     limited = bias + LIMITED
     filters = Filters(excluded, allowed, bias, limited)
-    best, status = rank(nodes, session.result, item_tensor(ranker, names), filters, catalogue, scan)
+    items = item_tensor(ranker, names)
+    best, status = rank(nodes, session.result, items, filters, catalogue, scan)
     outputs = zip((CODES, SCORES, STATUS), (best[1], best[0], status), strict=True)
     nodes.nodes += [helper.make_node("Identity", [inner], [name], name) for name, inner in outputs]
-    _save(session, nodes, constants, stored, filters, penalty, folder)
+    heads = add_heads(nodes, ranker, session, nodes.reduce_max(items, 1, keepdims=True))
+    _save(session, nodes, constants, stored, filters, penalty, heads, folder)
     forms = {bias: "bias", limited: "limited", TOP_K: "most"} | ({penalty: "penalty"} if penalty else {})
     return {"rows": catalogue.items, "k": ranker.k, "constants": forms}
 
@@ -248,6 +251,7 @@ def _save(
     stored: StoredArrays,
     filters: Filters,
     penalty: str | None,
+    heads: Sequence[onnx.ValueInfoProto],
     folder: Path,
 ) -> None:
     """Write the graph of the session's nodes and those behind them."""
@@ -268,6 +272,7 @@ def _save(
             tensor(CODES, TensorProto.INT64, ["B", "K"]),
             tensor(SCORES, TensorProto.FLOAT, ["B", "K"]),
             tensor(STATUS, TensorProto.INT32, ["B", 1]),
+            *heads,
         ],
         [*stored.initializers, *constants.initializers],
     )

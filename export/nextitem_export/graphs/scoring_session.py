@@ -1,4 +1,4 @@
-"""The session model as ONNX nodes: from the features to the query or, for a model without one, to the scores."""
+"""The session model as ONNX nodes: from the features to the query or, for a model without one, to the scores, and its heads."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from onnx import helper, numpy_helper
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import nn
 
+from .heads import head_tensors
 from .ranker import Ranker
 from .scoring_shared import share_table
 from .versions import DYNAMO_OPSET, OPSET
@@ -25,14 +26,16 @@ from .versions import DYNAMO_OPSET, OPSET
 class SessionGraph:
     """What an exporter made of a session model.
 
-    inputs: the features, each [B, T]. result: the tensor with the query float32 [B, D] or the scores float32 [B, V]. weights:
-    by name. table: the name of the weight that is the item table as well, None where there is none.
+    inputs: the features, each [B, T]. result: the tensor with the query float32 [B, D] or the scores float32 [B, V]. heads:
+    the tensors of the further heads, float32 [B, N] each. weights: by name. table: the name of the weight that is the item
+    table as well, None where there is none.
     """
 
     inputs: list[onnx.ValueInfoProto]
     nodes: list[onnx.NodeProto]
     weights: dict[str, np.ndarray]
     result: str
+    heads: tuple[str, ...]
     table: str | None
     opset: int
     ir_version: int
@@ -44,9 +47,14 @@ class _Session(nn.Module):
         self.scorer = ranker.scorer
         self.names = ranker.names
 
-    def forward(self, *encoded: torch.Tensor) -> torch.Tensor:
-        features = dict(zip(self.names, encoded, strict=True))
-        return self.scorer.query(features) if hasattr(self.scorer, "query") else self.scorer(features)
+    def forward(self, *encoded: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        result, heads = self.scorer.result(dict(zip(self.names, encoded, strict=True)))
+        return result.float(), *heads
+
+
+def _results(ranker: Ranker) -> list[str]:
+    """The names of what `_Session` gives."""
+    return ["session", *(f"session_{tensor}" for tensor in head_tensors(ranker.heads))]
 
 
 def trace_session(ranker: Ranker, names: Sequence[str], example: tuple[torch.Tensor, ...]) -> SessionGraph:
@@ -59,8 +67,8 @@ def trace_session(ranker: Ranker, names: Sequence[str], example: tuple[torch.Ten
         example,
         written,
         input_names=list(names),
-        output_names=["session"],
-        dynamic_axes={name: {0: "B"} for name in (*names, "session")},
+        output_names=_results(ranker),
+        dynamic_axes={name: {0: "B"} for name in (*names, *_results(ranker))},
         opset_version=OPSET,
         do_constant_folding=False,
         export_params=False,
@@ -82,7 +90,7 @@ def trace_session_dynamo(ranker: Ranker, names: Sequence[str], example: tuple[to
         _Session(ranker).eval(),
         example,
         input_names=list(names),
-        output_names=["session"],
+        output_names=_results(ranker),
         dynamic_shapes=(tuple(axes),),
         opset_version=DYNAMO_OPSET,
         dynamo=True,
@@ -117,6 +125,7 @@ def _graph(
         nodes=list(model.graph.node),
         weights=weights,
         result=model.graph.output[0].name,
+        heads=tuple(output.name for output in model.graph.output[1:]),
         table=_table_among(weights, ranker),
         opset=opset,
         ir_version=model.ir_version,

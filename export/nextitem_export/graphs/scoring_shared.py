@@ -1,7 +1,8 @@
 """One item table for both ends of a session model: what embeds the items that were seen, and what the query is compared with.
 
 Where both are one weight (tied weights) the graph holds it once anyway. Where the model compares with normalised embeddings,
-the rows of both tables have the same directions, and one of them with a length a row makes the other.
+the rows of both tables have the same directions, and one of them with a length a row makes the other. Where each item has a
+bias, the table that queries are compared with has it in a column of its own, behind those that are embedded.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .scoring_session import SessionGraph
 
 _TABLE, _LENGTHS, _AXES = "shared/table", "shared/lengths", "shared/last_axis"
+_START, _END = "shared/first_column", "shared/embedded_columns"
 #: Of a float32's precision: a row and its direction times its length differ by rounding alone.
 _RELATIVE = 1e-6
 
@@ -23,7 +25,8 @@ _RELATIVE = 1e-6
 def share_table(session: SessionGraph, table: np.ndarray) -> SessionGraph:
     """The same session graph, embedding by `table` [V, D] what it embedded by a weight with rows of the same directions.
 
-    As it is where it holds the table already, or no such weight that is only looked up.
+    The weight may be narrower: then the table's first columns count. The graph stays as it is where it holds the table already,
+    or no such weight that is only looked up.
     """
     if session.table is not None:
         return session
@@ -36,8 +39,9 @@ def share_table(session: SessionGraph, table: np.ndarray) -> SessionGraph:
 
 def _lengths(weight: np.ndarray, table: np.ndarray) -> np.ndarray | None:
     """float32 [V], how many times as long the weight's rows are as the table's; None where they are no multiples of them."""
-    if weight.shape != table.shape or weight.dtype != np.float32:
+    if weight.dtype != np.float32 or weight.ndim != 2 or len(weight) != len(table) or weight.shape[1] > table.shape[1]:
         return None
+    table = table[:, : weight.shape[1]]
     squares = np.einsum("vd,vd->v", table, table, dtype=np.float64)
     products = np.einsum("vd,vd->v", weight, table, dtype=np.float64)
     lengths = np.divide(products, squares, out=np.zeros_like(products), where=squares > 0).astype(np.float32)
@@ -63,18 +67,23 @@ def _is_looked_up(session: SessionGraph, name: str) -> bool:
 
 
 def _shared(session: SessionGraph, name: str, table: np.ndarray, lengths: np.ndarray) -> SessionGraph:
-    nodes = []
+    nodes, width = [], session.weights[name].shape[1]
     for node in session.nodes:
         if name not in node.input:
             nodes.append(node)
             continue
-        rows, scale, column = (f"{node.output[0]}/{part}" for part in ("directions", "lengths", "column"))
+        whole, rows, scale, column = (
+            f"{node.output[0]}/{part}" for part in ("rows", "directions", "lengths", "column")
+        )
+        gathered = rows if width == table.shape[1] else whole
+        nodes.append(helper.make_node("Gather", [_TABLE, node.input[1]], [gathered], gathered))
+        if gathered == whole:
+            nodes.append(helper.make_node("Slice", [whole, _START, _END, _AXES], [rows], rows))
         nodes += [
-            helper.make_node("Gather", [_TABLE, node.input[1]], [rows], rows),
             helper.make_node("Gather", [_LENGTHS, node.input[1]], [scale], scale),
             helper.make_node("Unsqueeze", [scale, _AXES], [column], column),
             helper.make_node("Mul", [rows, column], [node.output[0]], node.name),
         ]
     weights = {other: values for other, values in session.weights.items() if other != name}
-    weights |= {_TABLE: table, _LENGTHS: lengths, _AXES: np.array([-1])}
+    weights |= {_TABLE: table, _LENGTHS: lengths, _AXES: np.array([-1]), _START: np.array([0]), _END: np.array([width])}
     return dataclasses.replace(session, nodes=nodes, weights=weights, table=_TABLE)

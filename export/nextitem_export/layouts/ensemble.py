@@ -10,6 +10,7 @@ import numpy as np
 
 from ..graphs import items
 from ..graphs.formats import FORMATS
+from ..graphs.heads import head_tensors
 from ..graphs.ranker import OUTPUTS, filter_tensors
 from ..options import ExportOptions
 from ..plan import Plan
@@ -19,6 +20,7 @@ from .steps import (
     StepFolders,
     batching,
     encoded,
+    head_names,
     of_other_lengths,
     ranked_tensors,
     request_specs,
@@ -82,19 +84,19 @@ class EnsembleLayout:
                 EnsembleStep(
                     ranker,
                     {name: name for name in ranked_tensors(plan)},
-                    dict(zip(OUTPUTS, OUTPUTS, strict=True)),
+                    {**dict(zip(OUTPUTS, OUTPUTS, strict=True)), **head_names(plan)},
                 ),
                 EnsembleStep(
                     items_name,
                     {**dict(zip(items.INPUTS[:3], OUTPUTS, strict=True)), items.TOP_K: items.TOP_K},
-                    {spec.name: spec.name for spec in response},
+                    {name: name for name in items.OUTPUTS},
                 ),
             ],
             {"nextitem.signature": signature.to_json()},
         )
 
     def _step_configs(self, build: Path, plan: Plan, options: ExportOptions) -> Iterator[StepConfig]:
-        version = plan.signature.bundle_version
+        signature, version = plan.signature, plan.signature.bundle_version
         folders = self.folders(build, version)
         tensors = [TensorSpec(f.tensor, _DATATYPES[f.dtype], (-1, plan.signature.window)) for f in plan.features]
         tensors += [TensorSpec(name, "INT64", (-1, -1)) for name in filter_tensors(plan.features)[:2]]
@@ -114,7 +116,10 @@ class EnsembleLayout:
         yield StepConfig(
             self.steps[1],
             tuple(TensorSpec(s.name, s.datatype, s.dims[1:]) for s in tensors),
-            tuple(TensorSpec(name, kind, dims[1:]) for name, (kind, dims) in zip(OUTPUTS, ranked, strict=True)),
+            (
+                *(TensorSpec(name, kind, dims[1:]) for name, (kind, dims) in zip(OUTPUTS, ranked, strict=True)),
+                *(TensorSpec(name, "FP32", (head.width,)) for name, head in head_tensors(signature.heads).items()),
+            ),
             max_batch_size=options.max_sessions,
             accelerator=options.accelerator,
             batching=batching(options),
@@ -131,7 +136,7 @@ class EnsembleLayout:
                 *(TensorSpec(name, kind, dims) for name, (kind, dims) in zip(items.INPUTS[:3], ranked, strict=True)),
                 top_k,
             ),
-            tuple(response_specs(plan)),
+            tuple(spec for spec in response_specs(plan) if spec.name in items.OUTPUTS),
             max_batch_size=0,
             warm_ups=(WarmUp("session", items_request(plan)),),
             version=version,

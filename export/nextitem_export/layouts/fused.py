@@ -18,7 +18,7 @@ from ..runtime.fused import PARTS
 from ..triton_config import StepConfig, TensorSpec, WarmUp
 from .one_model import GRAPH, STEP, OneModel, write_merged
 from .runtimes import RUNTIMES
-from .steps import StepFolders, batching, first_request, request_specs, response_specs, settle
+from .steps import StepFolders, batching, first_request, head_names, request_specs, response_specs, settle
 
 #: What the runtime needs of the ranker's step.json to run its graph.
 _OF_THE_RANKER = ("graph", "constants", "rows", "k", "threads", "batched")
@@ -37,13 +37,14 @@ class FusedLayout(OneModel):
         folder.mkdir(parents=True)
         features, ranker, _ = (json.loads((part / STEP).read_text(encoding="utf-8")) for part in folders)
         settings = {"kind": "fused", "signature": plan.signature.to_json(), "filters": features["filters"]}
-        if _are_graphs(folders, ranker) and write_merged(folders, folder, [plan.item_tensor]):
+        if _are_graphs(folders, ranker) and write_merged(folders, folder, head_names(plan), [plan.item_tensor]):
             settings |= {"merged": True, "newest": features["newest"], "codes": plan.item_tensor}
             settings |= {name: ranker[name] for name in _OF_THE_RANKER if name in ranker}
         else:
             for part, source in zip(PARTS, folders, strict=True):
                 shutil.copytree(source, folder / part)
             settings |= {"merged": False, "ranked": dict(zip(OUTPUTS, items.INPUTS[:3], strict=True))}
+            settings |= {"heads": head_names(plan)}
         (folder / STEP).write_text(json.dumps(settings, indent=1), encoding="utf-8")
         _settle(folder, options)
         RUNTIMES["python"].add_code(folder, "Session to items", self.name)

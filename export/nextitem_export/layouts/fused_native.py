@@ -12,7 +12,7 @@ from ..plan import Plan
 from ..triton_config import StepConfig, WarmUp
 from .one_model import STEP, OneModel, write_merged
 from .runtimes import RUNTIMES
-from .steps import first_request, request_specs, response_specs
+from .steps import first_request, head_names, request_specs, response_specs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class NativeFusedLayout(OneModel):
         folders = self.folders(build, plan.signature.bundle_version)
         folder = self.version_folder(build, plan)
         folder.mkdir(parents=True)
-        if not write_merged(folders, folder):
+        if not write_merged(folders, folder, head_names(plan)):
             raise ExportError(
                 f"--format {options.format} writes another opset than the features graph has, so that the three cannot be "
                 "one graph: give --format onnx, or --layout ensemble"

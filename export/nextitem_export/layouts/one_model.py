@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -37,15 +37,15 @@ class OneModel:
         return build / self.name / str(plan.signature.bundle_version)
 
 
-def write_merged(folders: StepFolders, folder: Path, shown: Sequence[str] = ()) -> bool:
+def write_merged(folders: StepFolders, folder: Path, heads: Mapping[str, str], shown: Sequence[str] = ()) -> bool:
     """Write the merged graph with what the ranker's needs beside it; False where the graphs cannot be merged.
 
-    shown: see `merge`.
+    heads, shown: see `merge`.
     """
     graphs = [open_graph(part) for part in folders]
     if not can_merge(graphs):
         return False
-    onnx.save(merge(*graphs, shown), str(folder / GRAPH))
+    onnx.save(merge(*graphs, heads, shown), str(folder / GRAPH))
     for file in folders.ranker.iterdir():  # large tables, the item index
         if file.name not in (STEP, GRAPH):
             shutil.copy(file, folder)

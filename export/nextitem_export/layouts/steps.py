@@ -14,6 +14,7 @@ import torch
 from .._errors import ExportError
 from ..graphs import items
 from ..graphs.formats import write_ranker
+from ..graphs.heads import head_tensors
 from ..graphs.ranker import Ranker, filter_tensors
 from ..graphs.scoring_choice import ScoringChoice
 from ..options import ExportOptions
@@ -46,7 +47,9 @@ def write_steps(folders: StepFolders, plan: Plan, options: ExportOptions) -> Non
         folder.mkdir(parents=True)
     runtime = RUNTIMES[options.runtime]
     runtime.write_features(plan, options, folders.features)
-    module = Ranker(plan.model, plan.features, plan.item_feature, plan.log_popularity, options.max_top_k)
+    module = Ranker(
+        plan.model, plan.features, plan.item_feature, plan.log_popularity, options.max_top_k, plan.signature.heads
+    )
     few = encoded(plan, folders.features, of_other_lengths(plan, 2))
     example = _tensors(plan, few)
     ItemIndex.of(plan.vocabulary.values).save(folders.ranker)
@@ -117,7 +120,13 @@ def response_specs(plan: Plan) -> list[TensorSpec]:
         TensorSpec("item_ids", _item_type(plan), (-1, -1)),
         TensorSpec("scores", "FP32", (-1, -1)),
         TensorSpec("status", "BYTES", (-1, 1)),
+        *(TensorSpec(head.name, "FP32", (-1, head.width)) for head in plan.signature.heads),
     ]
+
+
+def head_names(plan: Plan) -> dict[str, str]:
+    """The ranker's names for the further heads to those of the answer."""
+    return {tensor: head.name for tensor, head in head_tensors(plan.signature.heads).items()}
 
 
 def ranked_tensors(plan: Plan) -> list[str]:

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from .._errors import ExportError
 from ..graphs.features import compile_plan
 from ..graphs.formats import save_torchscript
-from ..graphs.ranker import OUTPUTS, filter_tensors
+from ..graphs.ranker import filter_tensors
 from ..plan import Plan
 from ..runtime.item_index import FILES as ITEM_INDEX_FILES
 from ..runtime.item_index import ItemIndex
@@ -94,7 +94,7 @@ def _bake_torchscript(
     # The ranker is called as it was traced: it stays as general as it is.
     baked = torch.jit.trace(_Available(ranker, torch.from_numpy(available)).eval(), tensors, check_trace=False)
     save_torchscript(torch.jit.freeze(baked), folder)
-    return {"inputs": inputs, "outputs": list(OUTPUTS)}
+    return {"inputs": inputs, "outputs": settings["outputs"]}
 
 
 def _write_settings(folder: Path, settings: Mapping[str, Any]) -> None:

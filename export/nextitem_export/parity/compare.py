@@ -9,6 +9,9 @@ from ..runtime.codes import LOWEST_FLOAT32, PADDING
 FEATURE_RELATIVE = 1e-5
 FEATURE_ABSOLUTE = 1e-6
 SCORE_ABSOLUTE = 1e-4
+#: A head may be in any unit: beyond 10, what float32 itself loses is more than the absolute bound.
+HEAD_ABSOLUTE = SCORE_ABSOLUTE
+HEAD_RELATIVE = 1e-5
 #: Items whose true scores differ by less may stand in either order.
 TIE = 1e-5
 
@@ -34,6 +37,23 @@ def feature_difference(true: np.ndarray, served: np.ndarray) -> tuple[float, str
         return worst, None
     at = int(np.flatnonzero(~same)[0])
     return worst, f"at interaction {at} NVTabular gives {padded[at]!r}, the bundle {served[at]!r}"
+
+
+def head_difference(true: np.ndarray, served: np.ndarray) -> tuple[float, str | None]:
+    """The largest difference of one session's head, relative where it is beyond 1, and a sentence where it is too large.
+
+    true, served: [N], the lowest FP32 for null.
+    """
+    if true.shape != served.shape:
+        return np.inf, f"{list(served.shape)} values came, expected {list(true.shape)}"
+    null = true == np.float32(LOWEST_FLOAT32)
+    distance = np.where(null, 0.0, np.abs(true.astype(np.float64) - served))
+    worst = float((distance / np.maximum(np.abs(true), 1.0)).max(initial=0.0))
+    same = np.where(null, served == true, distance <= HEAD_ABSOLUTE + HEAD_RELATIVE * np.abs(true))
+    if same.all():
+        return worst, None
+    at = int(np.flatnonzero(~same)[0])
+    return worst, f"value {at} is {served[at]:.8g}, expected {true[at]:.8g}"
 
 
 def approximate_difference(true: np.ndarray, codes: np.ndarray, scores: np.ndarray) -> tuple[float, str | None]:

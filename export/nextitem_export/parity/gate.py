@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from .._errors import ParityError
 from ..graphs import items as items_graph
+from ..graphs.heads import head_tensors
 from ..graphs.ranker import CODES, SCORES, STATUS, RankerFeature
 from ..runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, NULL_INT64, NULL_STRING, OK, PADDING
 from ..runtime.codes import STATUS as STATUS_NAMES
@@ -19,20 +20,24 @@ from ..runtime.signature import RawFeature, Signature
 from ..runtime.step import Step, open_step
 from ..wire import request_tensors
 from .cases import PADDED, Case, Sessions
-from .compare import approximate_difference, feature_difference, ranking_difference
+from .compare import approximate_difference, feature_difference, head_difference, ranking_difference
 from .filters import Filters, draw_filters
 from .truth import Truth
 
 
 @dataclasses.dataclass
 class CaseReport:
-    """How one case came out. judged: sessions that NVTabular has an answer for."""
+    """How one case came out.
+
+    judged: sessions that NVTabular has an answer for. head_difference: None for a model without further heads.
+    """
 
     case: str
     sessions: int = 0
     judged: int = 0
     feature_difference: float = 0.0
     score_difference: float = 0.0
+    head_difference: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The row as it stands in bundle.json."""
@@ -68,6 +73,7 @@ class Gate:
         self._raw_features = signature.features
         self._item_column = signature.item_column
         self._features = features
+        self._heads = head_tensors(signature.heads)
         self._item_tensor = next(f.tensor for f in features if f.name == item_feature)
         self._window = signature.window
         self._code_of = {value: code for code, value in enumerate(values.tolist(), FIRST_ITEM)}
@@ -121,6 +127,19 @@ class Gate:
             answer = _run(self._whole, request, case, start, "fused")
             self._check_ranking(case, start, batch, encoded, self._as_ranked(answer), filters, report)
 
+    def _check_heads(
+        self, case: Case, start: int, true: Mapping[str, np.ndarray], ranked: Any, report: CaseReport
+    ) -> None:
+        """The ranker's heads against the eager model's, by name, [B, N] each."""
+        for tensor, head in self._heads.items():
+            what, right, came = f"head '{head.name}'", true[head.name], ranked[tensor]
+            for row, (due, given) in enumerate(zip(right, came, strict=True)):
+                if not np.isfinite(due).all():
+                    _refuse(f"the eager model gives {due}: let it give finite numbers", case, start + row, what)
+                worst, fault = head_difference(due, given)
+                report.head_difference = max(report.head_difference or 0.0, worst)
+                _refuse(fault, case, start + row, what)
+
     def _check_ranking(
         self,
         case: Case,
@@ -133,6 +152,7 @@ class Gate:
     ) -> None:
         """The ranker on what the features step gave, against the eager model on the same."""
         sessions = [{f.name: encoded[f.tensor][row] for f in self._features} for row in range(len(batch))]
+        self._check_heads(case, start, self._truth.heads(sessions, self._window), ranked, report)
         scores = self._truth.scores(sessions, self._window)
         if self._available is not None:
             scores[:, ~self._available] = LOWEST_FLOAT32
@@ -162,7 +182,8 @@ class Gate:
         """A finished answer as the ranker would have given it: raw ids as codes, null as padding."""
         codes = [[self._code_of.get(item, PADDING) for item in row] for row in answer["item_ids"].tolist()]
         status = [[STATUS_NAMES.index(name) for name in row] for row in answer["status"].tolist()]
-        return {CODES: np.array(codes), SCORES: answer["scores"], STATUS: np.array(status)}
+        heads = {tensor: answer[head.name] for tensor, head in self._heads.items()}
+        return {CODES: np.array(codes), SCORES: answer["scores"], STATUS: np.array(status), **heads}
 
     def _check_items(self, case: Case, start: int, ranked: Any, answer: Any, wanted: int) -> None:
         """Raw ids against the vocabulary, scores and status as the ranker gave them, cut to the items wanted."""

@@ -56,6 +56,28 @@ class Truth:
 
     def scores(self, encoded: Sequence[Encoded], window: int) -> np.ndarray:
         """The eager model's scores [B, V] float32, cold and empty sessions by popularity, special codes lowest."""
+        tensors, known = self._tensors(encoded, window)
+        with torch.no_grad():
+            scores = eager_scores(self._model, tensors).float().numpy()
+        scores[~known] = self._log_popularity
+        scores[:, :FIRST_ITEM] = LOWEST_FLOAT32
+        return scores
+
+    def heads(self, encoded: Sequence[Encoded], window: int) -> dict[str, np.ndarray]:
+        """The eager model's further heads by name, float32 [B, N], the lowest FP32 for cold and empty sessions."""
+        if not getattr(self._model, "head_widths", None):
+            return {}
+        tensors, known = self._tensors(encoded, window)
+        ask = self._model.query_and_heads if hasattr(self._model, "query") else self._model.forward_and_heads
+        with torch.no_grad():
+            _, heads = ask(tensors)
+        return {
+            name: np.where(known[:, None], value.float().numpy(), np.float32(LOWEST_FLOAT32))
+            for name, value in heads.items()
+        }
+
+    def _tensors(self, encoded: Sequence[Encoded], window: int) -> tuple[dict[str, torch.Tensor], np.ndarray]:
+        """What the model reads, and whether it knows an item of a session, bool [B]."""
         tensors = {
             feature.name: torch.zeros(len(encoded), window, dtype=getattr(torch, feature.dtype))
             for feature in self._features
@@ -63,12 +85,7 @@ class Truth:
         for row, session in enumerate(encoded):
             for name, values in session.items():
                 tensors[name][row, : len(values)] = torch.from_numpy(values)
-        with torch.no_grad():
-            scores = eager_scores(self._model, tensors).float().numpy()
-        known = (tensors[self._item_feature] >= FIRST_ITEM).any(dim=1).numpy()
-        scores[~known] = self._log_popularity
-        scores[:, :FIRST_ITEM] = LOWEST_FLOAT32
-        return scores
+        return tensors, (tensors[self._item_feature] >= FIRST_ITEM).any(dim=1).numpy()
 
     def _has_answer(self, session: pd.DataFrame) -> bool:
         if not len(session):

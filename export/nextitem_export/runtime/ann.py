@@ -44,11 +44,13 @@ class AnnRanker:
         self._popular = order[available[order]]
         self.constants: dict[str, Array] = {}
         self.inputs = (*self._query.inputs, self._excluded, self._allowed)
-        self.outputs = tuple(settings["outputs"])
+        self._answers: tuple[str, ...] = tuple(settings["outputs"])
+        self._heads: tuple[str, ...] = tuple(settings["heads"])
+        self.outputs = (*self._answers, *self._heads)
         self.batched = True
 
     def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
-        """Codes int64 [B, K], scores float32 [B, K] and status int32 [B, 1]."""
+        """Codes int64 [B, K], scores float32 [B, K], status int32 [B, 1] and each further head, float32 [B, N]."""
         asked = self._query.run(tensors)
         queries, newest = asked["query"], asked["newest"][:, 0]
         rows = len(queries)
@@ -60,7 +62,8 @@ class AnnRanker:
             found, values = self._best(query, excluded, allowed[allowed != PADDING])
             codes[row, : len(found)], scores[row, : len(found)] = found, values
         status = np.where(newest >= FIRST_ITEM, OK, np.where(newest == PADDING, EMPTY, COLD)).astype(np.int32)
-        return dict(zip(self.outputs, (codes, scores, status[:, None]), strict=True))
+        ranked = dict(zip(self._answers, (codes, scores, status[:, None]), strict=True))
+        return ranked | {name: asked[name] for name in self._heads}
 
     def _best(self, query: Array | None, excluded: Array, allowed: Array) -> tuple[Array, Array]:
         """The best codes and their scores, K at most; query None for a session without a known item."""

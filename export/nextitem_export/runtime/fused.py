@@ -32,6 +32,8 @@ from .together import Outcome, answer_or_halve, without_frames
 _MOST_KNOWN = 4096
 #: The steps of a fused model that is no single graph, in folders of these names.
 PARTS = ("features", "ranker", "items")
+#: The tensors of an answer that have a column for each item.
+_BY_ITEM = ("item_ids", "scores")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,9 +117,13 @@ class FusedStep:
         answers = self._core.answer(requests)
         ends = accumulate(request.rows for request in requests)
         return [
-            {name: values[end - request.rows : end, : request.top_k] for name, values in answers.items()}
+            {name: values[end - request.rows : end, : _columns(name, request)] for name, values in answers.items()}
             for request, end in zip(requests, ends, strict=True)
         ]
+
+
+def _columns(name: str, request: Checked) -> int | None:
+    return request.top_k if name in _BY_ITEM else None
 
 
 class OneGraph:
@@ -180,7 +186,9 @@ class Chain:
         self._filters: tuple[str, ...] = tuple(settings["filters"])
         #: The ranker's outputs, and what the items step calls them.
         self._ranked: dict[str, str] = dict(settings["ranked"])
-        self.outputs = self._items.outputs
+        #: Those of further heads, and the answer's names for them.
+        self._heads: dict[str, str] = dict(settings["heads"])
+        self.outputs = (*self._items.outputs, *self._heads.values())
 
     def check(self, tensors: Mapping[str, Array]) -> Checked:
         """See Core."""
@@ -193,7 +201,8 @@ class Chain:
         joined = {name: np.concatenate([request.what[name] for request in requests]) for name in self._ranker.inputs}
         top_k = np.array([max(request.top_k for request in requests)], dtype=np.int64)
         ranked = self._ranker.run({**joined, TOP_K: top_k})
-        return self._items.run({**{to: ranked[name] for name, to in self._ranked.items()}, TOP_K: top_k})
+        answer = self._items.run({**{to: ranked[name] for name, to in self._ranked.items()}, TOP_K: top_k})
+        return answer | {to: ranked[name] for name, to in self._heads.items()}
 
 
 def open_step(folder: Path, settings: Mapping[str, Any]) -> FusedStep:

@@ -32,6 +32,14 @@ class RawFeature:
 
 
 @dataclasses.dataclass(frozen=True)
+class Head:
+    """A further output of the model: FP32 [B, width], named by the head."""
+
+    name: str
+    width: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Signature:
     """All that a client needs to know of a bundle.
 
@@ -50,6 +58,7 @@ class Signature:
     max_id_bytes: int
     max_filter_ids: int
     options: tuple[str, ...]
+    heads: tuple[Head, ...] = ()
 
     def feature(self, name: str) -> RawFeature:
         """The raw feature of that name."""
@@ -69,6 +78,7 @@ class Signature:
             "item_column": self.item_column,
             "features": [{"name": f.name, "datatype": f.datatype, "kind": f.kind} for f in self.features],
             "options": list(self.options),
+            "heads": [{"name": head.name, "width": head.width} for head in self.heads],
         }
 
     @classmethod
@@ -94,4 +104,6 @@ class Signature:
             max_id_bytes=document["max_id_bytes"],
             max_filter_ids=document["max_filter_ids"],
             options=tuple(document["options"]),
+            # Bundles from before further heads say nothing of them.
+            heads=tuple(Head(head["name"], head["width"]) for head in document.get("heads", ())),
         )

@@ -1,0 +1,84 @@
+"""A session model's further heads: what it predicts beside the next item, each an output of its own, FP32 [B, N].
+
+A model says in `head_widths` which it has, by name, and gives them with its query or its scores, from one run of its body: by
+`query_and_heads(features) -> (query, {name: [B, N]})`, or `forward_and_heads(features) -> (scores, {name: [B, N]})` where it
+has no query.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._errors import UnsupportedModel
+from ..runtime.signature import Head
+
+#: The ranker's outputs before the heads.
+_FIRST = 3
+
+
+def heads_of(model: nn.Module) -> tuple[Head, ...]:
+    """The heads that a model declares, () for one that knows of none. Raises UnsupportedModel."""
+    widths: Any = getattr(model, "head_widths", None) or {}
+    kind = type(model).__name__
+    if not isinstance(widths, Mapping) or any(type(width) is not int or width < 1 for width in widths.values()):
+        raise UnsupportedModel(
+            f"{kind}.head_widths is {widths!r}, expected a dict from each head's name to how many values it has, 1 or more"
+        )
+    for name in widths:
+        if not isinstance(name, str) or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
+            raise UnsupportedModel(
+                f"{kind} has a head named {name!r}, which names an output of the bundle: expected letters, digits and "
+                "underscores, a letter first"
+            )
+    method = _method(model)
+    result = "query [B, D]" if hasattr(model, "query") else "scores [B, V]"
+    if widths and not hasattr(model, method):
+        raise UnsupportedModel(
+            f"{kind} has the heads {', '.join(widths)} in head_widths but no {method}(): give it {method}(features) -> "
+            f"({result}, {{name: [B, N]}}), or leave head_widths away"
+        )
+    return tuple(Head(name, width) for name, width in widths.items())
+
+
+def head_tensors(heads: Sequence[Head]) -> dict[str, Head]:
+    """The ranker's further outputs, by the names that they have there."""
+    return {f"head__{place}": head for place, head in enumerate(heads, _FIRST)}
+
+
+def with_heads(
+    model: nn.Module, features: Mapping[str, Tensor], heads: Sequence[Head]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The query [B, D] or the scores [B, V], and each head, float32 [B, N], by one run of the model.
+
+    Raises UnsupportedModel where it gives other heads than it declares.
+    """
+    method = _method(model)
+    result, values = getattr(model, method)(features)
+    kind = f"{type(model).__name__}.{method}(features)"
+    if set(values) != {head.name for head in heads}:
+        raise UnsupportedModel(
+            f"{kind} gives the heads {', '.join(values) or '(none)'}, head_widths names {', '.join(h.name for h in heads)}: "
+            "let both name the same"
+        )
+    for head in heads:
+        value = values[head.name]
+        if not isinstance(value, Tensor) or value.dim() != 2 or value.shape[1] != head.width:
+            what = [int(size) for size in value.shape] if isinstance(value, Tensor) else type(value).__name__
+            raise UnsupportedModel(
+                f"{kind} gives '{head.name}' as {what}, expected [B, {head.width}] as in head_widths"
+            )
+    return result, tuple(values[head.name].float() for head in heads)
+
+
+def null_where_unknown(value: Tensor, known: Tensor, lowest: Tensor) -> Tensor:
+    """A head [B, N], the lowest FP32 for sessions without a known item, bool [B, 1], and for what is no number."""
+    return torch.where(known & (value.abs() < torch.inf), value, lowest)
+
+
+def _method(model: nn.Module) -> str:
+    return "query_and_heads" if hasattr(model, "query") else "forward_and_heads"
