@@ -13,8 +13,9 @@ def address():
     """Two processes that work and a scheduler."""
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
-        yield cluster.scheduler_address
+    cluster = LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None)
+    yield cluster.scheduler_address
+    cluster.close(timeout=60)  # as a context it would give busy workers a few seconds
 
 
 @pytest.fixture(scope="module")

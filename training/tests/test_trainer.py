@@ -18,7 +18,7 @@ COMBINATIONS = [
 ]
 CONFIG = Config(
     DataConfig(window=5),
-    ModelConfig(
+    model=ModelConfig(
         d_model=16,
         heads=2,
         layers=1,
@@ -27,7 +27,7 @@ CONFIG = Config(
         initializer_range=0.2,
         side_width=4,
     ),
-    TrainingConfig(epochs=16, batch_size=32, learning_rate=1e-2),
+    training=TrainingConfig(epochs=16, batch_size=32, learning_rate=1e-2),
 )
 
 
