@@ -15,8 +15,11 @@ HEAD_KINDS = (BINARY, REGRESSION)
 WIDTH = 1
 """How many numbers a head of either kind gives for a session."""
 
-#: The names of a response's other tensors.
-RESERVED = ("item_ids", "scores", "status")
+#: The names of the other tensors of a response and of a request's options.
+RESERVED = (
+    *("item_ids", "scores", "status"),
+    *("session_length", "top_k", "exclude_item_ids", "allow_item_ids", "exclude_seen"),
+)
 
 
 @dataclass(frozen=True)

@@ -37,15 +37,7 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
-        names = [head.name for head in self.heads]
-        for head in self.heads:
-            if names.count(head.name) > 1:
-                raise ConfigError(f"[[heads]] has '{head.name}' more than once; every head needs a name of its own.")
-            if head.column not in self.data.targets:
-                raise ConfigError(
-                    f"The head '{head.name}' predicts the column '{head.column}', which is none of [data] targets: "
-                    f"{', '.join(self.data.targets) or 'which is empty'}."
-                )
+        _check_heads(self.heads, self.data)
         if self.training.patience and not self.data.validation_days:
             raise ConfigError(
                 f"[training] patience is {self.training.patience}, but [data] validation_days is 0, so that nothing tells "
@@ -58,6 +50,25 @@ class Config:
                     f"[inputs] soft_one_hot lists '{name}', which is no number; [data] continuous and log_continuous are "
                     f"{', '.join(numbers) or 'empty'}."
                 )
+
+
+def _check_heads(heads: tuple[HeadConfig, ...], data: DataConfig) -> None:
+    """Raises ConfigError where heads do not fit each other or the columns."""
+    names = [head.name for head in heads]
+    sent = (data.item_column, data.time_column, *data.categorical, *data.continuous, *data.log_continuous)
+    for head in heads:
+        if names.count(head.name) > 1:
+            raise ConfigError(f"[[heads]] has '{head.name}' more than once; every head needs a name of its own.")
+        if head.name in sent:
+            raise ConfigError(
+                f"The head '{head.name}' has the name of a column that callers of the served model send: "
+                f"{', '.join(sent)}. Give the head another name."
+            )
+        if head.column not in data.targets:
+            raise ConfigError(
+                f"The head '{head.name}' predicts the column '{head.column}', which is none of [data] targets: "
+                f"{', '.join(data.targets) or 'which is empty'}."
+            )
 
 
 Section = TypeVar("Section")
