@@ -53,21 +53,27 @@ def connected(address: str) -> Iterator[Cluster]:
 
     Raises ConfigError where it does not answer or has no workers.
     """
+    _refuse_unusable(address)
+    with Client(address, timeout=_PATIENCE_S) as client:
+        set_dask_client(client)
+        try:
+            yield Cluster(client)
+        finally:
+            set_dask_client("auto")
+
+
+def _refuse_unusable(address: str) -> None:
+    """Asks with a client of its own: one that is dask's default and cannot connect stays the default."""
     try:
-        client = Client(address, timeout=_PATIENCE_S)
+        client = Client(address, timeout=_PATIENCE_S, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"There is no Dask scheduler at {address} ({type(error).__name__}); start one with 'dask scheduler' and workers "
             "with 'dask worker ADDRESS', or leave out --dask-scheduler."
         ) from error
-    try:
+    with client:
         if not client.nthreads():
             raise ConfigError(
                 f"The Dask scheduler at {address} has no workers; start some with 'dask worker {address}', or leave out "
                 "--dask-scheduler."
             )
-        set_dask_client(client)
-        yield Cluster(client)
-    finally:
-        set_dask_client("auto")
-        client.close()
