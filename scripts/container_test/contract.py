@@ -29,14 +29,18 @@ def bundles() -> list[str]:
 
 
 def make_served(folder: Path) -> Path:
-    """Train and export what serving_tests ask; returns the repository, which holds the README's model too."""
+    """Train and export what serving_tests ask, unless it is there; returns the repository, which has the README's model too."""
+    repository = folder / "repository"
+    if repository.exists():
+        say(f"taking the models in {repository}")
+        return repository
     names = bundles()
     say(f"training for an epoch and exporting {', '.join(names)} and warehouse")
     command = [sys.executable, "serving_tests/served.py", str(folder), *names]
     done = subprocess.run(command, cwd=ROOT, check=False, stdin=subprocess.DEVNULL, timeout=TIMEOUT_S)
     if done.returncode:
         fail(f"serving_tests/served.py failed with exit status {done.returncode}.")
-    return folder / "repository"
+    return repository
 
 
 def check_contract(project: Project, folder: Path) -> None:

@@ -75,7 +75,7 @@ def check_balance(project: Project, replicas: list[str], model: str) -> None:
         say(f"{CALLS} {protocol} requests on one connection: shares of the replicas {_percent(shares)}")
 
 
-def check_killed_replica(project: Project, replicas: list[str], model: str) -> None:
+def check_killed_replica(project: Project, replicas: list[str], model: str, which: int = 0) -> None:
     """SIGKILL to one of three under load: hardly a request fails, none is answered wrongly, and load comes back."""
     load = _start_load(project, model)
     started = time.monotonic()
@@ -85,9 +85,9 @@ def check_killed_replica(project: Project, replicas: list[str], model: str) -> N
 
     try:
         sleep_until(KILL_AFTER_S)
-        project.engine.output("kill", "--signal=KILL", replicas[0])
+        project.engine.output("kill", "--signal=KILL", replicas[which])
         sleep_until(START_AFTER_S)
-        project.engine.output("start", replicas[0])
+        project.engine.output("start", replicas[which])
         sleep_until(SETTLED_AFTER_S)
         before = answered(project, replicas, model)
         sleep_until(DURATION_S - 1)
