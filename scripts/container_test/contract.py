@@ -49,6 +49,7 @@ def check_contract(project: Project, folder: Path) -> None:
         "folder": str(folder),
         "http_url": project.url("HTTP_PORT"),
         "grpc_url": project.url("GRPC_PORT").replace("http:", "grpc:"),
+        "metrics_url": project.url("METRICS_PORT", "/metrics"),
     }
     command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", "serving_tests"]
     environment = {**os.environ, "NEXTITEM_SERVED": json.dumps(told)}
