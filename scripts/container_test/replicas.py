@@ -16,7 +16,7 @@ RATE, DURATION_S = 200, 45
 KILL_AFTER_S, START_AFTER_S, SETTLED_AFTER_S = 8, 18, 32
 MOST_FAILED_SHARE = 1 / 1000
 # Before a kill the load has to be carried with ease: where it is not, what fails afterwards says nothing about the kill.
-TRIED_S, EASY_P99_MS, TRY_EVERY_S, TRY_FOR_S = 5, 250, 15, 600
+TRIED_S, EASY_P99_MS, TRY_EVERY_S, TRY_FOR_S = 5, 500, 30, 900
 LEAST_SHARE = 0.2  # of the requests for each of three servers; even would be a third
 CALLS = 60
 
