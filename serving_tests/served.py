@@ -4,9 +4,10 @@
 
 trains and exports them into FOLDER: shop/, warehouse/ and repository/, which that server is to serve. Then
 
-    NEXTITEM_SERVED='{"folder": "…", "http_url": "http://…", "grpc_url": "grpc://…"}' python -m pytest serving_tests
+    NEXTITEM_SERVED='{"folder": "…", "http_url": "http://…", "grpc_url": "grpc://…", "metrics_url": "http://…/metrics"}' \\
+        python -m pytest serving_tests
 
-runs the tests that need nothing of the server but these two URLs, for the bundles that are there.
+runs the tests that need nothing of the server but these URLs, for the bundles that are there.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from shop import BUNDLES, CONFIG, MAX_TOP_K, ROOT, succeed, trained
 
 @dataclasses.dataclass(frozen=True)
 class Served:
-    """A server that runs already. Both URLs reach it; `folder` holds what it was made from."""
+    """A server that runs already. The URLs reach it; `folder` holds what it was made from."""
 
     folder: Path
     http_url: str
     grpc_url: str
+    metrics_url: str
 
     @property
     def repository(self) -> Path:
@@ -48,7 +50,7 @@ def given() -> Served | None:
     if not named:
         return None
     told = json.loads(named)
-    return Served(Path(told["folder"]), told["http_url"], told["grpc_url"])
+    return Served(Path(told["folder"]), told["http_url"], told["grpc_url"], told["metrics_url"])
 
 
 def clicks() -> pd.DataFrame:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +174,22 @@ def test_switches_under_load(serving, updated, shopping, name, switches) -> None
     own = {name, f"{name}_features", f"{name}_ranker", f"{name}_items"}
     loaded = [(model.name in own, model.version) for model in serving.models() if model.state == "READY"]
     assert set(loaded) == {(True, "2"), (False, "1")}
+
+
+@pytest.mark.slow  # two commands and their switches, side by side on few cores
+def test_two_activations_at_once_come_one_after_the_other(serving, updated, shopping) -> None:
+    expected = dict([answers_of(serving, "shop", shopping)])
+    assert activate(serving, updated, "shop").returncode == 0
+    expected |= dict([answers_of(serving, "shop", shopping)])
+    with Load(serving, "shop", shopping) as load, ThreadPoolExecutor() as both:
+        done = list(both.map(lambda version: activate(serving, updated, "shop", version), (1, 2)))
+    assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
+    load.check(expected)
+    told = sorted(re.search(r"answers with version (\d) .*; before: (\d)", one.stdout).groups() for one in done)
+    # 2 stays and then 1 comes, or 1 comes and then 2 comes back.
+    orders = {(("1", "2"), ("2", "2")): "1", (("1", "2"), ("2", "1")): "2"}
+    assert answers_of(serving, "shop", shopping)[0] == orders[tuple(told)]
+    assert not (updated / ".shop.lock").exists()
 
 
 @pytest.mark.parametrize(("name", "step"), [("shop", "shop_ranker"), ("shop_fused", "shop_fused")])

@@ -130,8 +130,10 @@ def test_an_output_that_is_complete(source, whole, repository) -> None:
 def ended(command: list, output: Path, how: signal.Signals) -> tuple[int, str]:
     """The exit code and the messages of a run that gets this signal when its first part is there."""
     started = subprocess.Popen(
-        [str(part) for part in (BIN / "nextitem-recommend", *command)], stderr=subprocess.PIPE, text=True
-    )
+        [str(part) for part in (BIN / "nextitem-recommend", *command)], stderr=subprocess.PIPE, text=True,
+        # What a shell starts in the background ignores SIGINT, and so would all that these tests start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     try:
         wait_for_a_part(started, output)
         started.send_signal(how)

@@ -69,7 +69,7 @@ def test_the_dashboard_asks_for_metrics_that_there_are():
         for name in re.findall(r"\b(?:nv|haproxy|nextitem)_\w+|\bup\b", query)
     }
     assert asked == METRICS
-    assert {row for row, _, query in monitoring.queries() if "nextitem_" in query} == {monitoring.OWN_ROW}
+    assert {row for row, _, query in monitoring.queries() if "nextitem_" in query} == {"Sessions"}
 
 
 def test_panels_lie_beside_each_other():
@@ -101,6 +101,16 @@ def test_where_no_engine_works_the_container_test_says_so_and_fails(tmp_path):
         timeout=60, check=False,
     )  # fmt: skip
     assert "test-container: curl is needed, because the README asks with it." in done.stderr
+
+
+def test_the_contract_is_not_asked_of_models_from_elsewhere():
+    for options in (["--only", "contract"], ["--made", "there"]):
+        done = subprocess.run(
+            [sys.executable, ROOT / "scripts/test-container", "--repository", "models", *options],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert "need what they were made from: give --made, not --repository" in done.stderr
 
 
 def test_a_readme_without_a_request(tmp_path):

@@ -26,7 +26,8 @@ class Client(BaseClient):
     """A connection to one model of a nextitem server; threads may share it.
 
     Args:
-        url: http://host:8000 or grpc://host:8001, https:// and grpcs:// with TLS.
+        url: http://host:8000 or grpc://host:8001, https:// and grpcs:// with TLS. Over gRPC the servers behind a name
+            take turns, or those in a list of addresses: grpc://10.0.0.4:8001,10.0.0.5:8001.
         model: the bundle's name; None takes the server's only nextitem model.
         timeout_s: seconds for one request to the server, all its attempts together.
         connect_timeout_s: of these, seconds for one attempt to connect.
@@ -36,7 +37,7 @@ class Client(BaseClient):
         headers: sent with every request: HTTP headers, gRPC metadata. For API keys and the like.
         compression: "gzip" compresses requests and asks for compressed responses.
         tls: certificates, beyond the system's trust store.
-        pool_size: connections at most, which are kept open (HTTP; gRPC needs one).
+        pool_size: connections at most, which are kept open (HTTP; gRPC needs one for each server).
         shared_memory: tensors go through shared memory; the server must run on this host.
 
     The model's signature is read here, and again when another version of the model answers. Raises InvalidOption and

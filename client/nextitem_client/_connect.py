@@ -29,7 +29,11 @@ def check_tls(address: Address, settings: Settings) -> None:
 
 
 def connect(address: Address, settings: Settings, *, shared_memory: bool) -> Transport:
-    """The transport for a URL; the first request opens the connection."""
+    """The transport for a URL; the first request opens the connection. Raises InvalidOption."""
+    if shared_memory and address.others:
+        raise InvalidOption(
+            f"shared_memory is on, and {address.url} names several servers; it takes one, which runs on this host."
+        )
     transport = _load(_TRANSPORTS[address.protocol])(address, settings)
     if not shared_memory:
         return transport

@@ -1,4 +1,7 @@
-"""KServe v2 over gRPC, for Client and AsyncClient: one channel, which carries all requests at once."""
+"""KServe v2 over gRPC, for Client and AsyncClient: one channel, which carries all requests at once.
+
+Where the URL's name stands for several addresses, the channel has a connection to each and they take turns.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,9 @@ class _GrpcCodec:
 
     def _new_connection(self) -> Any:
         return self._half.InferenceServerClient(
-            self._address.target, creds=self._credentials, channel_args=_channel_arguments(self._settings)
+            self._address.grpc_target,
+            creds=self._credentials,
+            channel_args=_channel_arguments(self._address, self._settings),
         )
 
     def _renew(self, failed: Any) -> None:
@@ -183,14 +188,17 @@ def _credentials(address: Address, settings: Settings) -> Any:
     return library.ssl_channel_credentials(root_certificates(settings.tls), key, chain)
 
 
-def _channel_arguments(settings: Settings) -> list[tuple[str, Any]]:
+def _channel_arguments(address: Address, settings: Settings) -> list[tuple[str, Any]]:
     connect_ms = max(int(settings.connect_timeout_s * 1000), 1)
     given: list[tuple[str, Any]] = [
         ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
         ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
         ("grpc.min_reconnect_backoff_ms", connect_ms),  # the time given to one connection
         ("grpc.use_local_subchannel_pool", 1),  # else a new client inherits another's pauses
+        ("grpc.lb_policy_name", "round_robin"),  # else all goes to the first address that can be reached
     ]
     if settings.tls is not None and settings.tls.server_name is not None:
         given.append(("grpc.ssl_target_name_override", settings.tls.server_name))
+    elif address.others:
+        given.append(("grpc.default_authority", address.target))  # else it would be all of them in one
     return given

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -16,7 +17,10 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "grpcs": 443}
 
 @dataclass(frozen=True)
 class Address:
-    """A parsed URL; `path` is what stands before /v2 (HTTP only, without a slash at its end)."""
+    """A parsed URL; `path` is what stands before /v2 (HTTP only, without a slash at its end).
+
+    others: further servers with the same models (gRPC only), all of them IPv4 addresses or all IPv6, as `host` then is.
+    """
 
     url: str
     protocol: str  # http or grpc
@@ -24,11 +28,20 @@ class Address:
     host: str
     port: int
     path: str
+    others: tuple[tuple[str, int], ...] = ()
 
     @property
     def target(self) -> str:
         """host:port, an IPv6 address in brackets."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return _host_and_port(self.host, self.port)
+
+    @property
+    def grpc_target(self) -> str:
+        """The same for gRPC, which takes several addresses (https://github.com/grpc/grpc/blob/master/doc/naming.md)."""
+        if not self.others:
+            return self.target
+        family = "ipv6" if ":" in self.host else "ipv4"
+        return f"{family}:{','.join([self.target, *(_host_and_port(*other) for other in self.others)])}"
 
 
 @dataclass(frozen=True)
@@ -93,6 +106,8 @@ class AsyncTransport(Protocol):
 def parse_url(url: str) -> Address:
     """Read a server's URL. Raises InvalidOption."""
     expected = "http://host:8000 or grpc://host:8001 (https:// and grpcs:// with TLS)"
+    if str(url).startswith("grpc") and "," in url:
+        return _parse_several(url)
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -114,3 +129,28 @@ def parse_url(url: str) -> Address:
         port=port,
         path=parts.path.rstrip("/") if protocol == "http" else "",
     )
+
+
+def _parse_several(url: str) -> Address:
+    """grpc://10.0.0.4:8001,10.0.0.5:8001"""
+    scheme, _, rest = url.partition("://")
+    first, *others = [parse_url(f"{scheme}://{one}") for one in rest.rstrip("/").split(",")]
+    families = {_family(address.host) for address in (first, *others)}
+    if len(families) != 1 or None in families:
+        raise InvalidOption(
+            f"The URL {url!r} names several servers, which takes addresses of one kind, such as "
+            "grpc://10.0.0.4:8001,10.0.0.5:8001; a name that stands for all of them is given alone."
+        )
+    return replace(first, url=url, others=tuple((other.host, other.port) for other in others))
+
+
+def _family(host: str) -> int | None:
+    """4 or 6; None for a name."""
+    try:
+        return ipaddress.ip_address(host).version
+    except ValueError:
+        return None
+
+
+def _host_and_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

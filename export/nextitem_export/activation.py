@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ._errors import ControlError, RepositoryError
 from .control import ModelControl
+from .lock import locked
 from .options import KEEP_VERSIONS
 from .runtime.ranker import AVAILABILITY
 from .triton_config import CONFIG, pinned_to
@@ -47,26 +48,34 @@ def activate_bundle(
 
     version: the newest in the repository if not given. url: a running server of this repository, http://host:8000, which is
     switched without failing a request; without it the version answers from the next start on. key: opens the server's model
-    control. keep_versions: versions that stay in the repository, with the one that answers.
+    control. keep_versions: versions that stay in the repository, with the one that answers. One change of a bundle is made at
+    a time: where another export or activation of it is under way, this waits until that is done.
 
     Raises RepositoryError (a file is not the one that was exported, no such version …) and ControlError; then the version
     that answered before goes on answering.
     """
     repository = Path(repository)
     control = None if url is None else ModelControl(url, key)
-    before = active_version(repository, name)
-    if before is None:
+    _active(repository, name)  # before a file is made for the lock
+    with locked(repository, name, progress):
+        before = _active(repository, name)
+        target = _target(repository, name, version)
+        progress(f"comparing the files of version {target} with their checksums")
+        verify(repository, name, target)
+        running = () if control is None else _running(control, repository, name)
+        _take_availability_along(repository, name, before, target)
+        models = read_manifest(repository, name, target)["models"]
+        _Switch(repository, models, before, target, running, control, progress).run()
+        return Activation(name, target, before, tuple(prune(repository, name, keep_versions)))
+
+
+def _active(repository: Path, name: str) -> int:
+    active = active_version(repository, name)
+    if active is None:
         raise RepositoryError(
             f"{repository} holds no bundle '{name}' that is pinned to a version: export one into it first"
         )
-    target = _target(repository, name, version)
-    progress(f"comparing the files of version {target} with their checksums")
-    verify(repository, name, target)
-    running = () if control is None else _running(control, repository, name)
-    _take_availability_along(repository, name, before, target)
-    models = read_manifest(repository, name, target)["models"]
-    _Switch(repository, models, before, target, running, control, progress).run()
-    return Activation(name, target, before, tuple(prune(repository, name, keep_versions)))
+    return active
 
 
 def _target(repository: Path, name: str, version: int | None) -> int:

@@ -15,6 +15,7 @@ from . import repository, versions
 from ._errors import ExportError
 from .layouts import StepFolders, layout_of
 from .layouts.steps import available_items, write_steps
+from .lock import locked
 from .manifest import keep_configurations, write_manifest
 from .options import ExportOptions
 from .parity.cases import make_cases
@@ -136,8 +137,9 @@ def _build(
         layout.write_configs(build, plan, options)
         keep_configurations(build, layout.models, version)
         write_manifest(build, layout.models, plan, options, reports, made_from, tuning)
-        replace = repository.check_place(target, build, layout.models, replace=options.replace)
-        repository.place(target, build, layout.models, version, replace=replace)
+        with locked(target, name, progress):
+            replace = repository.check_place(target, build, layout.models, replace=options.replace)
+            repository.place(target, build, layout.models, version, replace=replace)
     return Bundle(target, name, version, tuple(reports), tuning, versions.active_version(target, name) or version)
 
 

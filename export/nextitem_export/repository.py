@@ -89,8 +89,14 @@ def place(repository: Path, built: Path, models: list[str], version: int, *, rep
     """Move the built models into the repository, the one that clients call (the last of `models`) last.
 
     Models that are there get a version more, which is not served yet. replace: they are taken out instead, with all their
-    versions. If anything fails, the repository is put back as it was.
+    versions. If anything fails, the repository is put back as it was; RepositoryError also where the version has come to be
+    there since its number was chosen.
     """
+    if not replace and any((repository / model / str(version)).exists() for model in models):
+        raise RepositoryError(
+            f"another export has put version {version} of '{models[-1]}' into {repository} while this one was made: export it "
+            "again"
+        )
     retired = built / "retired"
     retired.mkdir()
     done: list[tuple[Path, Path | None]] = []  # what was placed, and what stood there before

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 
 import pytest
 
@@ -201,3 +202,30 @@ def test_the_list_of_unavailable_items_goes_along(tmp_path, given, activated, ex
     for version in activated:
         activate_bundle(tmp_path, "shop", version)
     assert (tmp_path / "shop_a" / str(activated[-1]) / "availability.json").read_text() == expected
+
+
+def test_two_activations_come_one_after_the_other(repository, server, monkeypatch):
+    fake = server()
+    waiting, load, threads, said = threading.Event(), fake.load, [], []
+
+    def back(progress) -> None:
+        activate_bundle(repository, "shop", 1, url="http://h:1", progress=progress)
+
+    def tell(text: str) -> None:
+        said.append(text)
+        waiting.set()
+
+    def load_while_another_comes(model: str) -> None:
+        if not threads:
+            threads.append(threading.Thread(target=back, args=(tell,)))
+            threads[0].start()
+            assert waiting.wait(10)
+        load(model)
+
+    monkeypatch.setattr(fake, "load", load_while_another_comes)
+    assert activate_bundle(repository, "shop", 2, url="http://h:1").version == 2
+    threads[0].join(10)
+    assert said[0] == "waiting until another export or activation of 'shop' ends"
+    assert [state["shop"] for state in fake.history] == [(1,), (2,), (2,), (2,), (1,), (1,)]
+    assert pins(repository) == [(1,)] * 3
+    assert not (repository / ".shop.lock").exists()

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
+
 from nextitem_export.runtime.metrics import Metrics
-from nextitem_export.runtime.tally import METRICS, Tally
+from nextitem_export.runtime.tally import LENGTHS, METRICS, Tally
 
 
 class Metric:
     def __init__(self, sent, name, labels) -> None:
         self._sent, self._key = sent, (name, *sorted(labels.items()))
+        sent[self._key] = 0
 
     def increment(self, count) -> None:
-        self._sent[self._key] = self._sent.get(self._key, 0) + count
+        assert count, "a message for nothing"
+        self._sent[self._key] += count
 
 
 class Clock:
@@ -58,6 +62,18 @@ def test_counts_are_sent_once_a_second_at_most():
         tally.refused("busy")
         metrics.send_if_due()
         assert sent[key] == due
+
+
+def test_what_has_not_been_seen_yet_stands_at_0():
+    sent, tally, clock = {}, Tally(), Clock()
+    metrics = Metrics(utils(sent), tally, {}, clock)
+    for _ in range(2):
+        tally.read(np.array([1]), np.array([[3]]))
+        metrics.send_if_due()
+        clock.now_s += 2
+    name = "nextitem_interactions_total"
+    assert (sent[name, ("known", "true")], sent[name, ("known", "false")]) == (2, 0)
+    assert sum(key[0] == "nextitem_session_length_bucket" for key in sent) == len(LENGTHS) + 1
 
 
 def test_every_metric_is_described():

@@ -64,6 +64,15 @@ def test_warm_up_data_of_a_version_alone_come_with_it(repository, tmp_path):
     assert (repository / "top" / "warmup" / "2" / "data").read_text() == "own"
 
 
+def test_a_version_that_another_export_placed_meanwhile_stays(repository, tmp_path, shop):
+    place(repository, build(tmp_path / "second", 2), MODELS, 2)
+    before = shop.snapshot(repository)
+    with pytest.raises(RepositoryError) as caught:
+        place(repository, build(tmp_path / "other", 2), MODELS, 2)
+    assert str(caught.value).startswith(f"another export has put version 2 of 'top' into {repository} while this one")
+    assert shop.snapshot(repository) == before
+
+
 def test_the_model_that_clients_call_comes_last(tmp_path, monkeypatch):
     build(tmp_path / "first", 1)
     moved = []

@@ -20,6 +20,7 @@ from serving_requests import Answer, Protocol, kserve
 
 CLICKS = Path(__file__).parents[2] / "demo/clicks.parquet"
 SESSIONS, K = 200, 10
+FIRST_TIMEOUT_S = 120.0
 # DESIGN's contract: items closer than the one may swap, scores are equal to the other.
 TIE, CLOSE = 1e-5, 1e-4
 
@@ -63,7 +64,8 @@ def outcome(trial: Trial, protocol: Protocol, expected: list[Answer]) -> dict[st
 def main(port: int, model: str, rate: float, duration_s: float) -> None:
     """Ask each request once, then all of them again and again."""
     asked = sessions()
-    with Client(f"http://127.0.0.1:{port}", model) as client:
+    # In its own time: where the servers still have an earlier load to do, this waits for its end.
+    with Client(f"http://127.0.0.1:{port}", model, timeout_s=FIRST_TIMEOUT_S) as client:
         protocol = kserve(model, client.signature, K)
         first = client.recommend_many(asked, k=K)
     expected = [Answer(one.item_ids, one.scores, one.status) for one in first]

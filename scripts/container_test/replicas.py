@@ -15,6 +15,8 @@ PROTOCOLS = ("http", "grpc")
 RATE, DURATION_S = 200, 45
 KILL_AFTER_S, START_AFTER_S, SETTLED_AFTER_S = 8, 18, 32
 MOST_FAILED_SHARE = 1 / 1000
+# Before a kill the load has to be carried with ease: where it is not, what fails afterwards says nothing about the kill.
+TRIED_S, EASY_P99_MS, TRY_EVERY_S, TRY_FOR_S = 5, 500, 30, 900
 LEAST_SHARE = 0.2  # of the requests for each of three servers; even would be a third
 CALLS = 60
 
@@ -75,9 +77,27 @@ def check_balance(project: Project, replicas: list[str], model: str) -> None:
         say(f"{CALLS} {protocol} requests on one connection: shares of the replicas {_percent(shares)}")
 
 
-def check_killed_replica(project: Project, replicas: list[str], model: str) -> None:
+def wait_for_ease(project: Project, model: str) -> None:
+    """Return once the replicas carry the load with ease, which a machine with other work may not let them."""
+    until = time.monotonic() + TRY_FOR_S
+    while True:
+        load = _start_load(project, model, TRIED_S)
+        outcome = _outcome(load)
+        if not outcome["failed"] and outcome["p99_ms"] <= EASY_P99_MS:
+            return
+        told = f"{outcome['failed']} of {outcome['asked']} failed and 99 % came within {outcome['p99_ms']:.0f} ms"
+        if time.monotonic() > until:
+            fail(
+                f"this machine does not carry three replicas and {RATE} requests a second, none of them killed: {told}, "
+                f"expected are none and {EASY_P99_MS} ms. Run it where less else is done."
+            )
+        say(f"waiting until three replicas carry {RATE} requests a second with ease: {told}")
+        time.sleep(TRY_EVERY_S)
+
+
+def check_killed_replica(project: Project, replicas: list[str], model: str, which: int = 0) -> None:
     """SIGKILL to one of three under load: hardly a request fails, none is answered wrongly, and load comes back."""
-    load = _start_load(project, model)
+    load = _start_load(project, model, DURATION_S)
     started = time.monotonic()
 
     def sleep_until(second: float) -> None:
@@ -85,24 +105,22 @@ def check_killed_replica(project: Project, replicas: list[str], model: str) -> N
 
     try:
         sleep_until(KILL_AFTER_S)
-        project.engine.output("kill", "--signal=KILL", replicas[0])
+        project.engine.output("kill", "--signal=KILL", replicas[which])
         sleep_until(START_AFTER_S)
-        project.engine.output("start", replicas[0])
+        project.engine.output("start", replicas[which])
         sleep_until(SETTLED_AFTER_S)
         before = answered(project, replicas, model)
         sleep_until(DURATION_S - 1)
         shares = _shares(before, answered(project, replicas, model))
-        told, _ = load.communicate(timeout=60)
+        outcome = _outcome(load)
     finally:
         load.kill()
-    if load.returncode:
-        fail(f"the load ended with exit status {load.returncode}.")
-    _judge(json.loads(told.splitlines()[-1]), shares)
+    _judge(outcome, shares)
 
 
-def _start_load(project: Project, model: str) -> "subprocess.Popen[str]":
+def _start_load(project: Project, model: str, duration_s: int) -> "subprocess.Popen[str]":
     paths = os.pathsep.join(filter(None, [str(ROOT / "benchmarks"), os.environ.get("PYTHONPATH")]))
-    arguments = [project.ports["LB_HTTP_PORT"], model, str(RATE), str(DURATION_S)]
+    arguments = [project.ports["LB_HTTP_PORT"], model, str(RATE), str(duration_s)]
     load = subprocess.Popen(
         [sys.executable, ROOT / "scripts/container_test/load.py", *arguments],
         env={**os.environ, "PYTHONPATH": paths}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
@@ -111,6 +129,13 @@ def _start_load(project: Project, model: str) -> "subprocess.Popen[str]":
     if load.stdout.readline() != "loading\n":
         fail("the load did not begin.")
     return load
+
+
+def _outcome(load: "subprocess.Popen[str]") -> dict:
+    told, _ = load.communicate(timeout=DURATION_S + 60)
+    if load.returncode:
+        fail(f"the load ended with exit status {load.returncode}.")
+    return json.loads(told.splitlines()[-1])
 
 
 def _judge(outcome: dict, shares: list[float]) -> None:

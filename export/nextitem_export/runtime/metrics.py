@@ -41,7 +41,9 @@ class Metrics:
         if began < self._due:
             return
         for series, count in self._tally.take().items():
-            self._metric(series).increment(count)
+            metric = self._metric(series)  # made at 0 as well: a share of what has no series yet cannot be drawn
+            if count:
+                metric.increment(count)
         self._due = began + _EVERY_S
 
     def _metric(self, series: Series) -> Any:

@@ -63,7 +63,7 @@ class Tally:
         self._refused[reason] += requests
 
     def take(self) -> dict[Series, int]:
-        """What was counted since the last time."""
+        """What was counted since the last time; of sessions that were read all series, those at 0 too."""
         counts = {Series(REFUSED, reason): count for reason, count in self._refused.items()}
         if self._read:
             lengths, codes = (
@@ -80,7 +80,7 @@ class Tally:
         self._read.clear()
         self._answered.clear()
         self._refused.clear()
-        return {series: count for series, count in counts.items() if count}
+        return counts
 
 
 def _of_sessions(lengths: Array, codes: Array) -> dict[Series, int]:
