@@ -1,4 +1,4 @@
-"""Chooses V-SkNN's options on questions of the validation part, over the ranges that its authors search."""
+"""Chooses V-SkNN's options on questions of the validation part."""
 
 from __future__ import annotations
 
