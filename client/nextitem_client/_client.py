@@ -27,7 +27,7 @@ class Client(BaseClient):
 
     Args:
         url: http://host:8000 or grpc://host:8001, https:// and grpcs:// with TLS. Over gRPC the servers behind a name
-            take turns, or those in a list of addresses: grpc://10.0.0.4:8001,10.0.0.5:8001.
+            take turns, or those in a list of addresses: grpc://192.0.2.4:8001,192.0.2.5:8001.
         model: the bundle's name; None takes the server's only nextitem model.
         timeout_s: seconds for one request to the server, all its attempts together.
         connect_timeout_s: of these, seconds for one attempt to connect.

@@ -132,14 +132,14 @@ def parse_url(url: str) -> Address:
 
 
 def _parse_several(url: str) -> Address:
-    """grpc://10.0.0.4:8001,10.0.0.5:8001"""
+    """grpc://192.0.2.4:8001,192.0.2.5:8001"""
     scheme, _, rest = url.partition("://")
     first, *others = [parse_url(f"{scheme}://{one}") for one in rest.rstrip("/").split(",")]
     families = {_family(address.host) for address in (first, *others)}
     if len(families) != 1 or None in families:
         raise InvalidOption(
             f"The URL {url!r} names several servers, which takes addresses of one kind, such as "
-            "grpc://10.0.0.4:8001,10.0.0.5:8001; a name that stands for all of them is given alone."
+            "grpc://192.0.2.4:8001,192.0.2.5:8001; a name that stands for all of them is given alone."
         )
     return replace(first, url=url, others=tuple((other.host, other.port) for other in others))
 

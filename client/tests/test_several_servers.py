@@ -104,7 +104,7 @@ def test_certificates_are_checked_by_the_first_address_or_the_name_that_is_given
     ("url", "target"),
     [
         ("grpc://shop.example:8001", "shop.example:8001"),
-        ("grpc://10.0.0.4:8001,10.0.0.5:8002/", "ipv4:10.0.0.4:8001,10.0.0.5:8002"),
+        ("grpc://192.0.2.4:8001,192.0.2.5:8002/", "ipv4:192.0.2.4:8001,192.0.2.5:8002"),
         ("grpcs://[::1],[fd00::2]:8443", "ipv6:[::1]:443,[fd00::2]:8443"),
     ],
 )
@@ -114,18 +114,18 @@ def test_what_grpc_is_given(url, target):
 
 
 def test_authority_of_several_is_the_first():
-    arguments = dict(_channel_arguments(parse_url("grpc://10.0.0.4:8001,10.0.0.5:8001"), Settings()))
-    assert arguments["grpc.default_authority"] == "10.0.0.4:8001"
+    arguments = dict(_channel_arguments(parse_url("grpc://192.0.2.4:8001,192.0.2.5:8001"), Settings()))
+    assert arguments["grpc.default_authority"] == "192.0.2.4:8001"
 
 
 @pytest.mark.parametrize(
     ("url", "message"),
     [
         ("grpc://a:8001,b:8001", r"names several servers, which takes addresses of one kind.* a name that stands"),
-        ("grpc://10.0.0.4:8001,[::1]:8001", "names several servers, which takes addresses of one kind"),
-        ("grpc://10.0.0.4:8001,", "names no known protocol"),
-        ("grpc://10.0.0.4:8001,10.0.0.5", "lacks the port"),
-        ("http://10.0.0.4:8000,10.0.0.5:8000", "cannot be read"),
+        ("grpc://192.0.2.4:8001,[::1]:8001", "names several servers, which takes addresses of one kind"),
+        ("grpc://192.0.2.4:8001,", "names no known protocol"),
+        ("grpc://192.0.2.4:8001,192.0.2.5", "lacks the port"),
+        ("http://192.0.2.4:8000,192.0.2.5:8000", "cannot be read"),
     ],
 )
 def test_lists_that_cannot_be_meant(url, message):
