@@ -195,8 +195,11 @@ def _channel_arguments(address: Address, settings: Settings) -> list[tuple[str, 
         ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
         ("grpc.min_reconnect_backoff_ms", connect_ms),  # the time given to one connection
         ("grpc.use_local_subchannel_pool", 1),  # else a new client inherits another's pauses
-        ("grpc.lb_policy_name", "round_robin"),  # else all goes to the first address that can be reached
     ]
+    # Else all goes to the first address that can be reached. The addresses of "localhost" are one server's: there the last of
+    # them to fail would tell why none answers, whichever that is.
+    if address.host != "localhost":
+        given.append(("grpc.lb_policy_name", "round_robin"))
     if settings.tls is not None and settings.tls.server_name is not None:
         given.append(("grpc.ssl_target_name_override", settings.tls.server_name))
     elif address.others:

@@ -85,5 +85,7 @@ def _shared(session: SessionGraph, name: str, table: np.ndarray, lengths: np.nda
             helper.make_node("Mul", [rows, column], [node.output[0]], node.name),
         ]
     weights = {other: values for other, values in session.weights.items() if other != name}
-    weights |= {_TABLE: table, _LENGTHS: lengths, _AXES: np.array([-1]), _START: np.array([0]), _END: np.array([width])}
+    weights |= {_TABLE: table, _LENGTHS: lengths, _AXES: np.array([-1])}
+    if width < table.shape[1]:  # what no node reads ONNX Runtime warns of at each load
+        weights |= {_START: np.array([0]), _END: np.array([width])}
     return dataclasses.replace(session, nodes=nodes, weights=weights, table=_TABLE)
