@@ -48,6 +48,7 @@ class SessionModel(nn.Module):
         self.compat = config.compat
         self.normalize = config.normalize
         self.temperature = config.temperature
+        self.item_dropout = nn.Dropout(config.item_dropout)
         self.inputs = InteractionInputs(config, schema, inputs)
 
         def build_body(d_model: int, heads: int) -> nn.Module:
@@ -183,5 +184,6 @@ class SessionModel(nn.Module):
 
     def _item_vectors(self, rows: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """As queries are compared with them: float32 [..., D] and [...]."""
+        rows = self.item_dropout(rows)
         rows = nn.functional.normalize(rows, dim=-1) if self.normalize else rows
         return rows if bias is None else torch.cat([rows, bias[..., None]], dim=-1)

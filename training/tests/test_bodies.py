@@ -20,6 +20,7 @@ TESTED = (
     "bert",
     "bert4rec",
     "convbert",
+    "core",
     "deberta",
     "deberta_v2",
     "distilbert",

@@ -35,6 +35,7 @@ def test_tables_become_dataclasses_and_the_rest_keeps_its_default(tmp_path):
         ({"data": {"holdout_days": 0}}, "holdout_days is 0.0; it has to be above 0"),
         ({"model": {"temperature": 0}}, "temperature is 0.0"),
         ({"model": {"dropout": 1.0}}, r"dropout is 1.0; it has to be from 0 to below 1"),
+        ({"model": {"item_dropout": -0.5}}, r"item_dropout is -0.5; it has to be from 0 to below 1"),
         ({"model": {"mask_probability": 1.0}}, "mask_probability is 1.0"),
         ({"model": {"generator_share": 0}}, "generator_share is 0.0; it has to be above 0 and at most 1"),
         ({"model": {"detection_weight": -1}}, "detection_weight is -1.0; it has to be at least 0"),

@@ -107,3 +107,17 @@ def test_a_traced_query_is_exact_at_other_sizes(model, batch_of):
 def test_unknown_parts_are_refused(schema):
     with pytest.raises(ConfigError, match="cannot be trained with"):
         SessionModel(dataclasses.replace(SMALL, body="bert", pretraining="clm"), schema)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_items_are_dropped_where_they_are_scored_in_training_alone(schema, batch_of, normalize):
+    torch.manual_seed(0)
+    model = SessionModel(dataclasses.replace(SMALL, item_dropout=0.5, normalize=normalize), schema)
+    with torch.no_grad():
+        table, rows = model.item_table(), model._known_rows(torch.arange(10))
+        for dropped in (table[3:], rows):
+            assert 0.3 < (dropped == 0).float().mean() < 0.7
+        assert not (model.inputs.item_table()[3:] == 0).any()
+        model.eval()
+        assert not (model.item_table()[3:] == 0).any()
+        torch.testing.assert_close(model._known_rows(torch.arange(10)), model.item_table()[3:13])

@@ -8,6 +8,7 @@ from nextitem_training.bodies import (  # noqa: F401  importing registers
     bert,
     bert4rec,
     convbert,
+    core,
     deberta,
     deberta_v2,
     distilbert,

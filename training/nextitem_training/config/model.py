@@ -27,6 +27,8 @@ class ModelConfig:
     """Scale queries and item embeddings to length 1 before they are compared."""
     temperature: float = 1.0
     """Scores are divided by it; 0.07 suits `normalize = true`."""
+    item_dropout: float = 0.0
+    """In training, dropout of the item embeddings that queries are compared with (CORE)."""
     item_bias: bool = False
     """Learn a number for each item that is added to its score."""
     mask_probability: float = 0.3
@@ -45,6 +47,7 @@ class ModelConfig:
         for name in ("temperature", "layer_norm_eps", "initializer_range"):
             above_zero("model", name, getattr(self, name))
         share("model", "dropout", self.dropout)
+        share("model", "item_dropout", self.item_dropout)
         if not 0 < self.mask_probability < 1:
             raise ConfigError(f"[model] mask_probability is {self.mask_probability}; it has to be between 0 and 1.")
         if not 0 < self.generator_share <= 1:
