@@ -40,18 +40,18 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, queries: Tensor, table: Tensor, targets: Tensor, smoothing: float, product: torch.dtype
     ) -> Tensor:
-        rows = max(_LEAST_ROWS, _BLOCK_BYTES // (4 * table.shape[0]))
         q, t = queries.to(product), table.to(product)
+        rows = max(_LEAST_ROWS, _BLOCK_BYTES // (q.element_size() * len(t)))
         loss = queries.new_zeros((), dtype=torch.float32)
         by_queries, by_table = torch.empty_like(q), torch.zeros_like(table)
         spread = smoothing / table.shape[0]
         for start in range(0, len(q), rows):
             part, wanted = q[start : start + rows], targets[start : start + rows, None]
             logits = part @ t.T  # (R, V)
-            best, place = logits.max(dim=1, keepdim=True)
             chances = torch.softmax(logits, dim=1)
             # The best item's chance is at least 1 / V, so its logarithm is safe where a target's may not be.
-            total = best.float() - chances.gather(1, place).float().log()  # (R, 1), log of the sum of exponentials
+            best, chance = logits.amax(dim=1, keepdim=True), chances.amax(dim=1, keepdim=True)
+            total = best.float() - chance.float().log()  # (R, 1), log of the sum of exponentials
             loss += (total - (1 - smoothing) * logits.gather(1, wanted).float()).sum()
             if smoothing:
                 loss -= spread * logits.sum(dtype=torch.float32)
