@@ -31,6 +31,7 @@ ZOO = [
     ("funnel", "mlm"),
     ("gru4rec", "clm"),
     ("sasrec", "clm"),
+    ("core", "clm"),
 ]
 FORMATS = ("onnx", "onnx_dynamo", "torchscript")
 
