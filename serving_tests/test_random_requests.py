@@ -42,7 +42,7 @@ def assert_right(judge, request: Drawn, answer, status: list[str], scores: np.nd
 
 
 @settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
