@@ -35,7 +35,7 @@ demo: $(READY)
 	$(BIN)/python demo/run.py $(if $(BODY),--body '$(BODY)') $(if $(PRETRAINING),--pretraining '$(PRETRAINING)')
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --numprocesses=2 --dist=worksteal $(UNIT_TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --durations=40 --numprocesses=2 --dist=worksteal $(UNIT_TESTS)
 	$(BIN)/python -m pytest -m 'not slow' --durations=15 $(SERVER_TESTS)
 
 test-all: $(READY)
