@@ -46,7 +46,7 @@ def test_a_run_is_trained_with_options_in_place_of_the_file(command, tmp_path, c
         (["--body", "brt"], "There is no body 'brt'. Did you mean 'bert'?"),
         (
             ["--pretraining", "clm", "--body", "bert"],
-            "'clm', which needs causal attention. It takes mlm or rtd; 'clm' goes with gpt2, ",
+            "'clm', which needs causal attention. It takes mlm or rtd; 'clm' goes with core, gpt2, ",
         ),
         (["--pretraining", "all"], "There is no pre-training approach 'all'"),
         (["--epochs", "0"], "[training] epochs is 0"),
