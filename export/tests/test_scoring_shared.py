@@ -10,6 +10,9 @@ from torch import nn
 
 from nextitem_export.parity.cases import Case
 
+#: torch.export takes seconds, however small the model.
+EXPORTERS = ["onnx", pytest.param("onnx_dynamo", marks=pytest.mark.slow)]
+
 
 class Scaled:
     """Makes of the shop's model one that compares with another table than it embeds by."""
@@ -42,7 +45,7 @@ def tables(folder, like) -> int:
     ],
     ids=["tied", "normalised", "scaled", "zeroed", "other"],
 )
-@pytest.mark.parametrize("format_name", ["onnx", "onnx_dynamo"])
+@pytest.mark.parametrize("format_name", EXPORTERS)
 def test_tables_of_the_same_directions_are_one(shop, frame, workflow, tmp_path, change, stored, format_name):
     model = Scaled(shop, workflow, change).model
     plan = shop.plan_of(workflow, frame, model)
@@ -54,7 +57,7 @@ def test_tables_of_the_same_directions_are_one(shop, frame, workflow, tmp_path, 
 
 
 @pytest.mark.parametrize("normalised", [False, True])
-@pytest.mark.parametrize("format_name", ["onnx", "onnx_dynamo"])
+@pytest.mark.parametrize("format_name", EXPORTERS)
 def test_a_table_with_a_bias_behind_it_is_one(shop, frame, workflow, tmp_path, normalised, format_name):
     class Biased(shop.TinyModel):
         def query(self, features: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -175,6 +175,7 @@ def test_the_library_is_called_as_there(schema, batch_of, body, approach):
         torch.testing.assert_close(model.query(batch), expected, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_falls_there_too(model, batch_of):
     """The patterns that are learned are the approach's own; here only that training works."""
     model.train()
