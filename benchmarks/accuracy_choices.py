@@ -47,6 +47,7 @@ CHOICES: dict[str, Settings] = {
     "sampled-popular": _loss(kind="sampled-softmax", sampling="popularity", negatives=512),
     "sampled-in-batch": _loss(kind="sampled-softmax", sampling="in-batch", negatives=4096),
     "gbce": _loss(kind="gbce", negatives=64),
+    "gbce-products": _loss(kind="gbce", negatives=64) | {"model": {"normalize": False, "temperature": 1.0}},
     "smoothing": _loss(label_smoothing=0.1),
     "window-3": {"data": {"window": 3}},
     "window-10": {"data": {"window": 10}},
