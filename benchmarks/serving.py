@@ -42,6 +42,7 @@ TARGETS = {
     "fused_two.goodput_at_2x": (">=", 0.9),
     "goodput_at_2x": (">=", 0.9),
 }
+#: Trials beyond saturation, of which the middle one counts.
 _OVERLOADS = 3
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "ARROW_NUM_THREADS")
 

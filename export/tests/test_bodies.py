@@ -51,7 +51,7 @@ SCHEMA = SessionSchema(
 )
 COMBINATIONS = [(body, approach) for body in BODIES for approach in BODIES.get(body).approaches]
 #: `make test` takes one of each make, and the slowest exporter for few of them; `make test-all` takes all.
-QUICK = ("bert", "core", "convbert", "gru4rec", "longformer", "reformer", "xlnet")
+QUICK = ("bert", "convbert", "core", "gru4rec", "longformer", "reformer", "xlnet")
 QUICK_DYNAMO = ("gru4rec",)
 #: torch.export takes seconds, however small the model.
 SLOW_FOR_DYNAMO = [pytest.param(name, marks=pytest.mark.slow) if name == "onnx_dynamo" else name for name in FORMATS]

@@ -110,7 +110,7 @@ def test_unknown_parts_are_refused(schema):
 
 
 @pytest.mark.parametrize("normalize", [False, True])
-def test_items_are_dropped_where_they_are_scored_in_training_alone(schema, batch_of, normalize):
+def test_items_are_dropped_where_they_are_scored_in_training_alone(schema, normalize):
     torch.manual_seed(0)
     model = SessionModel(dataclasses.replace(SMALL, item_dropout=0.5, normalize=normalize), schema)
     with torch.no_grad():
