@@ -8,12 +8,13 @@
 #   make bench-serving   servers under load: ours and others (an hour; QUICK=1: ten minutes)
 #   make bench-catalogue large catalogues: exact, int8, index (QUICK=1: to a million items)
 #   make bench-accuracy  recommendations by published protocols (DATASET=eshop; others with DATA=FOLDER)
+#   make bench-soak      an hour of requests, one in ten malformed: failures, memory (QUICK=1: five minutes)
 #   make test-container  the image and docker-compose.yml: contract, replicas, monitoring (ten minutes; needs podman or docker)
 #   make clean           remove what tests and builds leave; .venv, runs/ and models stay
 #
 # PYTHON=python3.10 chooses the interpreter of .venv.
 
-.PHONY: help demo test test-all lint bench bench-serving bench-catalogue bench-accuracy test-container clean bootstrap
+.PHONY: help demo test test-all lint bench bench-serving bench-catalogue bench-accuracy bench-soak test-container clean bootstrap
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -59,6 +60,9 @@ bench-catalogue: $(READY)
 bench-accuracy: $(READY)
 	$(BIN)/python benchmarks/accuracy.py --dataset '$(or $(DATASET),eshop)' $(if $(DATA),--data '$(DATA)') \
 		$(if $(QUICK),--quick,--json benchmarks/results/accuracy.json)
+
+bench-soak: $(READY)
+	$(BIN)/python benchmarks/soak.py $(if $(QUICK),--quick) --json '$(or $(JSON),benchmarks/results/soak$(if $(QUICK),_quick).json)'
 
 test-container: $(READY)
 	$(BIN)/python scripts/test-container
