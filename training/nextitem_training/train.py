@@ -16,15 +16,11 @@ import pandas as pd
 
 from nextitem_training import processes, run_directory, workflow
 from nextitem_training.assisting import work_for_others
+from nextitem_training.baselines import cooccurrence_ranks, popularity_ranks
 from nextitem_training.bodies import check_combination
 from nextitem_training.config import Config
 from nextitem_training.encoding import Encoded, fit_and_encode
-from nextitem_training.evaluation import (
-    cooccurrence_scorer,
-    evaluate,
-    model_scorer,
-    popularity_scorer,
-)
+from nextitem_training.evaluation import last_of_each, metrics_of, model_ranks
 from nextitem_training.fingerprint import fingerprint
 from nextitem_training.head_evaluation import evaluate_heads
 from nextitem_training.interactions import read_interactions
@@ -247,10 +243,12 @@ def _course(folder: TrainingFolder) -> dict[str, Any]:
 
 def _evaluate(model: SessionModel, encoded: Encoded) -> dict[str, dict[str, float]]:
     """The model and the two baselines on the same held-out sessions."""
-    held_out, counts, item = encoded.held_out, encoded.counts, encoded.schema.item_feature
-    scorers = {
-        "model": model_scorer(model, held_out.features, counts),
-        "co-occurrence": cooccurrence_scorer(encoded.training, item, counts, held_out.features[item]),
-        "popularity": popularity_scorer(counts),
+    counts, item = encoded.counts, encoded.schema.item_feature
+    questions = last_of_each(encoded.held_out, item)
+    logger.info("Ranking %d items for each of %d held-out sessions.", len(counts), len(questions))
+    ranks = {
+        "model": model_ranks(model, encoded.held_out.features, counts, questions, progress="evaluation"),
+        "co-occurrence": cooccurrence_ranks(encoded.training, item, counts, questions),
+        "popularity": popularity_ranks(counts, questions),
     }
-    return {name: evaluate(held_out, item, scorer) for name, scorer in scorers.items()}
+    return {name: metrics_of(found) for name, found in ranks.items()}
