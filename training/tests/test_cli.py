@@ -15,7 +15,14 @@ layers = 1
 epochs = 50
 """
 
-LATER = ("--init-from", "--incremental-days", "--incremental-epochs", "--dask-scheduler")
+LATER = (
+    "--validation-data",
+    "--test-data",
+    "--init-from",
+    "--incremental-days",
+    "--incremental-epochs",
+    "--dask-scheduler",
+)
 
 
 @pytest.fixture
@@ -52,6 +59,9 @@ def test_a_run_is_trained_with_options_in_place_of_the_file(command, tmp_path, c
         (["--epochs", "0"], "[training] epochs is 0"),
         (["--incremental-days", "0"], "--incremental-days is 0; it has to be at least 1"),
         (["--incremental-epochs", "2"], "--incremental-epochs goes with --incremental-days, which is not given"),
+        (["--incremental-days", "1", "--test-data", "x"], "--test-data do not go with it. Leave them out"),
+        (["--test-data", "none.csv"], "--test-data: There is no file or folder none.csv"),
+        (["--validation-data", "none.csv"], "--validation-data: There is no file or folder none.csv"),
         (["--dask-scheduler", "what is this"], "There is no Dask scheduler at what is this"),
     ],
 )
