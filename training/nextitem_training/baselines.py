@@ -5,11 +5,16 @@ Both rank without scores of the whole catalogue: they count the items that come 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from nextitem_training.codes import FIRST_KNOWN
 from nextitem_training.evaluation import Questions
 from nextitem_training.sessions import EncodedSessions
+
+Followers = Callable[[int], tuple[np.ndarray, np.ndarray]]
+"""An item's place, below 0 for an unknown one → places, rising, and how often each followed it, above 0: int64 [F] both."""
 
 
 def popularity_ranks(counts: np.ndarray, questions: Questions) -> np.ndarray:
@@ -47,11 +52,8 @@ def cooccurrence_ranks(
     return _ranks(counts, questions, followers)
 
 
-def _ranks(counts: np.ndarray, questions: Questions, followers) -> np.ndarray:
-    """Ranks [N] by what `followers` of the last item says, then by popularity, then by code; infinite where missed.
-
-    followers: an item's place → places, rising, and how often each followed, above 0; both int64 [F].
-    """
+def _ranks(counts: np.ndarray, questions: Questions, followers: Followers) -> np.ndarray:
+    """Ranks [N] by how often an item followed the input's last one, then by popularity, then by code; infinite where missed."""
     popularity = np.empty(len(counts), np.int64)  # the place in order of popularity, from 0
     popularity[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
     ranks, targets = np.full(len(questions), np.inf), questions.targets
@@ -61,17 +63,17 @@ def _ranks(counts: np.ndarray, questions: Questions, followers) -> np.ndarray:
         if target in seen:
             continue
         places, often = followers(last[question])
-        target_often = _lookup(places, often, target[None])[0]
-
-        def above(items: np.ndarray, items_often: np.ndarray) -> int:
-            more = items_often > target_often
-            return np.count_nonzero(more | ((items_often == target_often) & (popularity[items] < popularity[target])))
-
-        before = above(places, often)
-        if not target_often:  # and those of which none followed either
-            before += popularity[target] - np.count_nonzero(popularity[places] < popularity[target])
-        ranks[question] = 1 + before - above(seen, _lookup(places, often, seen))
+        own = (_lookup(places, often, target[None])[0], popularity[target])
+        before = _count_above(own, often, popularity[places])
+        if not own[0]:  # and those more popular of which none followed either
+            before += own[1] - np.count_nonzero(popularity[places] < own[1])
+        ranks[question] = 1 + before - _count_above(own, _lookup(places, often, seen), popularity[seen])
     return ranks
+
+
+def _count_above(own: tuple[int, int], often: np.ndarray, popularity: np.ndarray) -> int:
+    """How many items, given by how often they followed and by their place in popularity, come before `own`."""
+    return np.count_nonzero((often > own[0]) | ((often == own[0]) & (popularity < own[1])))
 
 
 def _lookup(places: np.ndarray, often: np.ndarray, items: np.ndarray) -> np.ndarray:

@@ -77,16 +77,17 @@ def model_ranks(
     """
     size = max(1, min(_MOST_SESSIONS, SCORE_BYTES // (4 * max(1, len(counts)))))
     ranks, targets = np.empty(len(questions)), questions.targets
-    with torch.inference_mode(), tqdm(total=len(questions), desc=progress, unit="session", **_bar(progress)) as bar:
+    # Of like lengths, because a block is padded to its longest.
+    order = np.argsort(np.minimum(questions.lengths, model.window), kind="stable")
+    with torch.inference_mode(), tqdm(total=len(order), desc=progress, unit="session", **_bar(progress)) as bar:
         table = model.item_table()[FIRST_KNOWN:].T  # once, as it may have to be normalised
-        for start in range(0, len(questions), size):
-            block = slice(start, start + size)
-            starts, lengths = questions.starts[block], questions.lengths[block]
-            scores = _scores(model, table, features, counts, starts, lengths)
-            for row, place in enumerate(range(start, start + len(scores))):
-                scores[row, questions.seen(place)] = -np.inf
+        for start in range(0, len(order), size):
+            block = order[start : start + size]
+            scores = _scores(model, table, features, counts, questions.starts[block], questions.lengths[block])
+            for row, question in enumerate(block if questions.exclude_seen else ()):
+                scores[row, questions.seen(question)] = -np.inf
             ranks[block] = ranks_of(scores, targets[block])
-            bar.update(len(starts))
+            bar.update(len(block))
     return ranks
 
 

@@ -1,5 +1,6 @@
 """Ranks that are counted, against scores of the whole catalogue that are sorted."""
 
+import itertools
 import tracemalloc
 
 import numpy as np
@@ -24,7 +25,7 @@ def followed(sessions):
     times = np.zeros((ITEMS, ITEMS), np.int64)
     for start, end in zip(sessions.offsets[:-1], sessions.offsets[1:], strict=True):
         items = sessions.features["item_id"][start:end] - 3
-        for first, second in zip(items[:-1], items[1:], strict=True):
+        for first, second in itertools.pairwise(items):
             if min(first, second) >= 0:
                 times[first, second] += 1
     return times

@@ -160,7 +160,7 @@ def test_of_given_test_data_the_validation_is_still_split_off():
 
 def test_data_too_short_beside_given_data_is_told_so():
     given = Given(held_out=users_of({"o": [(1, "a"), (2, "b")]}))
-    with pytest.raises(DataError, match="No session of 2 interactions is left for training.*; give longer sessions"):
+    with pytest.raises(DataError, match=r"No session of 2 interactions is left for training\..*; give longer sessions"):
         split_interactions(users_of({"u": [(1, "a")]}), DataConfig(), given)
 
 

@@ -90,8 +90,8 @@ class DataConfig:
         not_negative("data", "validation_days", self.validation_days)
         if self.holdout == LAST_INTERACTION and self.validation_days:
             raise ConfigError(
-                f"[data] validation_days is {self.validation_days:g}, but holdout is '{LAST_INTERACTION}', which knows no days; "
-                "set validation_interaction = true instead."
+                f"[data] validation_days is {self.validation_days:g}, but holdout is '{LAST_INTERACTION}', which knows no "
+                "days; set validation_interaction = true instead."
             )
         if self.holdout == DAYS and self.validation_interaction:
             raise ConfigError(
