@@ -20,7 +20,7 @@ from transformers import Trainer, TrainingArguments
 from nextitem_training import processes
 from nextitem_training.batches import Parts, StepLoader
 from nextitem_training.codes import FIRST_KNOWN
-from nextitem_training.evaluation import evaluate, model_scorer
+from nextitem_training.evaluation import last_of_each, metrics_of, model_ranks
 from nextitem_training.examples import SessionPieces
 from nextitem_training.model import SessionModel
 from nextitem_training.sessions import EncodedSessions
@@ -35,11 +35,14 @@ class Validation:
     """Sessions that the training does not see."""
     counts: np.ndarray
     """int64 [V - 3]: the items' popularity."""
+    exclude_seen: bool = False
+    """As in [data]."""
 
     def metrics(self, model: SessionModel) -> dict[str, float]:
-        """As `evaluation.evaluate` gives them; the model is left in evaluation mode."""
-        scorer = model_scorer(model.eval(), self.sessions.features, self.counts)
-        return evaluate(self.sessions, model.item_feature, scorer)
+        """As `evaluation.metrics_of` gives them; the model is left in evaluation mode."""
+        questions = last_of_each(self.sessions, model.item_feature, exclude_seen=self.exclude_seen)
+        features = self.sessions.features
+        return metrics_of(model_ranks(model.eval(), features, self.counts, questions, progress="validation"))
 
 
 class LossOfPart(nn.Module):

@@ -95,7 +95,12 @@ def _graph(data: DataConfig, storage: str | Path) -> tuple[nvt.WorkflowNode, nvt
     """
     names = feature_names(data)
     kept = [data.session_column, data.time_column, data.tie_breaker_column]
-    encoded = [[data.item_column, *data.categorical] >> ops.Categorify(out_path=str(storage))]
+    # Of Categorify 0 is no threshold; it takes one for each of its columns or one for all.
+    least = (
+        {data.item_column: data.min_item_count, **dict.fromkeys(data.categorical, 0)} if data.min_item_count > 1 else 0
+    )
+    codes = ops.Categorify(out_path=str(storage), freq_threshold=least)
+    encoded = [[data.item_column, *data.categorical] >> codes]
     for name in data.time_features:
         # By value, so that the saved workflow loads where this package is not installed.
         calendar = ops.LambdaOp(_self_contained(TIME_FEATURES.get(name)), dtype="int64")

@@ -31,6 +31,13 @@ def test_tables_become_dataclasses_and_the_rest_keeps_its_default(tmp_path):
         ({"data": {"session_column": "visit_count"}}, "'visit_count'.*rename the column"),
         ({"data": {"window": 0}}, r"\[data\] window is 0; it has to be at least 1"),
         ({"data": {"min_session_length": 1}}, "min_session_length is 1"),
+        ({"data": {"min_item_count": 0}}, "min_item_count is 0; it has to be at least 1"),
+        ({"data": {"holdout": "last-item"}}, "holdout is 'last-item'.*Known are days, last-interaction"),
+        (
+            {"data": {"holdout": "last-interaction", "validation_days": 2}},
+            "validation_days is 2, but holdout is 'last-interaction', .* set validation_interaction = true",
+        ),
+        ({"data": {"validation_interaction": True}}, "validation_interaction is true, but holdout is 'days'"),
         ({"data": {"sample_sessions": 0}}, "sample_sessions is 0"),
         ({"data": {"holdout_days": 0}}, "holdout_days is 0.0; it has to be above 0"),
         ({"model": {"temperature": 0}}, "temperature is 0.0"),
@@ -94,14 +101,6 @@ def test_tables_become_dataclasses_and_the_rest_keeps_its_default(tmp_path):
 def test_a_wrong_value_is_refused_with_a_sentence(tables, sentence):
     with pytest.raises(ConfigError, match=sentence):
         config_from(tables)
-
-
-def test_patience_needs_a_validation():
-    with pytest.raises(
-        ConfigError, match=r"patience is 2, but .* validation_days is 0, .*; keep some days for validation"
-    ):
-        config_from({"training": {"patience": 2}})
-    config_from({"training": {"patience": 2}, "data": {"validation_days": 1}})
 
 
 def test_a_missing_or_malformed_file_is_refused(tmp_path):

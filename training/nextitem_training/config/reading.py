@@ -38,11 +38,6 @@ class Config:
 
     def __post_init__(self) -> None:
         _check_heads(self.heads, self.data)
-        if self.training.patience and not self.data.validation_days:
-            raise ConfigError(
-                f"[training] patience is {self.training.patience}, but [data] validation_days is 0, so that nothing tells "
-                "when to stop; keep some days for validation, or set patience = 0."
-            )
         numbers = (*self.data.continuous, *self.data.log_continuous)
         for name in self.inputs.soft_one_hot:
             if name not in numbers:
