@@ -3,7 +3,8 @@
 NextItemTrainingError
 ├── ConfigError        the configuration file or an option
 ├── DataError          the interactions
-└── RunDirectoryError  a run directory that is missing, incomplete or in the way
+├── DivergenceError    a training whose numbers stopped being finite
+└── RunDirectoryError  a run directory that is missing, incomplete, not finite or in the way
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ class ConfigError(NextItemTrainingError):
 
 class DataError(NextItemTrainingError):
     """The interactions cannot be used as they are."""
+
+
+class DivergenceError(NextItemTrainingError):
+    """The training came to a loss, a gradient, weights or scores that are NaN or infinite. All its processes raise it."""
 
 
 class RunDirectoryError(NextItemTrainingError):

@@ -120,11 +120,17 @@ def _without_last(frame: pd.DataFrame, data: DataConfig) -> tuple[pd.DataFrame, 
 
 
 def _check_training(split: Split, data: DataConfig, advice: str) -> None:
-    """Raises DataError where nothing could be learnt."""
+    """Raises DataError where nothing could be learnt, of a column or at all."""
     lengths = split.training.groupby(data.session_column).size()
     learnt = is_learnt_from(split, lengths.index.to_numpy(), data)
     if not (learnt & (lengths >= data.min_session_length)).any():
         raise DataError(f"No session of {data.min_session_length} interactions is left for training. {advice}")
+    for name in (data.item_column, *data.categorical, *data.continuous, *data.log_continuous):
+        if split.training[name].isna().all():
+            raise DataError(
+                f"Column '{name}' holds no value in the {len(split.training)} interactions of the training part, only in later "
+                "ones: there is nothing to learn of it. Leave it out of [data], or hold out less."
+            )
     often = split.training[data.item_column].value_counts().max() if data.min_item_count > 1 else 1
     if not often >= data.min_item_count:
         raise DataError(
