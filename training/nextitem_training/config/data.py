@@ -6,12 +6,13 @@ import re
 from dataclasses import dataclass
 
 from nextitem_training.config.checks import above_zero, at_least, not_negative
-from nextitem_training.errors import ConfigError
+from nextitem_training.config.files import FilesConfig
+from nextitem_training.errors import ConfigError, nearest
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """The columns of the interactions and how they are split."""
+class DataConfig(FilesConfig):
+    """The columns of the interactions, how their files are read and how they are split."""
 
     session_column: str = "session_id"
     item_column: str = "item_id"
@@ -43,6 +44,7 @@ class DataConfig:
     group's mean. The first of `categorical` if empty."""
 
     def __post_init__(self) -> None:
+        self.check_files()
         roles = [self.session_column, self.item_column, self.time_column, self.tie_breaker_column]
         names = [*roles, *self.categorical, *self.continuous, *self.log_continuous]
         names += [*self.time_features, *self.targets]
@@ -60,6 +62,10 @@ class DataConfig:
                 f"[data] item_group is '{self.item_group}'; it has to be one of categorical: "
                 f"{', '.join(self.categorical) or 'which is empty'}."
             )
+        columns = [name for name in names if name not in (self.tie_breaker_column, *self.time_features)]
+        for name in self.types:
+            if name not in columns:
+                raise ConfigError(f"[data.types] names '{name}', which is no column of [data].{nearest(name, columns)}")
         at_least("data", "window", self.window, 1)
         at_least("data", "min_session_length", self.min_session_length, 2)
         at_least("data", "sample_sessions", self.sample_sessions, 1)
