@@ -80,6 +80,7 @@ def fit(frame: pd.DataFrame, data: DataConfig, storage: str | Path, cluster: Clu
         storage: an existing folder in which Categorify keeps its vocabularies until `save`.
         cluster: fits there, where one is given.
     """
+    frame = _numbers_as_numpy_has_them(frame, (*data.continuous, *data.log_continuous))
     served, whole = _graph(data, storage)
     # One partition, because Groupby does not move a session's rows between partitions.
     rows = cluster.dataset(frame, data.session_column) if cluster else nvt.Dataset(frame, npartitions=1, cpu=True)
@@ -123,6 +124,12 @@ def _sessions(columns: list, names: tuple[str, ...], data: DataConfig) -> nvt.Wo
     )
     strip = _self_contained(lambda name: name[:-5] if name.endswith("_list") else name)
     return grouped >> ops.Rename(f=strip)
+
+
+def _numbers_as_numpy_has_them(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Integers among nulls as float64: operators for numbers fail on pandas' Int64, and give float32 in any case."""
+    nullable = [name for name in names if isinstance(frame[name].dtype, pd.Int64Dtype)]
+    return frame.astype(dict.fromkeys(nullable, "float64"))
 
 
 def _normalised(columns: object) -> nvt.WorkflowNode:
@@ -186,7 +193,8 @@ def encode(
     Null in any column is allowed, see `null_safe`. Where a cluster is given the work is done there. `targets` are columns of
     [data] targets, which `FittedWorkflow.whole` alone gives: float32 beside the features, null NaN.
     """
-    raw = frame[workflow.input_schema.column_names].reset_index(drop=True)
+    numbers = [feature.name for feature in schema.features if feature.kind == CONTINUOUS]
+    raw = _numbers_as_numpy_has_them(frame[workflow.input_schema.column_names].reset_index(drop=True), numbers)
     with null_safe(workflow):
         if cluster:
             encoded = workflow.transform(cluster.dataset(raw, schema.session_column)).to_ddf().compute()

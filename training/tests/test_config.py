@@ -127,6 +127,11 @@ def test_heads_are_a_list_of_tables(tmp_path):
     ("settings", "sentence"),
     [
         ({"time_unit": "sec"}, "[data] time_unit is 'sec'. Known are s, ms, us, ns."),
+        ({"time_from": ["year", "month"]}, "[data] time_from lists 2 columns; it takes those of year, month, day and"),
+        (
+            {"time_from": list("ymd"), "time_unit": "s"},
+            "[data] time_unit and time_from are two ways of telling the time",
+        ),
         ({"separator": ";;"}, "[data] separator is ';;'; it has to be one ASCII character"),
         ({"separator": "§"}, "[data] separator is '§'"),
         ({"separator": "\n"}, "[data] separator is '\\n'"),

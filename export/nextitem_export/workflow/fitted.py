@@ -20,6 +20,7 @@ from nvtabular import ops
 from .._errors import UnsupportedWorkflow
 from ..runtime.codes import FIRST_ITEM, NULL_INT64, NULL_STRING
 from ..runtime.features_nvtabular import with_plain_sessions
+from ..sample import for_nvtabular
 
 NEVER_ENDS = int(np.iinfo(np.int64).max)  # ListSlice's end where none was given
 
@@ -113,7 +114,7 @@ class FittedWorkflow:
 
     def transform(self, frame: pd.DataFrame) -> pd.DataFrame:
         """`workflow.transform` on raw interactions, sessions by their raw ids; the index is reset, since NVTabular reads it."""
-        return self._by_raw_session.transform(frame.reset_index(drop=True))
+        return self._by_raw_session.transform(for_nvtabular(frame.reset_index(drop=True)))
 
     @functools.cached_property
     def _by_raw_session(self) -> nvtabular.Workflow:

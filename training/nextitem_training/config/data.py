@@ -62,7 +62,9 @@ class DataConfig(FilesConfig):
                 f"[data] item_group is '{self.item_group}'; it has to be one of categorical: "
                 f"{', '.join(self.categorical) or 'which is empty'}."
             )
-        columns = [name for name in names if name not in (self.tie_breaker_column, *self.time_features)]
+        columns = [
+            name for name in (*names, *self.time_from) if name not in (self.tie_breaker_column, *self.time_features)
+        ]
         for name in self.types:
             if name not in columns:
                 raise ConfigError(f"[data.types] names '{name}', which is no column of [data].{nearest(name, columns)}")

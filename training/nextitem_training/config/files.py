@@ -25,9 +25,12 @@ class FilesConfig:
     time_unit: str = ""
     """Of times that are numbers since 1970 UTC: s, ms, us or ns. If empty, the unit that puts every time between the years 2000
     and 2100, where there is one."""
+    time_from: tuple[str, ...] = ()
+    """Columns of integers that together say the time, where no single one does: the year's, the month's, the day's and, if
+    there are, the hour's, minute's and second's. [data] time_column is then the name of what is made of them."""
     separator: str = ""
-    """Between the values of a line of CSV. If empty, a tab in .tsv, otherwise a comma, or the semicolon, tab or bar with which
-    alone all columns are found."""
+    """Between the values in a line of CSV. If empty, a tab in .tsv, otherwise a comma, or the semicolon, tab or bar with
+    which alone all columns are found."""
     encoding: str = "utf-8"
     """Of CSV and JSON lines, by Python's names: utf-8, latin-1, cp1252, utf-16, …"""
     types: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -37,6 +40,13 @@ class FilesConfig:
         """Raises ConfigError where a setting has no meaning."""
         if self.time_unit:
             one_of("data", "time_unit", self.time_unit, TIME_UNITS)
+        if self.time_from and not 3 <= len(self.time_from) <= 6:
+            raise ConfigError(
+                f"[data] time_from lists {len(self.time_from)} columns; it takes those of year, month, day and, after them, of"
+                " hour, minute and second."
+            )
+        if self.time_from and self.time_unit:
+            raise ConfigError("[data] time_unit and time_from are two ways of telling the time; leave one out.")
         if self.separator and (len(self.separator) != 1 or not self.separator.isascii() or self.separator in '\r\n"\0'):
             raise ConfigError(
                 f"[data] separator is {self.separator!r}; it has to be one ASCII character, such as ';' or '\\t', and neither "

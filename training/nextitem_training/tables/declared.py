@@ -25,20 +25,22 @@ def is_text(kind: pa.DataType) -> bool:
 def integers_if_same(columns: Sequence[pa.ChunkedArray]) -> list[pa.ChunkedArray] | str | None:
     """Text as int64 where every value is written as its integer is, so that no two ids become one and none another.
 
-    Returns the columns, else the first value that is no such integer, or None where there is no value at all.
+    Returns the columns, else the first value that is no such integer, or None where no value is.
     """
-    numbers, values = [], 0
-    for column in columns:
-        column = _with_nulls(column)
-        other = column.filter(pc.invert(pc.match_substring_regex(column, _INTEGER)))
+    columns = [_with_nulls(column) for column in columns]
+    written = [pc.match_substring_regex(column, _INTEGER) for column in columns]
+    if not any(pc.any(fitting).as_py() for fitting in written):
+        return None
+    numbers = []
+    for column, fitting in zip(columns, written, strict=True):
+        other = column.filter(pc.invert(fitting))
         if len(other):
             return other[0].as_py()
         try:
             numbers.append(column.cast(pa.int64()))
         except pa.ArrowInvalid:
             return next(value for value in column.to_pylist() if value and not -(2**63) <= int(value) < 2**63)
-        values += len(column) - column.null_count
-    return numbers if values else None
+    return numbers
 
 
 def declare(column: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:

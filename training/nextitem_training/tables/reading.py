@@ -15,7 +15,7 @@ from nextitem_training.tables.json_lines import read_json_lines
 from nextitem_training.tables.parquet import read_parquet
 from nextitem_training.tables.parts import Part, Wanted
 from nextitem_training.tables.selection import CSV, JSON_LINES, PARQUET, TSV, UNREADABLE, Source, select
-from nextitem_training.tables.times import to_times
+from nextitem_training.tables.times import assembled, to_times
 from nextitem_training.tables.unify import unify
 
 _READERS: Mapping[str, Callable[[Source, Wanted, FilesConfig], list[Part]]] = {
@@ -30,14 +30,17 @@ def read_columns(path: str | Path, wanted: Wanted, options: FilesConfig, *, time
     """Reads the wanted columns of a file, or of all files of a folder one below the other.
 
     Args:
-        time_column: of the wanted columns the one that becomes timestamps.
+        time_column: of the wanted columns the one that becomes timestamps, or is made of those in [data] time_from.
         free: a name that no column may have.
 
     Raises DataError where a file cannot be read or lacks a column, and where types do not fit each other.
     """
+    times = options.time_from or (time_column,)
+    columns = [name for name in wanted.columns if name != time_column]
+    sought = Wanted(tuple(dict.fromkeys([*columns, *times])), wanted.identifiers)
     parts: list[Part] = []
     for source in select(path):
-        found = _read(source, wanted, options)
+        found = _read(source, sought, options)
         if any(free in part.names for part in found):
             raise DataError(
                 f"{source.path} has a column '{free}' already, a name that training uses for the row's position; set [data] "
@@ -46,9 +49,12 @@ def read_columns(path: str | Path, wanted: Wanted, options: FilesConfig, *, time
         parts.extend(found)
     if not sum(len(part.table) for part in parts):
         raise DataError(f"{path} holds no rows.")
-    table = unify(parts, wanted, options.types)
-    times = to_times(table[time_column], time_column, options.time_unit)
-    return table.set_column(table.column_names.index(time_column), time_column, times)
+    table = unify(parts, sought, options.types)
+    if options.time_from:
+        moments = assembled([table[name] for name in times], times)
+    else:
+        moments = to_times(table[time_column], time_column, options.time_unit)
+    return pa.table({name: moments if name == time_column else table[name] for name in wanted.columns})
 
 
 def _read(source: Source, wanted: Wanted, options: FilesConfig) -> list[Part]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -48,6 +49,34 @@ def to_times(column: pa.ChunkedArray, name: str, unit: str) -> pa.ChunkedArray:
     if column.null_count == len(column):
         return column.cast(pa.timestamp("ns"))
     return _numbers_to_times(column, name, unit or _certain_unit(column, name))
+
+
+def assembled(columns: Sequence[pa.ChunkedArray], names: Sequence[str]) -> pa.ChunkedArray:
+    """Timestamps of the columns of years, months, days and, if there are, hours, minutes and seconds; null where one is null.
+
+    Raises DataError where they are no integers or no date.
+    """
+    columns = [_whole(column, name) for column, name in zip(columns, names, strict=True)]
+    units = ("year", "month", "day", "hour", "minute", "second")
+    frame = pd.DataFrame({unit: column.to_pandas() for unit, column in zip(units, columns, strict=False)})
+    try:
+        return pa.chunked_array([pa.Array.from_pandas(pd.to_datetime(frame))])
+    except ValueError as error:
+        raise DataError(
+            f"The columns {', '.join(names)} of [data] time_from do not all say a time: {error}."
+        ) from error
+
+
+def _whole(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    try:
+        if pa.types.is_integer(column.type) or pa.types.is_string(
+            column.type
+        ):  # text where the column is a category too
+            return column.cast(pa.int64())
+        found = f"is {column.type}"
+    except pa.ArrowInvalid as error:
+        found = f"is text: {error}"
+    raise DataError(f"Column '{name}' {found}; [data] time_from takes columns of integers.")
 
 
 def text_to_times(column: pa.ChunkedArray) -> pa.ChunkedArray:

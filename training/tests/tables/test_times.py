@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nextitem_training.config import DataConfig
 from nextitem_training.errors import DataError
+from nextitem_training.interactions import read_interactions
 from nextitem_training.tables.times import to_times
 
 NEW_YEAR = 1_704_067_200  # 2024-01-01
@@ -95,3 +97,31 @@ def test_text_as_iso_8601_writes_it():
 def test_other_text_is_refused(values):
     with pytest.raises(DataError, match="text that is no date-time as ISO 8601 writes it, such as 2024-03-01 12:30:00"):
         read(values)
+
+
+def test_a_time_is_made_of_columns(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("s;item_id;year;month;day;hour\n1;a;2008;04;1;9\n1;b;2008;12;31;\n")
+    data = DataConfig(session_column="s", categorical=("month",), time_from=("year", "month", "day"))
+    frame, dtypes = read_interactions(path, data)
+    assert frame["timestamp"].tolist() == [pd.Timestamp("2008-04-01"), pd.Timestamp("2008-12-31")]
+    assert dtypes == {"item_id": "string", "timestamp": "datetime", "month": "string", "s": "int64"}
+
+
+def write(path, lines):
+    path.write_text("session_id,item_id,year,month,day\n" + lines)
+    return path
+
+
+def test_columns_that_make_no_time_are_refused(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("session_id,item_id,year,month,day,name\n1,a,2008,2,30,x\n")
+    with pytest.raises(DataError, match=r"The columns year, month, day of \[data\] time_from do not all say a time"):
+        read_interactions(path, DataConfig(time_from=("year", "month", "day")))
+    for settings in ({}, {"categorical": ("name",)}):
+        with pytest.raises(DataError, match=r"Column 'name' is (string|text: .*); .* takes columns of integers"):
+            read_interactions(path, DataConfig(time_from=("year", "month", "name"), **settings))
+    with pytest.raises(DataError, match=r"Column 'day' is double; .* takes columns of integers"):
+        read_interactions(write(path, "1,a,2008,2,1.5\n"), DataConfig(time_from=("year", "month", "day")))
+    with pytest.raises(DataError, match=r"'timestamp' is null in 1 rows"):
+        read_interactions(write(path, "1,a,2008,2,\n1,a,2008,2,3\n"), DataConfig(time_from=("year", "month", "day")))
