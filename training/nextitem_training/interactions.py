@@ -17,6 +17,7 @@ import pyarrow as pa
 from nextitem_training.codes import NULL_FLOAT32, NULL_INT64, NULL_STRING
 from nextitem_training.config import DataConfig
 from nextitem_training.errors import DataError
+from nextitem_training.sendable import check_sendable
 from nextitem_training.tables import read_columns
 from nextitem_training.tables.parts import Wanted
 
@@ -34,6 +35,7 @@ def read_interactions(path: str | Path, data: DataConfig) -> tuple[pd.DataFrame,
     """
     wanted = Wanted(input_columns(data), frozenset((data.session_column, data.item_column, *data.categorical)))
     table = read_columns(path, wanted, data, time_column=data.time_column, free=data.tie_breaker_column)
+    check_sendable(table, (data.item_column, *data.categorical), data.max_id_bytes)
     dtypes = {field.name: pinned_dtype(field) for field in table.schema}
     frame = conform(table_to_frame(table), dtypes)
     _check_parts(frame, dtypes, data)

@@ -18,6 +18,7 @@ from nextitem_training import processes, run_directory, workflow
 from nextitem_training.assisting import work_for_others
 from nextitem_training.bodies import check_combination
 from nextitem_training.config import Config
+from nextitem_training.config.names import check_sent
 from nextitem_training.encoding import Encoded, fit_and_encode
 from nextitem_training.evaluation import (
     cooccurrence_scorer,
@@ -120,6 +121,8 @@ def check(config: Config) -> None:
 
     That is before the work begins.
     """
+    data = config.data
+    check_sent((data.item_column, data.time_column, *data.categorical, *data.continuous, *data.log_continuous))
     approach_for(config.model)
     check_combination(config.model.body, config.model.pretraining)
     check_training(config.training)

@@ -28,6 +28,7 @@ from nextitem_training.codes import FIRST_KNOWN, NULL
 from nextitem_training.config import DataConfig, HeadConfig
 from nextitem_training.config.heads import WIDTH
 from nextitem_training.errors import RunDirectoryError
+from nextitem_training.file_names import file_name
 from nextitem_training.registry import Registry
 from nextitem_training.schema import (
     CATEGORICAL,
@@ -96,7 +97,7 @@ def _graph(data: DataConfig, storage: str | Path) -> tuple[nvt.WorkflowNode, nvt
     """
     names = feature_names(data)
     kept = [data.session_column, data.time_column, data.tie_breaker_column]
-    encoded = [[data.item_column, *data.categorical] >> ops.Categorify(out_path=str(storage))]
+    encoded = [*_categorified((data.item_column, *data.categorical), storage)]
     for name in data.time_features:
         # By value, so that the saved workflow loads where this package is not installed.
         calendar = ops.LambdaOp(_self_contained(TIME_FEATURES.get(name)), dtype="int64")
@@ -112,6 +113,21 @@ def _graph(data: DataConfig, storage: str | Path) -> tuple[nvt.WorkflowNode, nvt
     if data.targets:
         whole = _sessions([*encoded, [*kept, *data.targets]], (*names, *data.targets), data)
     return (sessions[[*names]] >> ops.ListSlice(-data.window)) + sessions[[data.session_column]], whole
+
+
+def _categorified(names: Sequence[str], storage: str | Path) -> Iterator[nvt.WorkflowNode]:
+    """Codes of these columns, each under another name for as long as NVTabular names a file by it, if it has to be."""
+    plain = [name for name in names if file_name(name) == name]
+    if plain:
+        yield plain >> ops.Categorify(out_path=str(storage))
+    for name in names:
+        if name not in plain:
+            yield (
+                [name]
+                >> ops.Rename(name=file_name(name))
+                >> ops.Categorify(out_path=str(storage))
+                >> ops.Rename(name=name)
+            )
 
 
 def _sessions(columns: list, names: tuple[str, ...], data: DataConfig) -> nvt.WorkflowNode:
@@ -255,8 +271,12 @@ def vocabulary(workflow: nvt.Workflow, column: str) -> Vocabulary:
 
     The file's index is the code, less an offset that NVTabular adds where it begins below 3.
     """
-    categorify = next(op for op in _operators(workflow) if isinstance(op, ops.Categorify) and column in op.categories)
-    stored = pd.read_parquet(categorify.categories[column])
+    categories = [op.categories for op in _operators(workflow) if isinstance(op, ops.Categorify)]
+    # Workflows of earlier versions encode every column under its own name.
+    column, path = next(
+        (name, paths[name]) for name in (column, file_name(column)) for paths in categories if name in paths
+    )
+    stored = pd.read_parquet(path)
     codes = stored.index.to_numpy(dtype=np.int64)
     codes = codes + (FIRST_KNOWN if len(codes) and codes[0] < FIRST_KNOWN else 0)
     stored = stored.iloc[np.argsort(codes)]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import nvtabular
 import pandas as pd
+from merlin.dag import ops as dag_ops
 from nvtabular import ops
 
 from .._errors import UnsupportedWorkflow
@@ -96,9 +97,11 @@ class FittedWorkflow:
         Raises UnsupportedWorkflow if no Categorify of a single raw column stands behind the output, or if the
         vocabulary holds a value that means null in a request.
         """
-        for node, column in self._lineage(output):
+        lineage = self._lineage(output)
+        for position, (node, column) in enumerate(lineage):
             if isinstance(node.op, ops.Categorify):
-                return self._read_vocabulary(node.op, column, output)
+                vocabulary = self._read_vocabulary(node.op, column, output)
+                return dataclasses.replace(vocabulary, column=_before_renaming(lineage[position:]))
         raise UnsupportedWorkflow(
             f"no Categorify stands behind the workflow's output '{output}': encode the item column with "
             "ops.Categorify() so that its codes can be turned back into raw ids"
@@ -109,7 +112,11 @@ class FittedWorkflow:
         return [
             name
             for name in self.outputs
-            if any(isinstance(node.op, ops.Categorify) and source == column for node, source in self._lineage(name))
+            if any(
+                isinstance(node.op, ops.Categorify) and _before_renaming(lineage[position:]) == column
+                for lineage in [self._lineage(name)]
+                for position, (node, _) in enumerate(lineage)
+            )
         ]
 
     def transform(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -157,6 +164,15 @@ class FittedWorkflow:
         values = _raw_values(table[storage], column)
         counts = table.get(f"{storage}_size", pd.Series(1, index=table.index)).to_numpy()
         return Vocabulary(column, values, counts.astype(np.int64))
+
+
+def _before_renaming(lineage: list[tuple[Any, str]]) -> str:
+    """The name, before all Rename, of the column that enters the first node of the lineage."""
+    name = lineage[0][1]
+    for node, source in lineage[1:]:
+        if isinstance(node.op, (ops.Rename, dag_ops.Rename)):
+            name = source
+    return name
 
 
 def _raw_values(series: pd.Series, column: str) -> np.ndarray:

@@ -6,7 +6,7 @@ import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from nextitem_training.config.checks import one_of
+from nextitem_training.config.checks import at_least, one_of
 from nextitem_training.errors import ConfigError
 
 TIME_UNITS = ("s", "ms", "us", "ns")
@@ -35,6 +35,9 @@ class FilesConfig:
     """Of CSV and JSON lines, by Python's names: utf-8, latin-1, cp1252, utf-16, …"""
     types: Mapping[str, str] = field(default_factory=dict[str, str])
     """By column: string, integer, float or datetime, where the file says another type or, as CSV does, none."""
+    max_id_bytes: int = 1024
+    """Bytes of UTF-8 of the longest string in the item column and in categorical. More than 1024 go with nextitem-export
+    --max-id-bytes."""
 
     def check_files(self) -> None:
         """Raises ConfigError where a setting has no meaning."""
@@ -52,6 +55,7 @@ class FilesConfig:
                 f"[data] separator is {self.separator!r}; it has to be one ASCII character, such as ';' or '\\t', and neither "
                 "a quote nor the end of a line."
             )
+        at_least("data", "max_id_bytes", self.max_id_bytes, 1)
         try:
             codecs.lookup(self.encoding).encode("")
         except (LookupError, TypeError, ValueError) as error:
