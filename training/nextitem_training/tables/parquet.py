@@ -14,4 +14,6 @@ def read_parquet(source: Source, wanted: Wanted) -> Part:
         names = tuple(file.schema_arrow.names)
         wanted.check(names, source.path)
         columns = [*wanted.columns]
-        return Part(source.path, names, file.read(columns=columns).select(columns))
+        table = file.read(columns=columns).select(columns)
+    table.validate(full=True)  # writers are trusted with UTF-8, and some break it
+    return Part(source.path, names, table)

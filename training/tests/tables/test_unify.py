@@ -46,6 +46,12 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path):
         read_interactions(tmp_path / "x.parquet", DataConfig())
 
 
+def test_strings_that_are_no_utf_8_name_the_file(parts):
+    offsets, text = pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0"), pa.py_buffer(b"\xfca")
+    with pytest.raises(DataError, match=r"0\.parquet cannot be read as Parquet: .*[Ii]nvalid UTF8"):
+        parts({"item_id": pa.Array.from_buffers(pa.string(), 2, [None, offsets, text])})
+
+
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
     [
