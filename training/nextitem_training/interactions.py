@@ -159,7 +159,7 @@ def _check_parts(frame: pd.DataFrame, dtypes: Mapping[str, str], data: DataConfi
             if dtypes[name] not in accepted:
                 raise DataError(
                     f"Column '{name}' is {dtypes[name]}, but [data] {part} takes "
-                    f"{' or '.join(accepted)}. Convert the column before training."
+                    f"{' or '.join(accepted)}. Convert the column before training, or say in [data.types] what it is."
                 )
             if frame[name].isna().all():
                 raise DataError(f"Column '{name}' holds no value at all; leave it out of [data].")
