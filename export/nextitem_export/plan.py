@@ -20,6 +20,7 @@ from .options import ExportOptions
 from .runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
 from .runtime.filters import WIDTHS
 from .runtime.signature import Head, RawFeature, Signature
+from .sample import plain_sample
 from .wire import raw_feature
 from .workflow.fitted import FittedWorkflow, Vocabulary
 
@@ -82,6 +83,7 @@ def make_plan(
 
     Raises UnsupportedWorkflow, UnsupportedModel or ExportError. The signature's bundle_version is 0 until placed.
     """
+    sample = plain_sample(sample)
     fitted = FittedWorkflow(workflow)
     raw = _raw_dtypes(fitted, tie_breaker_column, raw_dtypes)
     if item_column not in raw:

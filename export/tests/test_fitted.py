@@ -121,6 +121,16 @@ def test_transform_does_not_read_the_index(read, frame):
     pd.testing.assert_frame_equal(read.transform(shuffled), read.transform(frame))
 
 
+def test_a_column_that_is_renamed_before_its_encoding_is_the_raw_one(frame, tmp_path):
+    codes = (
+        ["item_id"] >> ops.Rename(name="short") >> ops.Categorify(out_path=str(tmp_path)) >> ops.Rename(name="item_id")
+    )
+    read = fitted(grouped(codes + KEYS, {"item_id": ["list"]}), frame)
+    assert read.encoded_outputs_of("item_id") == ["item_id-list"]
+    assert read.vocabulary("item_id-list").column == "item_id"
+    assert not read.encoded_outputs_of("short")
+
+
 def test_saving_leaves_the_workflow_reading_its_own_vocabularies(shop, frame, tmp_path):
     read = FittedWorkflow(shop.fit(frame, tmp_path / "fitted"))
     read.save(tmp_path / "saved")

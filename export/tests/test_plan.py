@@ -9,7 +9,9 @@ from nvtabular import ops
 from torch import nn
 
 from nextitem_export import ExportError, ExportOptions, UnsupportedModel, UnsupportedWorkflow
+from nextitem_export import plan as plan_module
 from nextitem_export.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
+from nextitem_training.config import names as training_names
 
 KEYS = ["session_id", "timestamp"]
 
@@ -217,3 +219,8 @@ def test_raw_dtypes_can_be_pinned(shop, workflow, sample):
     plan = shop.plan_of(workflow, sample, raw_dtypes={"category": "float32"})
     assert plan.signature.feature("category").datatype == "FP32"
     assert plan.signature.feature("price").datatype == "FP32"
+
+
+def test_training_refuses_the_names_that_the_export_refuses():
+    assert {*training_names.RESERVED} == plan_module._RESERVED
+    assert training_names.RESERVED_PREFIXES == plan_module._PREFIXES

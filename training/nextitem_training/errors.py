@@ -35,5 +35,6 @@ class RunDirectoryError(NextItemTrainingError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Returns ' Did you mean …?' for a misspelt name, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    folded = {entry.strip().casefold(): entry for entry in known}
+    close = difflib.get_close_matches(name.strip().casefold(), folded, n=1, cutoff=0.6)
+    return f" Did you mean '{folded[close[0]]}'?" if close else ""

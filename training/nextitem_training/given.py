@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,11 @@ import pandas as pd
 
 from nextitem_training.config import Config, DataConfig, HeadConfig
 from nextitem_training.errors import ConfigError, DataError
-from nextitem_training.interactions import FLOAT32, INT64, conform, read_interactions
+from nextitem_training.interactions import FLOAT32, INT64, STRING, conform, read_interactions
 from nextitem_training.split import Given
 from nextitem_training.targets import check_targets
 
+_TYPES = {STRING: "string", INT64: "integer"}
 VALIDATION_OPTION, TEST_OPTION = "--validation-data", "--test-data"
 
 
@@ -58,7 +60,7 @@ def _read(
     if path is None:
         return None
     try:
-        frame, found = read_interactions(path, data)
+        frame, found = read_interactions(path, _as_in_training(data, dtypes))
         check_targets(frame, heads)
     except DataError as error:
         raise DataError(f"{option}: {error}") from error
@@ -74,3 +76,9 @@ def _read(
             "Give whole sessions."
         )
     return conform(frame, dtypes).assign(**{data.tie_breaker_column: frame[data.tie_breaker_column]})
+
+
+def _as_in_training(data: DataConfig, dtypes: Mapping[str, str]) -> DataConfig:
+    """With the types of ids, which a file of text alone cannot tell: 7 may be text there and a number elsewhere."""
+    ids = (data.session_column, data.item_column, *data.categorical)
+    return dataclasses.replace(data, types={**{name: _TYPES[dtypes[name]] for name in ids}, **data.types})

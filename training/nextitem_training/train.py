@@ -19,6 +19,7 @@ from nextitem_training.assisting import work_for_others
 from nextitem_training.baselines import cooccurrence_ranks, popularity_ranks
 from nextitem_training.bodies import check_combination
 from nextitem_training.config import Config, DataConfig
+from nextitem_training.config.names import check_sent
 from nextitem_training.encoding import Encoded, fit_and_encode
 from nextitem_training.evaluation import last_of_each, metrics_of, model_ranks
 from nextitem_training.fingerprint import fingerprint
@@ -123,6 +124,8 @@ def check(config: Config, given: GivenFiles | None = None) -> None:
     That is before the work begins.
     """
     (given or GivenFiles()).check(config)
+    data = config.data
+    check_sent((data.item_column, data.time_column, *data.categorical, *data.continuous, *data.log_continuous))
     approach_for(config.model)
     check_combination(config.model.body, config.model.pretraining)
     check_training(config.training)

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from nextitem_training.config import config_from, read_config
@@ -118,3 +120,40 @@ def test_heads_are_a_list_of_tables(tmp_path):
     )
     (head,) = read_config(path).heads
     assert (head.name, head.kind, head.column, head.weight, head.hidden) == ("buys", "binary", "bought", 2.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"time_unit": "sec"}, "[data] time_unit is 'sec'. Known are s, ms, us, ns."),
+        ({"time_from": ["year", "month"]}, "[data] time_from lists 2 columns; it takes those of year, month, day and"),
+        (
+            {"time_from": list("ymd"), "time_unit": "s"},
+            "[data] time_unit and time_from are two ways of telling the time",
+        ),
+        ({"separator": ";;"}, "[data] separator is ';;'; it has to be one ASCII character"),
+        ({"separator": "§"}, "[data] separator is '§'"),
+        ({"separator": "\n"}, "[data] separator is '\\n'"),
+        ({"encoding": "latin-99"}, "[data] encoding is 'latin-99', which Python does not know"),
+        ({"encoding": "base64"}, "[data] encoding is 'base64', which"),
+        ({"types": {"item_id": "text"}}, "[data.types] item_id is 'text'. Known are string, integer, float, datetime."),
+        (
+            {"types": {"item": "string"}},
+            "[data.types] names 'item', which is no column of [data]. Did you mean 'item_id'?",
+        ),
+        ({"types": {"row_position": "integer"}}, "[data.types] names 'row_position', which is no column"),
+        ({"types": "string"}, "[data] types is 'string'; it has to be a table of strings."),
+        ({"types": {"item_id": 1}}, "[data] types is {'item_id': 1}; it has to be a table of strings."),
+    ],
+)
+def test_how_files_are_read_is_checked(settings, sentence):
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        config_from({"data": settings})
+
+
+def test_a_byte_order_mark_before_the_configuration_is_no_part_of_it(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text('\ufeff[data]\nwindow = 7\n[data.types]\nitem_id = "string"\n', encoding="utf-8")
+    data = read_config(path).data
+    assert data.window == 7
+    assert data.types == {"item_id": "string"}

@@ -37,18 +37,26 @@ def test_whole_numbers_become_the_floats_that_training_has(tmp_path):
     assert given.held_out["row_position"].tolist() == [0, 1, 2]
 
 
+def test_ids_are_of_the_type_that_training_has(tmp_path):
+    path = tmp_path / "test.csv"
+    rows(session_id=[7, 7, 8]).to_csv(path, index=False)  # by itself this file would have integers
+    given = GivenFiles(test=path).read(DATA, DTYPES).held_out
+    assert given["session_id"].tolist() == ["7", "7", "8"]
+    assert given["item_id"].tolist() == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("frame", "sentence"),
     [
         (
-            rows(item_id=["1", "2", "3"]),
-            "--test-data: column 'item_id' is string, in --data it is int64; give it as it",
+            rows(item_id=["1", "2", "x"]),
+            "--test-data: .*item_id",
         ),
         (
             rows(session_id=["a", "b", "c"]),
             "--test-data: no session in .* has two interactions, .* Give whole sessions",
         ),
-        (rows().drop(columns="price"), "--test-data: The data has no column 'price'"),
+        (rows().drop(columns="price"), "--test-data: .*test.parquet has no column 'price'"),
         (rows(bought=[0, 2, 0]), "--test-data: Column 'bought' holds 2 in one of 1 rows"),
     ],
 )

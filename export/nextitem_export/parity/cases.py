@@ -99,12 +99,15 @@ def _unknown(
     for name in strings:
         session.loc[rows, name] = "never seen ☃"
     for name in integers:
-        session[name] = (
-            session[name].mask(rows, np.iinfo(session[name].dtype).max - 7)
-            if (np.issubdtype(session[name].dtype, np.integer))
-            else session[name]
-        )
+        session[name] = session[name].mask(rows, _largest(session[name].dtype) - 7)
     return session
+
+
+def _largest(dtype: object) -> int:
+    """Of a column of integers, which among nulls are Int64 or, where the sample's owner has them so, floats."""
+    if isinstance(dtype, np.dtype) and dtype.kind in "iu":
+        return int(np.iinfo(dtype).max)
+    return 2**53 if isinstance(dtype, np.dtype) and dtype.kind == "f" else int(np.iinfo(np.int64).max)
 
 
 def _nulls(session: pd.DataFrame, names: Sequence[str], random: np.random.Generator) -> pd.DataFrame:

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 
 from nextitem_training.config.checks import above_zero, at_least, not_negative, one_of
-from nextitem_training.errors import ConfigError
+from nextitem_training.config.files import FilesConfig
+from nextitem_training.errors import ConfigError, nearest
 
 DAYS = "days"
 LAST_INTERACTION = "last-interaction"
@@ -14,8 +15,8 @@ HOLDOUTS = (DAYS, LAST_INTERACTION)
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """The columns of the interactions and how they are split."""
+class DataConfig(FilesConfig):
+    """The columns of the interactions, how their files are read and how they are split."""
 
     session_column: str = "session_id"
     item_column: str = "item_id"
@@ -56,6 +57,7 @@ class DataConfig:
     group's mean. The first of `categorical` if empty."""
 
     def __post_init__(self) -> None:
+        self.check_files()
         roles = [self.session_column, self.item_column, self.time_column, self.tie_breaker_column]
         names = [*roles, *self.categorical, *self.continuous, *self.log_continuous]
         names += [*self.time_features, *self.targets]
@@ -74,6 +76,12 @@ class DataConfig:
                 f"{', '.join(self.categorical) or 'which is empty'}."
             )
         self._check_split()
+        columns = [
+            name for name in (*names, *self.time_from) if name not in (self.tie_breaker_column, *self.time_features)
+        ]
+        for name in self.types:
+            if name not in columns:
+                raise ConfigError(f"[data.types] names '{name}', which is no column of [data].{nearest(name, columns)}")
         at_least("data", "window", self.window, 1)
         at_least("data", "sample_sessions", self.sample_sessions, 1)
 
