@@ -6,6 +6,8 @@ ExportError                 base of all; nothing was written
 ├── ParityError             the exported graphs do not answer as NVTabular and the eager model do
 ├── RepositoryError         the bundle cannot be placed in the model repository, or cannot answer from there
 └── ControlError            the running server cannot be switched to another version
+
+ParityWarning               what a bundle that was written could not be proved of
 """
 
 
@@ -31,3 +33,7 @@ class RepositoryError(ExportError):
 
 class ControlError(ExportError):
     """The running server cannot be switched to another version; the one that answers goes on."""
+
+
+class ParityWarning(UserWarning):
+    """NVTabular has an answer for less than half of the sample's sessions; the bundle was written."""

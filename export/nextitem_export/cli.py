@@ -226,6 +226,8 @@ def _export(
         bundle = export_run(run, repository=repository, name=name, options=options, tune=tune, progress=status.update)
     output = Console()
     output.print(parity_table(bundle.parity))
+    for sentence in bundle.warnings:
+        print(f"nextitem-export: warning: {sentence}", file=sys.stderr)
     if bundle.tuning:
         output.print(tuning_table(bundle.tuning))
     where = f"bundle '{bundle.name}' version {bundle.version} is in {bundle.repository}"

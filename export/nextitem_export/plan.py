@@ -22,6 +22,8 @@ from .runtime.filters import WIDTHS
 from .runtime.signature import Head, RawFeature, Signature
 from .wire import raw_feature
 from .workflow.fitted import FittedWorkflow, Vocabulary
+from .workflow.registry import Context
+from .workflow.unsent import check_sources
 
 #: Optional tensors of a request that bundles of this exporter understand.
 REQUEST_OPTIONS = ("session_length", "top_k", "exclude_item_ids", "allow_item_ids", "exclude_seen")
@@ -38,7 +40,7 @@ class Plan:
     """A model and a workflow that fit each other.
 
     model: a copy in eval mode on the CPU. features: what the model reads, in order. sample: raw interactions with all
-    of the workflow's columns; sessions: the same, one frame of what is sent each. log_popularity: log share of training
+    of the workflow's columns; sessions: the same, one frame each of the session's id and what is sent. log_popularity: log share of training
     interactions by code, float32 [V].
     """
 
@@ -92,6 +94,8 @@ def make_plan(
     item_feature = item_feature or _item_feature(fitted, item_column)
     names = tuple(features or getattr(model, "feature_names", None) or fitted.outputs)
     _check_features(fitted, names, item_feature)
+    for feature in names:
+        check_sources(workflow, feature, Context(fitted.session_column, tie_breaker_column))
     window = _window(fitted, names, window, keep_oldest=options.keep_workflow_window)
     if options.max_interactions < window:
         raise ExportError(
@@ -241,7 +245,9 @@ def _sessions(sample: pd.DataFrame, fitted: FittedWorkflow, raw: Mapping[str, st
             f"the sample lacks the column(s) {', '.join(missing)} that the workflow reads; it has "
             f"{', '.join(sample.columns)}"
         )
-    if not len(sample):
-        raise ExportError("the sample is empty, expected raw interactions of some hundred sessions")
+    if not sample[fitted.session_column].notna().any():
+        what = "empty" if not len(sample) else f"without a single session: '{fitted.session_column}' is null throughout"
+        raise ExportError(f"the sample is {what}, expected raw interactions of some hundred sessions")
     groups = sample.groupby(fitted.session_column, sort=False)
-    return [session[list(raw)].iloc[-most:].reset_index(drop=True) for _, session in groups]
+    columns = [fitted.session_column, *raw]
+    return [session[columns].iloc[-most:].reset_index(drop=True) for _, session in groups]

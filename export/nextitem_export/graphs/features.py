@@ -81,5 +81,6 @@ def _nvtabular(plan: Plan, folder: Path) -> dict[str, Any]:
         "features": [dataclasses.asdict(feature) for feature in plan.features],
         "columns": {name: plan.fitted.raw_columns[name] for name in plan.raw_dtypes},
         "session_column": plan.fitted.session_column,
+        "session_dtype": plan.fitted.raw_columns[plan.fitted.session_column],
         "tie_breaker_column": plan.tie_breaker_column,
     }

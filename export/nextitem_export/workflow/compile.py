@@ -18,6 +18,7 @@ from .forms import NUMPY, ServedForm, served_form
 from .lower import lower_workflow
 from .registry import Context
 from .schedule import FeatureOutput, schedule
+from .unsent import check_column
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +80,8 @@ def compile_workflow(
     context = Context(session_column, tie_breaker_column)
     lowered = lower_workflow(workflow, raw_dtypes, context, datatypes)
     columns = {output.column: lowered.column(output.column) for output in outputs}
+    for name, column in columns.items():
+        check_column(name, column, context)
     return CompiledWorkflow(columns, schedule(columns, outputs, window), tuple(outputs), window)
 
 

@@ -13,6 +13,7 @@ from .._errors import UnsupportedWorkflow
 from . import ops as _operators  # noqa: F401  registers them
 from .columns import INTERACTION, Column, Table
 from .expressions import cast, raw
+from .fitted import dtype_name
 from .registry import Context, Inputs, lower_operator, name_of
 
 _WIRE = {"string": "string", "datetime": "int64", "bool": "int64"}
@@ -51,17 +52,18 @@ def lower_workflow(
     type on the wire where the dtype does not say it (integers with null are float64 in pandas).
     """
     raw_columns = {name: _raw_column(name, dtype, (datatypes or {}).get(name)) for name, dtype in raw_dtypes.items()}
-    return _Lowering(raw_columns, context).lowered(workflow.output_node)
+    unsent = {column.name: dtype_name(column) for column in workflow.input_schema if column.name not in raw_columns}
+    return _Lowering(raw_columns, unsent, context).lowered(workflow.output_node)
 
 
 class _Lowering:
-    def __init__(self, raw_columns: Table, context: Context) -> None:
+    def __init__(self, raw_columns: Table, unsent: Mapping[str, str], context: Context) -> None:
         self._context = context
         self._nodes: dict[int, Lowered] = {}
         self._raw = dict(raw_columns)
         for name in (context.session_column, context.tie_breaker_column):
-            if name is not None:  # only the Groupby reads them, and a request has neither
-                self._raw[name] = _raw_column(name, "int64", None)
+            if name is not None:  # a request has neither: `unsent.py` refuses what is made from them
+                self._raw[name] = _raw_column(name, unsent.get(name, "int64"), None)
 
     def lowered(self, node: Any) -> Lowered:
         """The output columns of a node; each node once."""
