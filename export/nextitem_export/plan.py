@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from ._errors import ExportError, UnsupportedModel, UnsupportedWorkflow
 from .graphs.heads import heads_of
 from .graphs.items import OUTPUTS as ANSWER
 from .graphs.items import TOP_K
+from .graphs.model import session_model
 from .graphs.ranker import OUTPUTS, RankerFeature
 from .options import ExportOptions
 from .runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
@@ -84,6 +84,7 @@ def make_plan(
 
     Raises UnsupportedWorkflow, UnsupportedModel or ExportError. The signature's bundle_version is 0 until placed.
     """
+    model = session_model(model)
     fitted = FittedWorkflow(workflow)
     raw = _raw_dtypes(fitted, tie_breaker_column, raw_dtypes)
     if item_column not in raw:
@@ -123,7 +124,7 @@ def make_plan(
         heads=_heads(model, raw),
     )
     return Plan(
-        model=copy.deepcopy(model).cpu().eval(),
+        model=model,
         fitted=fitted,
         raw_dtypes=raw,
         features=tuple(

@@ -105,11 +105,15 @@ def test_a_feature_made_from_the_tie_breaker_is_refused_with_the_remedy(frame, e
     workflow.fit(nvt.Dataset(frame))
     with pytest.raises(UnsupportedWorkflow) as caught:
         export(workflow, frame[frame["session_id"] < 4], form, features=(*FEATURES, "position-list"))
-    assert "output 'position-list' is made from the tie-breaker column 'position', which no request" in str(caught.value)
+    assert "output 'position-list' is made from the tie-breaker column 'position', which no request" in str(
+        caught.value
+    )
     assert "copy it to a column of another name before fitting" in str(caught.value)
 
 
-def test_a_sample_of_which_nvtabular_answers_nothing_is_an_error_with_its_exception(export, shop, workflow, sample, tmp_path):
+def test_a_sample_of_which_nvtabular_answers_nothing_is_an_error_with_its_exception(
+    export, shop, workflow, sample, tmp_path
+):
     rows = sample.assign(category=float("nan"))
     with pytest.raises(ParityError) as caught:
         export(workflow, rows, "compiled", raw_dtypes={"category": "int64"})
