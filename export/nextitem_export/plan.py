@@ -40,8 +40,8 @@ class Plan:
     """A model and a workflow that fit each other.
 
     model: a copy in eval mode on the CPU. features: what the model reads, in order. sample: raw interactions with all
-    of the workflow's columns; sessions: the same, one frame each of the session's id and what is sent. log_popularity: log share of training
-    interactions by code, float32 [V].
+    of the workflow's columns; sessions: the same, one frame each of the session's id and what is sent. log_popularity:
+    log share of training interactions by code, float32 [V].
     """
 
     model: nn.Module

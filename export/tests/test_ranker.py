@@ -377,7 +377,7 @@ def test_a_query_of_another_shape_is_refused(format_name, query, came, remedy, t
 
     with pytest.raises(UnsupportedModel) as caught:
         write_ranker(format_name, ranker(4, Wrong()), (ITEMS, SCORES), EXAMPLE, tmp_path, threads=1)
-    start = f"Wrong.query(features) gives {came}, expected the query [B, {Table().item_table().shape[1]}], as wide as item_table()"
+    start = f"Wrong.query(features) gives {came}, expected the query [B, 4], as wide as item_table()"
     assert str(caught.value).startswith(start + remedy)
 
 

@@ -60,8 +60,8 @@ def _what(model: object) -> str:
             return f"a dict whose '{held}' is the module: give that"
         names = ", ".join(f"'{key}'" for key in list(model)[:3])
         return (
-            f"a dict of {len(model)} entries ({names}, …), as a state_dict or a checkpoint, which has weights without the module: "
-            "build the module, load them with its load_state_dict(), and give the module"
+            f"a dict of {len(model)} entries ({names}, …), as a state_dict or a checkpoint, which has weights without the "
+            "module: build the module, load them with its load_state_dict(), and give the module"
         )
     if isinstance(model, str) or hasattr(model, "__fspath__"):
         return f"the path '{model}', expected a torch.nn.Module: load what is there and give that"
@@ -88,8 +88,8 @@ def _check_dtype(model: nn.Module, kind: str) -> None:
         name, dtype = next(iter(other.items()))
         more = f" and {len(other) - 1} more" if len(other) > 1 else ""
         raise UnsupportedModel(
-            f"the parameters of {kind} are {dtype} ({name}{more}), and a bundle computes in float32: give model.float(), and hold "
-            "the bundle's answers against what that gives offline"
+            f"the parameters of {kind} are {dtype} ({name}{more}), and a bundle computes in float32: give model.float(), "
+            "and hold the bundle's answers against what that gives offline"
         )
 
 

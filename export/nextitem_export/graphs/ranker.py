@@ -133,8 +133,8 @@ class _QueryScorer(nn.Module):
         width = self.items().shape[1]
         if not isinstance(query, Tensor) or query.dim() != 2 or query.shape[1] != width:
             raise UnsupportedModel(
-                f"{type(self.model).__name__}.query(features) gives {_shown(query)}, expected the query [B, {width}], as wide as "
-                f"item_table(){_remedy(query)}"
+                f"{type(self.model).__name__}.query(features) gives {_shown(query)}, expected the query [B, {width}], as wide "
+                f"as item_table(){_remedy(query)}"
             )
         return query, heads
 

@@ -55,8 +55,8 @@ class CaseReport:
         if 2 * self.judged >= self.sessions:
             return None
         return (
-            f"NVTabular has an answer for {self.judged} of the {self.sessions} sessions in case '{self.case}', so that the features "
-            f"of the others are not proved. Of most of them: {self.reason}"
+            f"NVTabular has an answer for {self.judged} of the {self.sessions} sessions in case '{self.case}', so that the "
+            f"features of the others are not proved. Of most of them: {self.reason}"
         )
 
 
@@ -110,8 +110,8 @@ class Gate:
             report = CaseReport(case.name, reason=true.reason())
             if case.own and not true.encoded:
                 raise ParityError(
-                    f"NVTabular has an answer for none of the {len(case.sessions)} sessions of the sample, so that nothing can be "
-                    f"proved: {report.reason}. Give a sample that workflow.transform answers. The bundle was not written"
+                    f"NVTabular has an answer for none of the {len(case.sessions)} sessions of the sample, so that nothing can "
+                    f"be proved: {report.reason}. Give a sample that workflow.transform answers. The bundle was not written"
                 )
             for start in range(0, len(case.sessions), case.batch_size):
                 batch = case.sessions[start : start + case.batch_size]

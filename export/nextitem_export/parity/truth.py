@@ -47,8 +47,9 @@ class Answers:
 class Truth:
     """Encodes and scores raw sessions without any of the exported graphs.
 
-    Sessions have their raw ids in the workflow's session column, which a join may read. tie_breaker_column is filled with the row's position. Where the workflow has none, NVTabular's unstable sort leaves
-    sessions with equal times without a true answer.
+    Sessions have their raw ids in the workflow's session column, which a join may read. tie_breaker_column is filled with the
+    row's position. Where the workflow has none, NVTabular's unstable sort leaves sessions with equal times without a true
+    answer.
     """
 
     def __init__(
