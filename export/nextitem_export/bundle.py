@@ -94,8 +94,8 @@ def export_bundle(
         check_tunable(tune)
         if options.runtime == "native":
             raise ExportError(
-                "--tune measures with the embedded server, which has none of Triton's own backends: export with --runtime "
-                "python to measure, or leave --tune away"
+                "tune measures with the embedded server, which has none of Triton's own backends: export with "
+                "ExportOptions(runtime='python') to measure, or leave tune away"
             )
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise ExportError(

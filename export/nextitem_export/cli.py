@@ -178,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _explain(run, options)
         return _export(run, repository, name, options, given if tune else None, versions)
     except ExportError as error:
-        print(f"nextitem-export: {error}", file=sys.stderr)
+        print(f"nextitem-export: {error.in_flags()}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"nextitem-export: interrupted; {repository or run} is as it was", file=sys.stderr)

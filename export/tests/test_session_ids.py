@@ -95,7 +95,8 @@ def test_sessions_may_be_sorted_by_their_id_and_the_time(joined, export, form):
 @pytest.mark.parametrize("form", ["compiled", "nvtabular"])
 def test_a_feature_made_from_the_tie_breaker_is_refused_with_the_remedy(frame, export, form, tmp_path):
     codes = ["item_id", "category"] >> ops.Categorify(dtype="int64", out_path=str(tmp_path / "codes"))
-    grouped = codes + ["price"] + KEYS >> ops.Groupby(
+    keys = [*KEYS, "price"]
+    grouped = codes + keys >> ops.Groupby(
         groupby_cols=["session_id"],
         sort_cols=KEYS[1:],
         aggs={name: ["list"] for name in ("item_id", "category", "price", "position")},

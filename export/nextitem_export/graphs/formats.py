@@ -131,8 +131,8 @@ def _refuse_approximate(scoring: ScoringChoice, format_name: str) -> None:
     if scoring.name != EXACT.name:
         formats = ", ".join(name for name, form in FORMATS.items() if form.trace is not None)
         raise UnsupportedModel(
-            f"--scoring {scoring.name} is not written as {format_name}, only as {formats}: choose one of these, or "
-            "--scoring exact"
+            f"scoring '{scoring.name}' is not written as {format_name}, only as {formats}: choose one of these, or "
+            "ExportOptions(scoring='exact')"
         )
 
 

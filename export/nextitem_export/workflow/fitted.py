@@ -85,7 +85,7 @@ class FittedWorkflow:
                 raise UnsupportedWorkflow(
                     f"ListSlice({op.start}{end}) on '{output}' does not keep the newest interactions of long sessions, "
                     f"which a recommendation needs: fit the workflow with ListSlice(-{op.max_elements}), or export "
-                    "with --keep-workflow-window to serve it as it is"
+                    "with ExportOptions(keep_workflow_window=True) to serve it as it is"
                 )
         return min((op.max_elements for op in slices), default=None)
 

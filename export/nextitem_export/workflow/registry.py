@@ -92,7 +92,11 @@ def lower_operator(operator: Any, inputs: Inputs) -> Table:
             return named(operator, inputs)
         if base in REFUSALS:
             raise refused(operator, inputs.names, REFUSALS[base])
-    raise refused(operator, inputs.names, "the compiler does not know it; serve the workflow with --features nvtabular")
+    raise refused(
+        operator,
+        inputs.names,
+        "the compiler does not know it; serve the workflow with ExportOptions(features='nvtabular')",
+    )
 
 
 def refused(operator: Any, columns: Sequence[str], reason: str) -> UnsupportedWorkflow:
