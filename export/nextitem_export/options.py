@@ -132,7 +132,8 @@ class ExportOptions:
         if self.runtime != "native" or self.layout != "ensemble":
             raise ExportError(
                 f"accelerator '{self.accelerator}' is for the ranker of ExportOptions(runtime='native', layout='ensemble'): "
-                "Triton's Python backend runs on the CPU, and the checks of a request are nodes of a graph that fail on the CPU alone"
+                "Triton's Python backend runs on the CPU, and the checks of a request are nodes of a graph that fail "
+                "on the CPU alone"
             )
         if self.accelerator == "tensorrt" and self.format == "torchscript":
             raise ExportError(

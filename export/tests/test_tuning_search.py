@@ -105,7 +105,7 @@ def test_without_the_server_s_command_there_is_a_sentence(monkeypatch, tmp_path)
 
 def test_native_bundles_are_not_tuned(shop, frame, workflow, tmp_path):
     with pytest.raises(
-        ExportError, match="has none of Triton's own backends: export with ExportOptions.runtime='python'"
+        ExportError, match=r"has none of Triton's own backends: export with ExportOptions\(runtime='python'\)"
     ):
         export_bundle(
             shop.model_for(workflow), workflow, frame, repository=tmp_path, name="shop",

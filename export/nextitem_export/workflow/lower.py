@@ -94,13 +94,15 @@ class _Lowering:
         groups = [group for group in selector.grouped_names if not needed and not _refused_in(group, refused)]
         errors: dict[str, UnsupportedWorkflow] = {}
         try:
-            table = self._lower_selection(node, groups, upstream) if groups else {}
+            table, errors = self._lower_selection(node, groups, upstream) if groups else ({}, {})
         except UnsupportedWorkflow as error:
             table, errors = self._one_by_one(node, groups, upstream, error)
         first_refused = next((refused[name] for name in needed), None)
         for name, behind in sources.items():
             if name not in table:
-                cause = first_refused or next((refused[n] for n in _flat(behind) if n in refused), None)
+                cause = (
+                    errors.get(name) or first_refused or next((refused[n] for n in _flat(behind) if n in refused), None)
+                )
                 cause = cause or next((errors[n] for n in _flat(behind) if n in errors), None)
                 cause = cause or next(iter(errors.values()), None)  # a joined column comes from no selected one
                 if cause is not None:
@@ -116,13 +118,19 @@ class _Lowering:
         errors: dict[str, UnsupportedWorkflow] = {}
         for group in groups:
             try:
-                table.update(self._lower_selection(node, [group], upstream))
+                found, reasons = self._lower_selection(node, [group], upstream)
+                table.update(found)
+                errors.update(reasons)
             except UnsupportedWorkflow as error:
                 errors.update(dict.fromkeys(_flat(group), whole if len(groups) == 1 else error))
         return table, errors
 
-    def _lower_selection(self, node: Any, groups: list[Any], upstream: Table) -> Table:
-        return lower_operator(node.op, Inputs(ColumnSelector(groups), upstream, self._context))
+    def _lower_selection(
+        self, node: Any, groups: list[Any], upstream: Table
+    ) -> tuple[Table, dict[str, UnsupportedWorkflow]]:
+        found = lower_operator(node.op, Inputs(ColumnSelector(groups), upstream, self._context))
+        table = {name: column for name, column in found.items() if isinstance(column, Column)}
+        return table, {name: error for name, error in found.items() if isinstance(error, UnsupportedWorkflow)}
 
 
 def _raw_column(name: str, dtype: str, datatype: str | None) -> Column:
