@@ -266,15 +266,15 @@ def _activate(repository: str, name: str, versions: _Versions) -> int:
 def _explain(run: str, options: choices.ExportOptions) -> int:
     from rich.console import Console
 
-    from ._errors import UnsupportedWorkflow
+    from .explain import Refused
     from .report import explained_table
     from .run import explain_run
 
     rows = explain_run(run, options)
     Console().print(explained_table(rows))
-    refused = [row for row in rows if isinstance(row, UnsupportedWorkflow)]
-    for reason in refused:
-        print(f"refused: {reason}")
+    refused = [row for row in rows if isinstance(row, Refused)]
+    for row in refused:
+        print(f"refused: '{row.column}': {row.reason.in_flags()}")
     return 2 if refused else 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,11 +88,8 @@ def make_plan(
     fitted = FittedWorkflow(workflow)
     raw = _raw_dtypes(fitted, tie_breaker_column, raw_dtypes)
     if item_column not in raw:
-        raise UnsupportedWorkflow(
-            f"the workflow has no input '{item_column}', it reads {', '.join(fitted.raw_columns)}: name the column of "
-            "raw item ids as item_column"
-        )
-    item_feature = item_feature or _item_feature(fitted, item_column)
+        raise no_item_column(fitted, item_column)
+    item_feature = item_feature or item_feature_of(fitted, item_column)
     names = tuple(features or getattr(model, "feature_names", None) or fitted.outputs)
     _check_features(fitted, names, item_feature)
     for feature in names:
@@ -128,7 +125,7 @@ def make_plan(
         fitted=fitted,
         raw_dtypes=raw,
         features=tuple(
-            RankerFeature(name, f"feature__{i}", _ranker_dtype(fitted, name)) for i, name in enumerate(names)
+            RankerFeature(name, f"feature__{i}", ranker_dtype(fitted, name)) for i, name in enumerate(names)
         ),
         item_feature=item_feature,
         vocabulary=vocabulary,
@@ -161,13 +158,18 @@ def _raw_dtypes(fitted: FittedWorkflow, tie_breaker: str | None, pinned: Mapping
         for name, dtype in fitted.raw_columns.items()
         if name not in (fitted.session_column, tie_breaker)
     }
-    taken = sorted(filter(_is_reserved, raw))
+    refuse_reserved(raw)
+    return raw
+
+
+def refuse_reserved(raw_columns: Iterable[str]) -> None:
+    """Raise UnsupportedWorkflow where a raw column has the name of a tensor that every bundle has."""
+    taken = sorted(filter(_is_reserved, raw_columns))
     if taken:
         raise UnsupportedWorkflow(
             f"the raw columns {', '.join(taken)} have names that a bundle gives to tensors of its own, in the request, "
             "in the answer or between its steps: rename them before fitting the workflow"
         )
-    return raw
 
 
 def _is_reserved(name: str) -> bool:
@@ -186,7 +188,16 @@ def _heads(model: nn.Module, raw: Mapping[str, str]) -> tuple[Head, ...]:
     return heads
 
 
-def _item_feature(fitted: FittedWorkflow, item_column: str) -> str:
+def no_item_column(fitted: FittedWorkflow, item_column: str) -> UnsupportedWorkflow:
+    """The error for a column of item ids that the workflow does not read."""
+    return UnsupportedWorkflow(
+        f"the workflow has no input '{item_column}', it reads {', '.join(fitted.raw_columns)}: name the column of raw item ids "
+        "as item_column"
+    )
+
+
+def item_feature_of(fitted: FittedWorkflow, item_column: str) -> str:
+    """The one output with the codes of the raw item column. Raises UnsupportedWorkflow."""
     candidates = fitted.encoded_outputs_of(item_column)
     if len(candidates) != 1:
         raise UnsupportedWorkflow(
@@ -208,10 +219,11 @@ def _check_features(fitted: FittedWorkflow, names: tuple[str, ...], item_feature
             f"the model reads {', '.join(names)} but not '{item_feature}', the encoded items: name it among features"
         )
     for name in names:
-        _ranker_dtype(fitted, name)
+        ranker_dtype(fitted, name)
 
 
-def _ranker_dtype(fitted: FittedWorkflow, name: str) -> str:
+def ranker_dtype(fitted: FittedWorkflow, name: str) -> str:
+    """The type in which a model reads an output, int64 or float32. Raises UnsupportedWorkflow for others."""
     kind = np.dtype(fitted.outputs[name].dtype).kind
     if kind not in _RANKER_DTYPES:
         raise UnsupportedWorkflow(
