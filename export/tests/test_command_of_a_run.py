@@ -17,6 +17,7 @@ item_column = "item_id"
 time_column = "timestamp"
 categorical = ["category"]
 window = 4
+holdout_days = 4
 
 [model]
 d_model = 8
@@ -38,7 +39,7 @@ def run(shop, tmp_path_factory) -> Path:
     (folder / "config.toml").write_text(CONFIG)
     shop.interactions(200).drop(columns="position").to_parquet(folder / "clicks.parquet")
     paths = ("--data", folder / "clicks.parquet", "--config", folder / "config.toml", "--output", folder / "run")
-    done = command("nextitem_training.cli", *paths)
+    done = command("nextitem_training", *paths)
     assert done.returncode == 0, done.stderr
     return folder / "run"
 

@@ -111,11 +111,9 @@ def _unknown(
     for name in strings:
         session.loc[rows, name] = "never seen ☃"
     for name in integers:
-        session[name] = (
-            session[name].mask(rows, np.iinfo(session[name].dtype).max - 7)
-            if (np.issubdtype(session[name].dtype, np.integer))
-            else session[name]
-        )
+        dtype = getattr(session[name].dtype, "numpy_dtype", session[name].dtype)  # of pandas' nullable Int64, int64
+        if np.issubdtype(dtype, np.integer):
+            session[name] = session[name].mask(rows, np.iinfo(dtype).max - 7)
     return session
 
 
