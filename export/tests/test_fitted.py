@@ -111,7 +111,7 @@ def test_a_slice_that_loses_the_newest_interactions_is_refused_unless_asked_for(
     message = refusal(lambda: read.window("item_id-list", keep_oldest=False))
     assert f"{shown} on 'item_id-list' does not keep the newest" in message
     assert f"fit the workflow with ListSlice(-{kept})" in message
-    assert "--keep-workflow-window" in message
+    assert "ExportOptions(keep_workflow_window=True)" in message
     assert read.window("item_id-list", keep_oldest=True) == kept
 
 

@@ -34,9 +34,9 @@ def test_a_plan_is_worked_out_of_the_workflow_and_the_model(plan, shop):
     assert plan.signature.max_filter_ids == 16_384
 
 
-def test_the_sample_becomes_one_frame_a_session_without_its_key(plan, sample):
+def test_the_sample_becomes_one_frame_a_session_with_its_id(plan, sample):
     assert len(plan.sessions) == sample["session_id"].nunique()
-    assert list(plan.sessions[0].columns) == ["item_id", "category", "price", "timestamp"]
+    assert list(plan.sessions[0].columns) == ["session_id", "item_id", "category", "price", "timestamp"]
     assert plan.sessions[1]["item_id"].tolist() == sample[sample["session_id"] == 1]["item_id"].tolist()
 
 

@@ -68,7 +68,7 @@ class FittedWorkflow:
             )
         self.session_column: str = next(iter(keys))[0]
         self.sort_columns: tuple[str, ...] = tuple(groupbys[0].op.sort_cols)
-        self.raw_columns = {column.name: _dtype_name(column) for column in workflow.input_schema}
+        self.raw_columns = {column.name: dtype_name(column) for column in workflow.input_schema}
         self.outputs = {
             column.name: OutputColumn(column.name, np.dtype(column.dtype.to_numpy).name)
             for column in workflow.output_schema
@@ -87,7 +87,7 @@ class FittedWorkflow:
                 raise UnsupportedWorkflow(
                     f"ListSlice({op.start}{end}) on '{output}' does not keep the newest interactions of long sessions, "
                     f"which a recommendation needs: fit the workflow with ListSlice(-{op.max_elements}), or export "
-                    "with --keep-workflow-window to serve it as it is"
+                    "with ExportOptions(keep_workflow_window=True) to serve it as it is"
                 )
         return min((op.max_elements for op in slices), default=None)
 
@@ -207,7 +207,7 @@ def _raw_values(series: pd.Series, column: str) -> np.ndarray:
     return values
 
 
-def _dtype_name(column: Any) -> str:
+def dtype_name(column: Any) -> str:
     """`string`, `datetime` or numpy's name of the dtype that the column had when the workflow was fitted."""
     if column.is_list:
         raise UnsupportedWorkflow(
