@@ -12,7 +12,7 @@ import onnx
 
 from .._errors import UnsupportedWorkflow
 from ..plan import Plan
-from ..runtime.item_index import ItemIndex
+from ..runtime.item_index import VALUES, ItemIndex
 from ..workflow.compile import CompiledWorkflow, Explained, compile_workflow
 from ..workflow.forms import NUMPY, ServedForm
 from ..workflow.newest import newest_only
@@ -57,6 +57,7 @@ def compile_plan(plan: Plan, features: Sequence[RankerFeature] | None = None) ->
         tie_breaker_column=plan.tie_breaker_column,
         window=plan.signature.window,
         datatypes={feature.name: feature.datatype for feature in plan.raw_features},
+        items={} if plan.item_values.are_codes else {plan.item_feature: plan.item_values},
     )
 
 
@@ -77,7 +78,10 @@ def _compiled(plan: Plan, folder: Path) -> dict[str, Any]:
 
 def _nvtabular(plan: Plan, folder: Path) -> dict[str, Any]:
     plan.fitted.save(folder / "workflow")
+    if not plan.item_values.are_codes:
+        plan.item_values.index().save(folder, VALUES)
     return {
+        "item_values": not plan.item_values.are_codes,
         "features": [dataclasses.asdict(feature) for feature in plan.features],
         "columns": {name: plan.fitted.raw_columns[name] for name in plan.raw_dtypes},
         "session_column": plan.fitted.session_column,
