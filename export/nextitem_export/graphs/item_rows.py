@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .._errors import UnsupportedModel
 from ..runtime.codes import FIRST_ITEM
 from ..workflow.item_values import ItemValues
+from .ranker import has_query
 
 
 def model_rows(model: nn.Module, features: Mapping[str, str], window: int, item_feature: str, padding: int) -> int:
@@ -18,7 +19,7 @@ def model_rows(model: nn.Module, features: Mapping[str, str], window: int, item_
 
     features: dtype by name. padding: what the model reads of `item_feature` where there is no interaction. Raises UnsupportedModel.
     """
-    if hasattr(model, "item_table"):
+    if has_query(model):
         return int(model.item_table().shape[0])
     nothing = {name: torch.zeros(2, window, dtype=getattr(torch, dtype)) for name, dtype in features.items()}
     nothing[item_feature] += padding
@@ -99,6 +100,6 @@ def by_code(model: nn.Module, item_feature: str, items: ItemValues, rows: int) -
     """The model as a bundle asks it: itself where it reads codes."""
     if items.are_codes:
         return model
-    kind = QueryByCode if hasattr(model, "query") else ScoresByCode
+    kind = QueryByCode if has_query(model) else ScoresByCode
     named = type(type(model).__name__, (kind,), {})  # what refusals call it
     return named(model, item_feature, items, rows).eval()

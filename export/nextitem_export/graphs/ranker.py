@@ -165,13 +165,8 @@ class _DirectScorer(nn.Module):
 
 
 def _scorer(model: nn.Module, cardinality: int, heads: tuple[Head, ...]) -> nn.Module:
-    if not hasattr(model, "query"):
+    if not has_query(model):
         return _DirectScorer(model, cardinality, heads)
-    if not hasattr(model, "item_table"):
-        raise UnsupportedModel(
-            f"{type(model).__name__} has query() but no item_table(): give it item_table() -> [V, D], or only a "
-            "forward(features) -> scores [B, V]"
-        )
     rows = model.item_table().shape[0]
     if rows != cardinality:
         raise UnsupportedModel(
@@ -179,6 +174,16 @@ def _scorer(model: nn.Module, cardinality: int, heads: tuple[Head, ...]) -> nn.M
             "(padding, null and unknown included): use the workflow that the model was trained with"
         )
     return _QueryScorer(model, heads)
+
+
+def has_query(model: nn.Module) -> bool:
+    """Whether a model has a query and a table of items, else it gives scores. Raises UnsupportedModel for a query alone."""
+    if hasattr(model, "query") and not hasattr(model, "item_table"):
+        raise UnsupportedModel(
+            f"{type(model).__name__} has query() but no item_table(): give it item_table() -> [V, D], or only a "
+            "forward(features) -> scores [B, V]"
+        )
+    return hasattr(model, "query")
 
 
 TopK = Callable[[Tensor, int], tuple[Tensor, Tensor]]

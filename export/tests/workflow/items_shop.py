@@ -1,18 +1,19 @@
-"""Item features that hold something else than Categorify's codes: answered by the right raw ids, or refused by name."""
+"""A shop whose model knows items by the rows of a table, and whose workflow is whatever a test says."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import nvtabular as nvt
 import pandas as pd
-import pytest
 import torch
 from nvtabular import ops
 from torch import nn
 
-from nextitem_export import ExportError, ExportOptions, UnsupportedWorkflow, export_bundle
+from nextitem_export import Bundle, ExportOptions, export_bundle
+from nextitem_export.runtime.signature import Signature
 from nextitem_export.runtime.step import open_step
 from nextitem_export.wire import request_tensors
 
@@ -80,34 +81,39 @@ def fit(columns, frame, names=("item_id",)) -> nvt.Workflow:
     return workflow
 
 
-@pytest.fixture
-def export(tmp_path):
-    """Exports a workflow with a model of `rows` rows and returns what the bundle answers to raw sessions."""
+class Asked:
+    """An exported bundle, asked step by step. options: of the export."""
 
-    def run(workflow, frame, model, **options):
-        bundle = export_bundle(
-            model, workflow, frame, repository=tmp_path / "repository", name="shop", tie_breaker_column="position",
-            options=ExportOptions(**options),
-        )  # fmt: skip
-        features, ranker, items = (
-            open_step(bundle.repository / f"shop_{step}" / "1") for step in ("features", "ranker", "items")
-        )
-        signature = json.loads(bundle.manifest.read_text())["request"]
+    def __init__(self, folder: Path, workflow: nvt.Workflow, frame: pd.DataFrame, model: nn.Module, **options) -> None:
+        self.bundle = exported(folder, workflow, frame, model, **options)
+        self._steps = [open_step(folder / f"shop_{step}" / "1") for step in ("features", "ranker", "items")]
+        self._signature = Signature.from_json(json.loads(self.bundle.manifest.read_text())["request"])
+        self._frame = frame
 
-        def ask(*sessions, **tensors):
-            from nextitem_export.runtime.signature import Signature
+    def __call__(self, *sessions, **tensors) -> dict:
+        """The answer to sessions of these raw ids, None for null; `codes` has what the features step made of them."""
+        features, ranker, items = self._steps
+        frames = [self._frame.iloc[: len(ids)].assign(item_id=pd.Series(list(ids), dtype=object)) for ids in sessions]
+        top_k = np.full((len(sessions), 1), 20, np.int32)
+        encoded = features.run(request_tensors(frames, self._signature.features) | {"top_k": top_k} | tensors)
+        ranked = ranker.run({name: encoded[name] for name in ranker.inputs})
+        tensors = [*list(ranked.values())[:3], encoded["top_k_checked"]]
+        return {**items.run(dict(zip(items.inputs, tensors, strict=True))), "codes": next(iter(encoded.values()))}
 
-            columns = Signature.from_json(signature).features
-            frames = [frame.iloc[: len(ids)].assign(item_id=pd.Series(list(ids), dtype=object)) for ids in sessions]
-            request = request_tensors(frames, columns) | tensors
-            encoded = features.run(request | {"top_k": np.full((len(sessions), 1), 20, np.int32)})
-            ranked = ranker.run({name: encoded[name] for name in ranker.inputs})
-            answer = items.run(dict(zip(items.inputs, [*list(ranked.values())[:3], encoded["top_k_checked"]], strict=True)))
-            return answer | {"codes": next(iter(encoded.values()))}
 
-        return ask
-
-    return run
+def exported(folder: Path, workflow, frame, model, *, names=None, item_feature=None, **options) -> Bundle:
+    """The bundle `shop` in this repository."""
+    return export_bundle(
+        model,
+        workflow,
+        frame,
+        repository=folder,
+        name="shop",
+        tie_breaker_column="position",
+        features=names,
+        item_feature=item_feature,
+        options=ExportOptions(**options),
+    )
 
 
 def offline(workflow, frame, model, ids) -> dict:
@@ -129,35 +135,3 @@ def agrees(answer, right: dict) -> None:
     assert sorted(ids[:count].tolist()) == sorted(right)
     np.testing.assert_allclose(answer["scores"][0, :count], sorted(right.values(), reverse=True), atol=1e-5)
     np.testing.assert_allclose(answer["scores"][0, :count], [right[item] for item in ids[:count].tolist()], atol=1e-5)
-
-
-MAPS = {
-    "shift": (lambda c: c + 1, ITEMS + 4),
-    "product": (lambda c: c * 2, 2 * ITEMS + 5),
-    "from one, padding 0 for what is no item": (lambda c: (c - 2).clip(lower=0), ITEMS + 1),
-    "reversed": (lambda c: 20 - c, 21),
-    "cast": (lambda c: c.astype("int32"), ITEMS + 3),
-    "where": (lambda c: np.where(c < 3, c, c + 4), ITEMS + 7),
-    "lookup": (lambda c: c.map({1: 1, 2: 2, **{i + 3: 3 + (i * 2) % ITEMS for i in range(ITEMS)}}), ITEMS + 3),
-}
-
-
-@pytest.mark.parametrize("features", ["compiled", "nvtabular"])
-@pytest.mark.parametrize("values", [STRINGS, NUMBERS], ids=["strings", "numbers"])
-@pytest.mark.parametrize("name", MAPS)
-def test_what_a_function_makes_of_codes_is_answered_by_raw_ids(export, tmp_path, name, values, features):
-    function, rows = MAPS[name]
-    if features == "nvtabular" and name not in ("shift", "lookup"):
-        pytest.skip("the same step for all")
-    frame = clicks(values)
-    codes = ["item_id"] >> ops.Categorify(out_path=str(tmp_path)) >> ops.LambdaOp(function)
-    workflow, model = fit(codes, frame), Rows(rows)
-    ask = export(workflow, frame, model, features=features)
-    session = values[[4, 1, 7]]
-    answer = ask(session)
-    agrees(answer, offline(workflow, frame, model, session))
-    assert answer["codes"][0, 3] == 0
-    unknown = ["nothing like it"] if values is STRINGS else [7]
-    assert ask(unknown)["status"].tolist() == [[b"cold"]] or ask(unknown)["status"].tolist() == [["cold"]]
-    seen = ask(session, exclude_seen=np.array([[True]]))["item_ids"][0]
-    assert not set(seen.tolist()) & set(session.tolist())
