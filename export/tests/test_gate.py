@@ -91,7 +91,9 @@ def test_swapped_rows_of_the_items_table_are_caught(shop, plan, tampered, cases)
     change_graph(tampered[2], swap)
     message = fault(shop, plan, tampered, cases)
     # Which of them a session has says NVTabular.
-    assert re.match(r"feature 'item_id-list' of session . in case 'the sample': at interaction . NVTabular gives [34],", message)
+    assert re.match(
+        r"feature 'item_id-list' of session . in case 'the sample': at interaction . NVTabular gives [34],", message
+    )
 
 
 def test_an_items_graph_that_cuts_elsewhere_is_caught(shop, plan, tampered, cases):

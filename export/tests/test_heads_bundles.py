@@ -103,8 +103,6 @@ def true_heads(shop, plan, model, sessions):
     return {name: value.numpy() for name, value in heads.items()}
 
 
-
-
 def test_an_answer_holds_the_heads_whatever_its_k(shop, exported, plan, predicting):
     sessions = [session for session in plan.sessions if len(session)][:5]
     true = true_heads(shop, plan, predicting, sessions)

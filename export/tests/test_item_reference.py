@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from items_shop import ITEMS, STRINGS, Rows, clicks, fit
 from nvtabular import ops
 
 from nextitem_export import ExportOptions, ParityError
@@ -12,8 +13,6 @@ from nextitem_export.graphs.item_rows import by_code
 from nextitem_export.parity.cases import Case
 from nextitem_export.parity.items import ItemReference
 from nextitem_export.workflow.item_values import ItemValues
-
-from items_shop import ITEMS, STRINGS, Rows, clicks, fit
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +31,7 @@ def reference(shifted):
 
 def test_values_of_nvtabular_are_told_as_codes(reference):
     assert reference.codes(np.array([2, 3, 4, 5, 12])).tolist() == [1, 2, 3, 4, 11]
+    assert reference.codes(np.array([4, 2, 0, 0, 4]), length=2).tolist() == [3, 1, 0, 0, 2]  # a ListSlice pads with 0
 
 
 def test_the_model_reads_values_and_its_scores_are_told_by_code(reference):
@@ -49,6 +49,7 @@ def test_a_session_s_values_are_held_to_its_raw_ids(reference, shifted):
     first, second = shifted.vocabulary.values[:2]
     ids = pd.Series([first, None, second])
     assert reference.fault(ids, np.array([4, 2, 5])) is None
+    assert reference.fault(ids, np.array([4, 2, 5, 0, 0])) is None
     assert f"its items are ['{first}', '{second}'], by NVTabular's values they are ['{second}'" in reference.fault(
         ids, np.array([5, 2, 6])
     )

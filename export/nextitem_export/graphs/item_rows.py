@@ -61,7 +61,9 @@ class ByCode(nn.Module):
             known = codes >= FIRST_ITEM
             width = codes.shape[1]
             place = torch.arange(width, device=codes.device) + torch.where(known, 0, width)
-            place, order = torch.topk(place, width, dim=1, largest=False, sorted=True)  # what is unknown behind the rest
+            place, order = torch.topk(
+                place, width, dim=1, largest=False, sorted=True
+            )  # what is unknown behind the rest
             kept = {name: torch.where(place < width, values.gather(1, order), 0) for name, values in features.items()}
         kept[self.item_feature] = self.values[kept[self.item_feature]]
         return kept

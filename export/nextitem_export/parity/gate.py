@@ -121,7 +121,7 @@ class Gate:
                 if feature.name == self._item_feature:
                     fault = self._reference.fault(batch[row][self._item_column], newest)
                     _refuse(fault, case, start + row, f"feature '{feature.name}'")
-                    newest = self._reference.codes(newest)
+                    newest = self._reference.codes(newest, len(batch[row]))
                 newest = newest[-self._window :]  # where nothing in the workflow slices it
                 worst, fault = feature_difference(newest, served)
                 report.feature_difference = max(report.feature_difference, worst)

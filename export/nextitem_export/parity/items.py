@@ -42,7 +42,9 @@ class ItemReference:
             unknown = probe.unknown()
             known = ids[FIRST_ITEM] if len(values) else None
             null_value = probe.null(known)
-        self._by_code = np.array([padding, unknown if null_value is None else null_value, unknown, *values], dtype=np.int64)
+        self._by_code = np.array(
+            [padding, unknown if null_value is None else null_value, unknown, *values], dtype=np.int64
+        )
         self._order = np.argsort(values)
         self._sorted = values[self._order]
 
@@ -59,11 +61,19 @@ class ItemReference:
         }
         ids = open_step(folder).run(asked)["item_ids"][0]
         if len(ids) != cardinality:
-            raise ParityError(f"the items step gives {len(ids)} ids for {cardinality} codes. The bundle was not written")
+            raise ParityError(
+                f"the items step gives {len(ids)} ids for {cardinality} codes. The bundle was not written"
+            )
         return cls(ids, probe, padding=padding, known_alone=known_alone)
 
-    def codes(self, values: np.ndarray) -> np.ndarray:
-        """int64 [N]: the codes that a session has whose feature holds these values in NVTabular's output."""
+    def codes(self, values: np.ndarray, length: int | None = None) -> np.ndarray:
+        """int64 [N]: the codes that a session has whose feature holds these values in NVTabular's output.
+
+        length: of the session; behind it is what a ListSlice pads with.
+        """
+        if length is not None and len(values) > length:
+            padded = np.where(values[length:] == self._by_code[PADDING], PADDING, UNKNOWN)
+            return np.concatenate([self.codes(values[:length]), padded])
         codes = np.where((values == self._by_code[NULL]) & (not self._known_alone), NULL, UNKNOWN)
         codes[values == self._by_code[UNKNOWN]] = UNKNOWN
         if len(self._sorted):
@@ -74,8 +84,9 @@ class ItemReference:
     def fault(self, ids: pd.Series, values: np.ndarray) -> str | None:
         """What is wrong with the values that NVTabular gives for a session of these raw ids; None where all is well.
 
-        values: at most as many, the newest where the workflow slices.
+        values: the newest where the workflow slices; behind as many as there are ids is what it pads with.
         """
+        values = values[: len(ids)]
         codes = self.codes(values)
         if not self._known_alone:
             strange = (codes < FIRST_ITEM) & ~np.isin(values, self._by_code[[NULL, UNKNOWN]])
@@ -85,7 +96,9 @@ class ItemReference:
             due = sorted(self.code_of[item] for item in ids.dropna().tolist() if item in self.code_of)
             came = sorted(codes[codes >= FIRST_ITEM].tolist())
             if due != came:
-                return f"its items are {self.ids[due].tolist()}, by NVTabular's values they are {self.ids[came].tolist()}"
+                return (
+                    f"its items are {self.ids[due].tolist()}, by NVTabular's values they are {self.ids[came].tolist()}"
+                )
         return None
 
     def read_by_model(self, features: Mapping[str, np.ndarray], item_feature: str) -> dict[str, np.ndarray]:
@@ -106,7 +119,7 @@ class ItemReference:
         Raises ParityError where the model has no row for an item.
         """
         rows = self._by_code.copy()
-        rows[: FIRST_ITEM] = PADDING
+        rows[:FIRST_ITEM] = PADDING
         if rows.max() >= scores.shape[1] or rows.min() < 0:
             raise ParityError(
                 f"NVTabular gives values up to {rows.max()} in '{self._feature}', and the model has {scores.shape[1]} rows. The "

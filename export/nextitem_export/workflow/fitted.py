@@ -116,9 +116,7 @@ class FittedWorkflow:
 
     def plain_outputs_of(self, column: str) -> list[str]:
         """The list outputs that are made of this raw column without a Categorify."""
-        return [
-            name for name in self.outputs if not self._encoded(name) and self._lineage(name)[-1][1] == column
-        ]
+        return [name for name in self.outputs if not self._encoded(name) and self._lineage(name)[-1][1] == column]
 
     def changed_by(self, output: str) -> str:
         """What stands behind an output and may change its codes, for people: `Categorify, LambdaOp`, from first to last."""

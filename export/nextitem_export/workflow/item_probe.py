@@ -17,7 +17,7 @@ import pandas as pd
 from .._errors import UnsupportedWorkflow
 from ..runtime.codes import NULL_INT64, NULL_STRING
 from ..runtime.features_nvtabular import pandas_column
-from ..wire import raw_feature
+from ..wire import raw_feature, wire_column
 from .fitted import FittedWorkflow
 
 #: Ids that are asked one in a session; of more, the others share sessions of so many, which is eight times as fast.
@@ -67,8 +67,8 @@ class ItemProbe:
             return np.zeros(0, dtype=np.int64)
         places = np.unique(np.linspace(0, len(ids) - 1, ALONE).astype(int))
         some = ids[places]
-        alone = self._asked(some, 1, self._rows.iloc[:1])
-        varied = self._asked(some, 1, self._rows)
+        alone = self._alone(some, self._rows.iloc[:1])
+        varied = self._alone(some, self._rows)
         if not np.array_equal(alone, varied):
             at = int(np.flatnonzero(alone != varied)[0])
             raise UnsupportedWorkflow(
@@ -78,11 +78,13 @@ class ItemProbe:
             )
         if len(places) == len(ids):
             return alone
-        with contextlib.suppress(Exception):  # sessions in which something is sliced away, or sorted by more than we know
+        with contextlib.suppress(
+            Exception
+        ):  # sessions in which something is sliced away, or sorted by more than we know
             packed = self._asked(ids, PACKED, self._rows.iloc[:1])
             if np.array_equal(packed[places], alone):
                 return packed
-        return self._asked(ids, 1, self._rows.iloc[:1])
+        return self._alone(ids, self._rows.iloc[:1])
 
     def unknown(self) -> int:
         """What the feature holds for an item that training has not seen."""
@@ -92,12 +94,15 @@ class ItemProbe:
         """What the feature holds for null beside a known id; None where NVTabular has no answer."""
         null = NULL_STRING if self.of_strings else NULL_INT64
         with contextlib.suppress(Exception):
-            return int(self._asked(np.array([known, null], dtype=self._wire_dtype), 1, self._rows.iloc[:1])[1])
+            return int(self._alone(np.array([known, null], dtype=self._wire_dtype), self._rows.iloc[:1])[1])
         return None
 
     def sample_ids(self) -> np.ndarray:
         """The raw ids of the sample, each once, int64 or object array of str."""
-        ids = pd.unique(self._items.dropna())
+        ids = self._items.dropna()
+        if self.kind == "datetime":
+            return np.unique(wire_column(ids, raw_feature(self.column, self._dtype)))
+        ids = pd.unique(ids)
         return np.array([str(item) if self.of_strings else int(item) for item in ids], dtype=self._wire_dtype)
 
     def counts(self, ids: np.ndarray) -> np.ndarray:
@@ -107,6 +112,17 @@ class ItemProbe:
     @property
     def _wire_dtype(self) -> Any:
         return np.object_ if self.of_strings else np.int64
+
+    def _alone(self, ids: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
+        """The feature's values of sessions of one id each; of that id twice, where the workflow drops sessions of one."""
+        try:
+            return self._asked(ids, 1, rows)
+        except UnsupportedWorkflow:
+            with contextlib.suppress(UnsupportedWorkflow):
+                first, second = self._asked(np.repeat(ids, 2), 2, rows).reshape(-1, 2).T
+                if np.array_equal(first, second):
+                    return first
+            raise
 
     def _asked(self, ids: np.ndarray, length: int, rows: pd.DataFrame) -> np.ndarray:
         """The feature's values, int64 [N], of sessions of `length` ids each."""
@@ -127,7 +143,11 @@ class ItemProbe:
                 f"NVTabular cannot compute '{self.feature}' of the item {ids[0]!r} beside a row of the sample: "
                 f"{type(error).__name__}: {error}. Give a sample of raw interactions as they were in training"
             ) from error
-        found = np.concatenate([np.asarray(values) for values in lists]) if lists else np.zeros(0)
+        sent = [min(length, len(ids) - start) for start in range(0, len(ids), length)]
+        # A ListSlice may pad lists, on the right.
+        found = np.concatenate(
+            [np.asarray(values)[:n] for values, n in zip(lists, sent, strict=False)] or [np.zeros(0)]
+        )
         if len(found) != len(ids) or not np.isfinite(found).all():
             raise UnsupportedWorkflow(
                 f"the workflow gives {len(found)} values in '{self.feature}' for {len(ids)} interactions, expected one number "

@@ -91,15 +91,12 @@ def fitted_items(fitted: FittedWorkflow, probe: ItemProbe, padding: int) -> tupl
     faults.refuse_twice()
     for what, value in (("an unknown item", unknown), ("null", null), ("padding", padding)):
         faults.refuse_shared(what, value)
-    others = np.concatenate([_look_alikes(ids), probe.sample_ids()])
-    others = np.setdiff1d(others, ids)
+    others = _not_among(np.concatenate([_look_alikes(ids), probe.sample_ids()]), ids)
     faults.refuse_others(others, probe.values(others))
     return vocabulary, values
 
 
-def items_as_is(
-    fitted: FittedWorkflow, probe: ItemProbe, padding: int, rows: int
-) -> tuple[Vocabulary, ItemValues]:
+def items_as_is(fitted: FittedWorkflow, probe: ItemProbe, padding: int, rows: int) -> tuple[Vocabulary, ItemValues]:
     """The same for raw ids that are the model's rows, or these by a constant less or more; all but padding's row are items.
 
     rows: of the model. The interactions of the sample are all that is known of popularity.
@@ -134,7 +131,7 @@ def items_as_is(
         )
     faults = _Faults(where, ids, values)
     faults.refuse_others(ids, probe.values(ids), same=True)
-    others = np.setdiff1d(_around(ids), ids)
+    others = _not_among(_around(ids), ids)
     faults.refuse_others(others, probe.values(others))
     by_code = np.concatenate([np.full(FIRST_ITEM, padding), values])
     return Vocabulary(column, ids, probe.counts(ids)), ItemValues(by_code, known_alone=True)
@@ -162,7 +159,9 @@ class _Faults:
         twice = kept[counts > 1]
         if len(twice):
             one, other = self._ids[self._values == twice[0]][:2]
-            self._refuse(f"gives the items {one!r} and {other!r} the same value {twice[0]}, so that no answer can tell them apart")
+            self._refuse(
+                f"gives the items {one!r} and {other!r} the same value {twice[0]}, so that no answer can tell them apart"
+            )
 
     def refuse_shared(self, what: str, value: int | None) -> None:
         """An item of the value that something else has."""
@@ -183,6 +182,13 @@ class _Faults:
         raise UnsupportedWorkflow(
             f"{self._where} {what}: take the function out of the item's way, or apply it before the workflow and send its result"
         )
+
+
+def _not_among(others: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    known = set(ids.tolist())  # numpy would sort the catalogue's strings, which takes long
+    return np.array([*(other for other in others.tolist() if other not in known), None], dtype=object)[:-1].astype(
+        ids.dtype
+    )
 
 
 def _look_alikes(ids: np.ndarray) -> np.ndarray:

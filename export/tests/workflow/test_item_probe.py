@@ -3,14 +3,13 @@ from __future__ import annotations
 import numpy as np
 import nvtabular as nvt
 import pytest
+from items_shop import KEYS, clicks, fit
 from nvtabular import ops
 
 from nextitem_export import UnsupportedWorkflow
 from nextitem_export.workflow import item_probe
 from nextitem_export.workflow.fitted import FittedWorkflow
 from nextitem_export.workflow.item_probe import ItemProbe
-
-from items_shop import KEYS, clicks, fit
 
 MANY = np.arange(2_500) * 7 + 11
 
@@ -69,9 +68,30 @@ def test_a_filter_on_sessions_takes_no_answer_away(frame, tmp_path):
     assert (probe_of(workflow, frame).values(MANY[:5]) >= 2).all()
 
 
+def test_lists_that_the_workflow_pads_and_short_sessions_that_it_drops_are_no_hindrance(frame, tmp_path):
+    class DropShort(ops.Operator):
+        def transform(self, col_selector, df):
+            return df[df["item_id-count"] >= 2].reset_index(drop=True)
+
+    codes = ["item_id"] >> ops.Categorify(out_path=str(tmp_path))
+    grouped = codes + KEYS >> ops.Groupby(
+        groupby_cols=["session_id"], sort_cols=KEYS[1:], aggs={"item_id": ["list", "count"]}, name_sep="-"
+    )
+    padded = grouped["item_id-list"] >> ops.ListSlice(-6, pad=True)
+    kept = grouped["item_id-list", "item_id-count"] >> DropShort()
+    for output in (padded, kept):
+        workflow = nvt.Workflow(output)
+        workflow.fit(nvt.Dataset(frame))
+        probe = probe_of(workflow, frame)
+        assert len(set(probe.values(frame["item_id"].unique()))) == frame["item_id"].nunique()
+        assert probe.unknown() == 2
+
+
 def test_a_sample_that_nvtabular_cannot_read_is_refused(workflow, frame):
     with pytest.raises(UnsupportedWorkflow) as caught:
-        probe_of(workflow, frame.assign(timestamp="yesterday").drop(columns="position"), tie_breaker=None).values(MANY[:2])
+        probe_of(workflow, frame.assign(timestamp="yesterday").drop(columns="position"), tie_breaker=None).values(
+            MANY[:2]
+        )
     assert "NVTabular cannot compute 'item_id-list' of the item 11 beside a row of the sample: " in str(caught.value)
     assert "Give a sample of raw interactions as they were in training" in str(caught.value)
 

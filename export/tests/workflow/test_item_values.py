@@ -48,7 +48,9 @@ def test_what_a_function_makes_of_codes_is_answered_by_raw_ids(tmp_path, name, k
     assert [item for item in only.tolist() if item in set(values.tolist())] == [session[0]]
 
 
-@pytest.mark.parametrize("options", [{"format": "torchscript"}, {"format": "onnx_dynamo"}, {"layout": "fused"}])
+@pytest.mark.parametrize(
+    "options", [{"format": "torchscript"}, {"format": "onnx_dynamo"}, {"layout": "fused"}, {"runtime": "native"}]
+)
 @pytest.mark.parametrize("kind", [Rows, Scores])
 def test_every_format_and_kind_of_model_reads_the_values_that_it_was_trained_on(
     frame_of_strings, kind, options, tmp_path

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from items_shop import ITEMS, KEYS, STRINGS, Asked, Rows, Scores, agrees, clicks, exported, fit, offline
 from nvtabular import ops
 
 from nextitem_export import ExportError
-
-from items_shop import ITEMS, KEYS, STRINGS, Asked, Rows, Scores, agrees, clicks, exported, fit, offline
 
 IDS = np.arange(ITEMS)
 
@@ -32,7 +31,12 @@ PADDED = {
 @pytest.mark.parametrize(
     ("name", "features"),
     # pandas has no null in the narrower type
-    [(name, kind) for name in PADDED for kind in ("compiled", "nvtabular") if (name, kind) != ("a narrower type", "nvtabular")],
+    [
+        (name, kind)
+        for name in PADDED
+        for kind in ("compiled", "nvtabular")
+        if (name, kind) != ("a narrower type", "nvtabular")
+    ],
 )
 def test_raw_ids_are_answered_and_what_is_no_row_is_unknown(tmp_path, name, features):
     ids, rows, padding, function = PADDED[name]
@@ -56,7 +60,9 @@ def test_raw_ids_are_answered_and_what_is_no_row_is_unknown(tmp_path, name, feat
     assert not set(none) & set(ids[:3].tolist())
 
 
-@pytest.mark.parametrize("options", [{"format": "torchscript"}, {"format": "onnx_dynamo"}, {"layout": "fused"}])
+@pytest.mark.parametrize(
+    "options", [{"format": "torchscript"}, {"format": "onnx_dynamo"}, {"layout": "fused"}, {"runtime": "native"}]
+)
 @pytest.mark.parametrize("kind", [Rows, Scores])
 def test_every_format_and_kind_of_model_reads_the_known_items_alone(tmp_path, kind, options):
     frame = clicks(IDS)
@@ -77,7 +83,9 @@ def test_other_features_lose_the_places_of_unknown_items_too(tmp_path):
     frame = clicks(IDS)
     model = Both(ITEMS, -1)
     model.weights = torch.nn.Parameter(torch.tensor([1.0, 10, 100, 1000]) / 1000)
-    workflow = fit(["item_id"] + (["category"] >> ops.Categorify(out_path=str(tmp_path))), frame, ("item_id", "category"))
+    workflow = fit(
+        ["item_id"] + (["category"] >> ops.Categorify(out_path=str(tmp_path))), frame, ("item_id", "category")
+    )
     bundle = exported(
         tmp_path / "repository",
         workflow,
@@ -91,15 +99,28 @@ def test_other_features_lose_the_places_of_unknown_items_too(tmp_path):
 
 
 REFUSED = {
-    "no padding": ({"item_padding": None}, None, IDS, ["needs item_padding, the value", "such as -1 or the number of items"]),
+    "no padding": (
+        {"item_padding": None},
+        None,
+        IDS,
+        ["needs item_padding, the value", "such as -1 or the number of items"],
+    ),
     "strings": ({}, None, STRINGS, ["'item_id-list' is object, expected integers or floats", "ops.Categorify()"]),
-    "floats": ({}, lambda c: c.astype("int64"), IDS * 1.0, ["'item_id' is of the kind float", "name it int64 in raw_dtypes"]),
+    "floats": (
+        {},
+        lambda c: c.astype("int64"),
+        IDS * 1.0,
+        ["'item_id' is of the kind float", "name it int64 in raw_dtypes"],
+    ),
     "two shifts": ({}, lambda c: c * 2, IDS, ["(LambdaOp on 'item_id') is the raw id and 0", "one shift for all"]),
     "an item in the padding's place": (
         {"item_padding": 0},
         None,
         IDS,
-        ["the sample has the item 0, whose value in 'item_id-list' is 0", "trained on where a session has no interaction"],
+        [
+            "the sample has the item 0, whose value in 'item_id-list' is 0",
+            "trained on where a session has no interaction",
+        ],
     ),
     "other ids": ({}, None, IDS + 500, ["no item of the sample is a row of the model, which has 9", "[50"]),
     "a clip": (
@@ -130,10 +151,19 @@ def test_ids_that_are_no_rows_are_refused_by_name(tmp_path, name):
 def test_an_encoded_column_is_refused(tmp_path):
     frame = clicks(IDS)
     workflow = fit(["item_id"] >> ops.Categorify(out_path=str(tmp_path)), frame)
-    for feature, part in ((None, "no list that the workflow returns is made of 'item_id' without"), ("item_id-list", "a Categorify encodes 'item_id-list'")):
+    for feature, part in (
+        (None, "no list that the workflow returns is made of 'item_id' without"),
+        ("item_id-list", "a Categorify encodes 'item_id-list'"),
+    ):
         with pytest.raises(ExportError) as caught:
             exported(
-                tmp_path / "repository", workflow, frame, Rows(ITEMS), item_feature=feature, item_codes="as-is", item_padding=0
+                tmp_path / "repository",
+                workflow,
+                frame,
+                Rows(ITEMS),
+                item_feature=feature,
+                item_codes="as-is",
+                item_padding=0,
             )
         assert part in str(caught.value)
 
@@ -156,5 +186,7 @@ def test_a_model_that_cannot_be_run_on_empty_sessions_is_refused(tmp_path):
     frame = clicks(IDS)
     with pytest.raises(ExportError) as caught:
         exported(tmp_path / "repository", plain(frame), frame, Failing(ITEMS), item_codes="as-is", item_padding=-1)
-    assert "Failing.forward(features) fails for two empty sessions, where 'item_id-list' is -1 throughout" in str(caught.value)
+    assert "Failing.forward(features) fails for two empty sessions, where 'item_id-list' is -1 throughout" in str(
+        caught.value
+    )
     assert "IndexError: index out of range" in str(caught.value)
