@@ -17,6 +17,7 @@ from nextitem_export import ExportOptions, export_bundle
 from nextitem_server import TritonServer
 
 pytestmark = pytest.mark.beside_the_server  # it starts a server of its own
+KEYS = ["session_id", "timestamp"]
 ITEMS, WINDOW, ALL = 30, 5, 100
 LAYOUTS = ("ensemble", "fused")
 
@@ -54,7 +55,7 @@ def clicks() -> pd.DataFrame:
 
 
 def fitted(columns: object, frame: pd.DataFrame) -> nvt.Workflow:
-    grouped = columns + ["session_id", "timestamp"] >> ops.Groupby(
+    grouped = columns + KEYS >> ops.Groupby(
         groupby_cols=["session_id"], sort_cols=["timestamp"], aggs={"item_id": ["list"]}
     )
     workflow = nvt.Workflow((grouped["item_id_list"] >> ops.ListSlice(-WINDOW)) + grouped["session_id"])

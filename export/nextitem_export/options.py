@@ -48,8 +48,8 @@ class ExportOptions:
     availability: a JSON file of items that are not to be recommended, or of those that alone are; see the format of a bundle.
     item_codes: `fitted`, a Categorify of the workflow gives items their codes; `as-is`, raw ids are integers that the model has
     rows for, and what is no row is unknown.
-    item_padding: the value of the item feature that the model was trained on where a session has no interaction; 0 where it is not
-    given, which `as-is` needs. It is no item.
+    item_padding: the value of the item feature that the model was trained on where a session has no interaction; 0 where it is
+    not given, which `as-is` needs. It is no item.
     keep_workflow_window: serve a workflow whose ListSlice keeps the oldest interactions as it is.
     replace: put the bundle in place of one of the same name, also where the steps' configuration differs.
     """
@@ -108,7 +108,8 @@ class ExportOptions:
         if self.item_codes == "as-is" and self.item_padding is None:
             raise ExportError(
                 "item_codes 'as-is' needs item_padding, the value that the model was trained on where a session has no "
-                "interaction and that is no item: 0 where its first row is padding, else a value that no item has, such as -1 or "
+                "interaction and that is no item: 0 where its first row is padding, else a value that no item has, "
+                "such as -1 or "
                 "the number of items"
             )
         if self.runtime == "native" and self.features == "nvtabular":

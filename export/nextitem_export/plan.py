@@ -40,10 +40,10 @@ _RANKER_DTYPES = {"i": "int64", "u": "int64", "b": "int64", "f": "float32"}
 class Plan:
     """A model and a workflow that fit each other.
 
-    model: a copy in eval mode on the CPU. ranked_model: the same, with codes in the place of the item feature's values. features:
-    what the model reads, in order. probe: asks NVTabular of items. sample: raw interactions with all of the workflow's
-    columns; sessions: the same, one frame of what is sent each. log_popularity: log share of training interactions by
-    code, float32 [V].
+    model: a copy in eval mode on the CPU. ranked_model: the same, with codes in the place of the item feature's values.
+    features: what the model reads, in order. probe: asks NVTabular of items. sample: raw interactions with all of the
+    workflow's columns; sessions: the same, one frame of what is sent each. log_popularity: log share of training interactions
+    by code, float32 [V].
     """
 
     model: nn.Module
@@ -226,7 +226,8 @@ def _item_feature(fitted: FittedWorkflow, item_column: str, *, as_is: bool) -> s
         )
     if as_is:
         raise UnsupportedWorkflow(
-            f"no list that the workflow returns is made of '{item_column}' without a Categorify, which item_codes 'as-is' is for: "
+            f"no list that the workflow returns is made of '{item_column}' without a Categorify, which item_codes "
+            "'as-is' is for: "
             "leave item_codes away, or return the column's list"
         )
     remedy = "encode the column with ops.Categorify()"
@@ -251,8 +252,10 @@ def _check_features(fitted: FittedWorkflow, names: tuple[str, ...], item_feature
         _ranker_dtype(fitted, name)
     if _ranker_dtype(fitted, item_feature) != "int64":
         raise UnsupportedWorkflow(
-            f"the workflow's output '{item_feature}' is {fitted.outputs[item_feature].dtype}, expected integers, since items are "
-            f"counted: leave out what turns its codes into floats ({fitted.changed_by(item_feature)}), and let the model do that"
+            f"the workflow's output '{item_feature}' is {fitted.outputs[item_feature].dtype}, expected integers, since "
+            "items are "
+            f"counted: leave out what turns its codes into floats ({fitted.changed_by(item_feature)}), and let the "
+            "model do that"
         )
 
 

@@ -17,7 +17,8 @@ from .ranker import has_query
 def model_rows(model: nn.Module, features: Mapping[str, str], window: int, item_feature: str, padding: int) -> int:
     """How many rows a model's item table has, or how many scores it gives.
 
-    features: dtype by name. padding: what the model reads of `item_feature` where there is no interaction. Raises UnsupportedModel.
+    features: dtype by name. padding: what the model reads of `item_feature` where there is no interaction. Raises
+    UnsupportedModel.
     """
     if has_query(model):
         return int(model.item_table().shape[0])
@@ -37,8 +38,8 @@ def model_rows(model: nn.Module, features: Mapping[str, str], window: int, item_
 class ByCode(nn.Module):
     """A model that reads codes and has its rows in their order, around one whose item feature holds other values.
 
-    inner: the model. Where `known_alone`, it reads each session without its null and unknown items, which come as padding behind
-    the others.
+    inner: the model. Where `known_alone`, it reads each session without its null and unknown items, which come as padding
+    behind the others.
     """
 
     values: Tensor

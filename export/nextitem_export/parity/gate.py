@@ -48,9 +48,9 @@ class CaseReport:
 class Gate:
     """Holds the built steps and the truth.
 
-    folders: of the features, ranker and items steps. items: what the items step's ids are to NVTabular. whole: of the model that
-    the steps were made into, where there is one; its answers are judged as theirs are. available: bool [V], the items that the
-    bundle may recommend, all where not given.
+    folders: of the features, ranker and items steps. items: what the items step's ids are to NVTabular. whole: of the model
+    that the steps were made into, where there is one; its answers are judged as theirs are. available: bool [V], the items
+    that the bundle may recommend, all where not given.
     """
 
     def __init__(
@@ -190,7 +190,7 @@ class Gate:
         return {CODES: np.array(codes), SCORES: answer["scores"], STATUS: np.array(status), **heads}
 
     def _check_items(self, case: Case, start: int, ranked: Any, answer: Any, wanted: int) -> None:
-        """Raw ids against those that the step has for the codes, scores and status as the ranker gave them, cut to the items wanted."""
+        """Raw ids against what the step calls the codes, scores and status as the ranker gave them, cut to the items wanted."""
         expected = {
             "item_ids": self._reference.ids[ranked[CODES][:, :wanted]],
             "scores": ranked[SCORES][:, :wanted],

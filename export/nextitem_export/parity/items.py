@@ -1,7 +1,7 @@
 """What the built items step calls each code, and what NVTabular itself gives for the ids that it says.
 
-The reference for items: it reads no vocabulary and nothing that the exporter worked out of one, so that a code that is shifted or
-renamed on the way cannot look right on both sides.
+The reference for items: it reads no vocabulary and nothing that the exporter worked out of one, so that a code that is shifted
+or renamed on the way cannot look right on both sides.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class ItemReference:
         null = NULL_STRING if ids.dtype == object else NULL_INT64
         if len(self.code_of) != len(ids) - FIRST_ITEM or null in self.code_of:
             raise ParityError(
-                f"the items step has {len(self.code_of)} different ids for {len(ids) - FIRST_ITEM} items. The bundle was not written"
+                f"the items step has {len(self.code_of)} different ids for {len(ids) - FIRST_ITEM} items. The bundle "
+                "was not written"
             )
         self._known_alone = known_alone
         self._feature = probe.feature
@@ -122,7 +123,8 @@ class ItemReference:
         rows[:FIRST_ITEM] = PADDING
         if rows.max() >= scores.shape[1] or rows.min() < 0:
             raise ParityError(
-                f"NVTabular gives values up to {rows.max()} in '{self._feature}', and the model has {scores.shape[1]} rows. The "
+                f"NVTabular gives values up to {rows.max()} in '{self._feature}', and the model has {scores.shape[1]} "
+                "rows. The "
                 "bundle was not written"
             )
         return scores[:, rows]

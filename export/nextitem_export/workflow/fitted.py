@@ -129,7 +129,7 @@ class FittedWorkflow:
         return self._by_raw_session.transform(frame.reset_index(drop=True))
 
     def transform_all(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """The same without a Filter that drops sessions; where NVTabular raises, on null, as `--features nvtabular` serves it."""
+        """The same without a Filter that drops sessions; where NVTabular raises, on null, in its serving form."""
         frame = frame.reset_index(drop=True)
         try:
             return self._every_session.transform(frame.copy())

@@ -1,7 +1,7 @@
 """What NVTabular itself makes of items: the reference for what the workflow's item feature holds.
 
-Nothing is read out of the workflow's operators here. Raw ids go through `workflow.transform`, and what comes out is what the model
-was trained on, whatever stands between.
+Nothing is read out of the workflow's operators here. Raw ids go through `workflow.transform`, and what comes out is what the
+model was trained on, whatever stands between.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ NEVER_SEEN, FAR_AWAY = "never seen ☃", int(np.iinfo(np.int64).max) - 7
 class ItemProbe:
     """Asks a fitted workflow what its item feature holds for raw ids.
 
-    column: the raw column of item ids, of the training dtype `dtype`. feature: the workflow's output. rows: raw interactions with
-    all of the workflow's columns, whose other values go along with the ids.
+    column: the raw column of item ids, of the training dtype `dtype`. feature: the workflow's output. rows: raw interactions
+    with all of the workflow's columns, whose other values go along with the ids.
 
     kind: of the raw column, as `RawFeature` has it.
     """

@@ -1,8 +1,8 @@
 """The items of a workflow: their codes in the bundle, their raw ids, and the values that the model knows them by.
 
-Everything between the features step and the answer counts in codes: 0 padding, 1 null, 2 unknown, then the items. The model reads what
-its workflow gives, and has its rows in that order. Both are the same where Categorify is the last that touches the item column.
-Where a function follows, or where raw ids are the model's rows, they are not, and `ItemValues` says what is what.
+Everything between the features step and the answer counts in codes: 0 padding, 1 null, 2 unknown, then the items. The model
+reads what its workflow gives, and has its rows in that order. Both are the same where Categorify is the last that touches the
+item column. Where a function follows, or where raw ids are the model's rows, they are not, and `ItemValues` says what is what.
 """
 
 from __future__ import annotations
@@ -104,12 +104,14 @@ def items_as_is(fitted: FittedWorkflow, probe: ItemProbe, padding: int, rows: in
     feature, column = probe.feature, probe.column
     if fitted.encodes(feature):
         raise UnsupportedWorkflow(
-            f"a Categorify encodes '{feature}', and item_codes 'as-is' is for raw ids that are the model's rows: leave item_codes "
+            f"a Categorify encodes '{feature}', and item_codes 'as-is' is for raw ids that are the model's rows: leave "
+            "item_codes "
             "away"
         )
     if probe.kind != "integer" or not len(probe.sample_ids()):
         raise UnsupportedWorkflow(
-            f"item_codes 'as-is' needs the model's rows as raw ids, but '{column}' is of the kind {probe.kind} and the sample has "
+            f"item_codes 'as-is' needs the model's rows as raw ids, but '{column}' is of the kind {probe.kind} and the "
+            "sample has "
             f"{len(probe.sample_ids())} items: encode the column with ops.Categorify(), name it int64 in raw_dtypes where null "
             "made it float, or give a sample with items"
         )
@@ -121,12 +123,14 @@ def items_as_is(fitted: FittedWorkflow, probe: ItemProbe, padding: int, rows: in
     ids = values - shift
     if padding - shift in some:
         raise UnsupportedWorkflow(
-            f"the sample has the item {padding - shift}, whose value in '{feature}' is {padding}, and by item_padding {padding} "
+            f"the sample has the item {padding - shift}, whose value in '{feature}' is {padding}, and by item_padding "
+            f"{padding} "
             "that is no item: give the value that the model was trained on where a session has no interaction"
         )
     if not np.isin(some, ids).any():
         raise UnsupportedWorkflow(
-            f"no item of the sample is a row of the model, which has {rows}: '{column}' holds {some[:3].tolist()} …; encode the "
+            f"no item of the sample is a row of the model, which has {rows}: '{column}' holds {some[:3].tolist()} …; "
+            "encode the "
             "column with ops.Categorify(), or export the model that was trained with these ids"
         )
     faults = _Faults(where, ids, values)
@@ -141,7 +145,8 @@ def _shift(probe: ItemProbe, ids: np.ndarray, where: str) -> int:
     shifts = np.unique(probe.values(ids) - ids)
     if len(shifts) > 1:
         raise UnsupportedWorkflow(
-            f"{where} is the raw id and {shifts[0]} for one item, and the raw id and {shifts[-1]} for another; item_codes 'as-is' "
+            f"{where} is the raw id and {shifts[0]} for one item, and the raw id and {shifts[-1]} for another; "
+            "item_codes 'as-is' "
             "knows one shift for all: map the ids before the workflow"
         )
     return int(shifts[0])
@@ -180,7 +185,8 @@ class _Faults:
 
     def _refuse(self, what: str) -> None:
         raise UnsupportedWorkflow(
-            f"{self._where} {what}: take the function out of the item's way, or apply it before the workflow and send its result"
+            f"{self._where} {what}: take the function out of the item's way, or apply it before the workflow and send "
+            "its result"
         )
 
 
