@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from items_shop import ITEMS, KEYS, STRINGS, Asked, Rows, Scores, agrees, clicks, exported, fit, offline
+from items_shop import ITEMS, STRINGS, Asked, Rows, Scores, agrees, clicks, exported, fit, offline
 from nvtabular import ops
 
 from nextitem_export import ExportError
@@ -69,6 +69,25 @@ def test_every_format_and_kind_of_model_reads_the_known_items_alone(tmp_path, ki
     options = options | {"item_codes": "as-is", "item_padding": -1}
     bundle = exported(tmp_path / "repository", plain(frame), frame, kind(ITEMS, -1), **options)
     assert {report.case: report.judged for report in bundle.parity}["unknown values"]
+
+
+@pytest.mark.parametrize("kind", [Rows, Scores])
+def test_further_heads_are_those_of_the_known_items(tmp_path, kind):
+    class WithHead(kind):
+        head_widths = {"size": 1}  # noqa: RUF012
+
+        def query_and_heads(self, features):
+            query = Rows.query(self, features)
+            return query, {"size": query.sum(1, keepdim=True)}
+
+        def forward_and_heads(self, features):
+            query, heads = self.query_and_heads(features)
+            return query @ self.items.weight.T, heads
+
+    frame = clicks(IDS)
+    options = {"item_codes": "as-is", "item_padding": -1}
+    bundle = exported(tmp_path / "repository", plain(frame), frame, WithHead(ITEMS, -1), **options)
+    assert all(report.head_difference < 1e-4 for report in bundle.parity)
 
 
 def test_other_features_lose_the_places_of_unknown_items_too(tmp_path):
@@ -175,7 +194,6 @@ def test_without_it_the_remedy_names_it(tmp_path):
             exported(tmp_path / "repository", plain(frame), frame, Rows(ITEMS), item_feature=feature)
         assert "ops.Categorify()" in str(caught.value)
         assert "export with the option item_codes 'as-is'" in str(caught.value)
-    assert KEYS
 
 
 def test_a_model_that_cannot_be_run_on_empty_sessions_is_refused(tmp_path):
