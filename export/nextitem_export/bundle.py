@@ -21,6 +21,7 @@ from .manifest import keep_configurations, write_manifest
 from .options import ExportOptions
 from .parity.cases import make_cases
 from .parity.gate import CaseReport, Gate
+from .parity.items import ItemReference
 from .parity.truth import Truth
 from .plan import Plan, make_plan
 from .tuning import Tuning, check_tunable
@@ -158,6 +159,13 @@ def _prove(
     whole: Path | None,
     progress: Callable[[str], None],
 ) -> list[CaseReport]:
+    items = ItemReference.read(
+        folders.items,
+        plan.vocabulary.cardinality,
+        plan.probe,
+        padding=options.item_padding or 0,
+        known_alone=options.item_codes == "as-is",
+    )
     truth = Truth(
         plan.fitted,
         plan.model,
@@ -165,6 +173,7 @@ def _prove(
         plan.item_feature,
         plan.log_popularity,
         plan.tie_breaker_column,
+        items,
     )
     cases = make_cases(
         plan.sessions,
@@ -179,7 +188,7 @@ def _prove(
         truth,
         plan.signature,
         plan.features,
-        plan.vocabulary.values,
+        items,
         item_feature=plan.item_feature,
         whole=whole,
         available=available_items(plan, options),

@@ -87,6 +87,19 @@ def _parser() -> argparse.ArgumentParser:
         flag = "--" + option.replace("_", "-")
         add(flag, type=int, action=_Given, default=defaults[option], metavar="N", help=f"{text} (default: %(default)s)")
     add(
+        "--item-codes",
+        default=defaults["item_codes"],
+        help=f"{', '.join(choices.ITEM_CODES)}: raw item ids are encoded by the workflow, or are the model's rows "
+        "(default: %(default)s)",
+    )
+    add(
+        "--item-padding",
+        type=int,
+        default=defaults["item_padding"],
+        metavar="N",
+        help="the item code that the model reads where a session has no interaction (default: 0; as-is needs it)",
+    )
+    add(
         "--keep-workflow-window",
         action="store_true",
         help="serve a workflow that keeps the oldest interactions as it is",

@@ -12,6 +12,8 @@ KEEP_VERSIONS = 2
 LAYOUTS = ("ensemble", "fused")
 RUNTIMES = ("python", "native")
 FEATURES = ("compiled", "nvtabular")
+#: Where the item feature has its codes from: a Categorify of the workflow, or the raw ids themselves.
+ITEM_CODES = ("fitted", "as-is")
 #: What runs the ranker, by the name that Triton has for it; `none` is the CPU.
 ACCELERATORS = ("none", "cuda", "tensorrt")
 _POSITIVE = (
@@ -44,6 +46,10 @@ class ExportOptions:
     queue_timeout_ms: milliseconds after which a request that still waits is refused; 0 is no limit, and the only value
     that costs nothing: any other makes Triton 24.10 miss requests for up to 500 ms.
     availability: a JSON file of items that are not to be recommended, or of those that alone are; see the format of a bundle.
+    item_codes: `fitted`, a Categorify of the workflow gives items their codes; `as-is`, raw ids are integers that the model has
+    rows for, and what is no row is unknown.
+    item_padding: the value of the item feature that the model was trained on where a session has no interaction; 0 where it is
+    not given, which `as-is` needs. It is no item.
     keep_workflow_window: serve a workflow whose ListSlice keeps the oldest interactions as it is.
     replace: put the bundle in place of one of the same name, also where the steps' configuration differs.
     """
@@ -68,6 +74,8 @@ class ExportOptions:
     max_queue_ms: int = 20
     queue_timeout_ms: int = 0
     availability: str | None = None
+    item_codes: str = "fitted"
+    item_padding: int | None = None
     keep_workflow_window: bool = False
     replace: bool = False
 
@@ -91,11 +99,19 @@ class ExportOptions:
             "accelerator": ACCELERATORS,
             "format": FORMATS,
             "scoring": SCORINGS,
+            "item_codes": ITEM_CODES,
         }
         for field, known in choices.items():
             value = getattr(self, field)
             if value not in known:
                 raise ExportError(f"unknown {field} '{value}', known are {', '.join(known)}")
+        if self.item_codes == "as-is" and self.item_padding is None:
+            raise ExportError(
+                "item_codes 'as-is' needs item_padding, the value that the model was trained on where a session has no "
+                "interaction and that is no item: 0 where its first row is padding, else a value that no item has, "
+                "such as -1 or "
+                "the number of items"
+            )
         if self.runtime == "native" and self.features == "nvtabular":
             raise ExportError(
                 "features 'nvtabular' runs in Triton's Python backend alone, which runtime 'native' does without: give "

@@ -12,6 +12,7 @@ from torch import nn
 
 from ._errors import ExportError, UnsupportedModel, UnsupportedWorkflow
 from .graphs.heads import heads_of
+from .graphs.item_rows import by_code, model_rows
 from .graphs.items import OUTPUTS as ANSWER
 from .graphs.items import TOP_K
 from .graphs.model import session_model
@@ -23,6 +24,8 @@ from .runtime.signature import Head, RawFeature, Signature
 from .sample import plain_sample
 from .wire import raw_feature
 from .workflow.fitted import FittedWorkflow, Vocabulary
+from .workflow.item_probe import ItemProbe
+from .workflow.item_values import ItemValues, fitted_items, items_as_is
 from .workflow.registry import Context
 from .workflow.unsent import check_sources
 
@@ -40,9 +43,10 @@ _RANKER_DTYPES = {"i": "int64", "u": "int64", "b": "int64", "f": "float32"}
 class Plan:
     """A model and a workflow that fit each other.
 
-    model: a copy in eval mode on the CPU. features: what the model reads, in order. sample: raw interactions with all
-    of the workflow's columns; sessions: the same, one frame each of the session's id and what is sent. log_popularity:
-    log share of training interactions by code, float32 [V].
+    model: a copy in eval mode on the CPU. ranked_model: the same, with codes in the place of the item feature's values.
+    features: what the model reads, in order. probe: asks NVTabular of items. sample: raw interactions with all of the
+    workflow's columns; sessions: the same, one frame each of the session's id and what is sent. log_popularity: log share of
+    training interactions by code, float32 [V].
     """
 
     model: nn.Module
@@ -51,6 +55,9 @@ class Plan:
     features: tuple[RankerFeature, ...]
     item_feature: str
     vocabulary: Vocabulary
+    item_values: ItemValues
+    ranked_model: nn.Module
+    probe: ItemProbe
     log_popularity: np.ndarray
     signature: Signature
     tie_breaker_column: str | None
@@ -91,7 +98,7 @@ def make_plan(
     raw = _raw_dtypes(fitted, tie_breaker_column, raw_dtypes)
     if item_column not in raw:
         raise no_item_column(fitted, item_column)
-    item_feature = item_feature or item_feature_of(fitted, item_column)
+    item_feature = item_feature or item_feature_of(fitted, item_column, as_is=options.item_codes == "as-is")
     names = tuple(features or getattr(model, "feature_names", None) or fitted.outputs)
     _check_features(fitted, names, item_feature)
     for feature in names:
@@ -102,12 +109,12 @@ def make_plan(
             f"max_interactions is {options.max_interactions}, below the window {window}: no request could fill the "
             f"window; give {window} or more"
         )
-    vocabulary = fitted.vocabulary(item_feature)
-    if vocabulary.column != item_column:
-        raise UnsupportedWorkflow(
-            f"'{item_feature}' encodes the raw column '{vocabulary.column}', not '{item_column}': give the "
-            f"item_feature that encodes '{item_column}'"
-        )
+    ranker_features = tuple(
+        RankerFeature(name, f"feature__{i}", ranker_dtype(fitted, name)) for i, name in enumerate(names)
+    )
+    sessions = _sessions(sample, fitted, raw, options.max_interactions)
+    probe = ItemProbe(fitted, item_column, item_feature, raw[item_column], sample, tie_breaker_column)
+    vocabulary, item_values, ranked_model = _items(model, fitted, probe, ranker_features, window, options)
     signature = Signature(
         bundle_version=0,
         window=window,
@@ -126,19 +133,43 @@ def make_plan(
         model=model,
         fitted=fitted,
         raw_dtypes=raw,
-        features=tuple(
-            RankerFeature(name, f"feature__{i}", ranker_dtype(fitted, name)) for i, name in enumerate(names)
-        ),
+        features=ranker_features,
         item_feature=item_feature,
         vocabulary=vocabulary,
+        item_values=item_values,
+        ranked_model=ranked_model,
+        probe=probe,
         log_popularity=_log_popularity(vocabulary),
         signature=signature,
         tie_breaker_column=tie_breaker_column,
         sample=sample
         if tie_breaker_column in (None, *sample)
         else sample.assign(**{tie_breaker_column: range(len(sample))}),
-        sessions=_sessions(sample, fitted, raw, options.max_interactions),
+        sessions=sessions,
     )
+
+
+def _items(
+    model: nn.Module,
+    fitted: FittedWorkflow,
+    probe: ItemProbe,
+    features: Sequence[RankerFeature],
+    window: int,
+    options: ExportOptions,
+) -> tuple[Vocabulary, ItemValues, nn.Module]:
+    """The catalogue, what the item feature holds for it, and the model as codes ask it."""
+    padding = options.item_padding or 0
+    dtypes = {feature.name: feature.dtype for feature in features}
+    if options.item_codes == "as-is":
+        rows = model_rows(model, dtypes, window, probe.feature, padding)
+        vocabulary, values = items_as_is(fitted, probe, padding, rows)
+    else:
+        vocabulary, values = fitted_items(fitted, probe, padding)
+    if values.are_codes:
+        return vocabulary, values, model
+    rows = model_rows(model, dtypes, window, probe.feature, padding)
+    values.check_rows(rows, probe.feature, type(model).__name__)
+    return vocabulary, values, by_code(model, probe.feature, values, rows)
 
 
 def _log_popularity(vocabulary: Vocabulary) -> np.ndarray:
@@ -198,15 +229,28 @@ def no_item_column(fitted: FittedWorkflow, item_column: str) -> UnsupportedWorkf
     )
 
 
-def item_feature_of(fitted: FittedWorkflow, item_column: str) -> str:
-    """The one output with the codes of the raw item column. Raises UnsupportedWorkflow."""
-    candidates = fitted.encoded_outputs_of(item_column)
-    if len(candidates) != 1:
+def item_feature_of(fitted: FittedWorkflow, item_column: str, *, as_is: bool = False) -> str:
+    """The one output with the codes of the raw item column, or `as_is` with its values. Raises UnsupportedWorkflow."""
+    encoded, plain = fitted.encoded_outputs_of(item_column), fitted.plain_outputs_of(item_column)
+    candidates = plain if as_is else encoded
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
         raise UnsupportedWorkflow(
-            f"{len(candidates)} outputs of the workflow hold codes of '{item_column}' "
-            f"({', '.join(candidates) or 'none'}), expected one: name it as item_feature"
+            f"{len(candidates)} outputs of the workflow hold codes of '{item_column}' ({', '.join(candidates)}), expected one: "
+            "name it as item_feature"
         )
-    return candidates[0]
+    if as_is:
+        raise UnsupportedWorkflow(
+            f"no list that the workflow returns is made of '{item_column}' without a Categorify, which item_codes "
+            "'as-is' is for: "
+            "leave item_codes away, or return the column's list"
+        )
+    remedy = "encode the column with ops.Categorify()"
+    if any(np.dtype(fitted.outputs[name].dtype).kind in "iu" for name in plain):
+        remedy += f", or, where its values are the rows of the model's own table ({', '.join(plain)}), export with the option "
+        remedy += "item_codes 'as-is'"
+    raise UnsupportedWorkflow(f"no list that the workflow returns holds codes of '{item_column}': {remedy}")
 
 
 def _check_features(fitted: FittedWorkflow, names: tuple[str, ...], item_feature: str) -> None:
@@ -222,6 +266,13 @@ def _check_features(fitted: FittedWorkflow, names: tuple[str, ...], item_feature
         )
     for name in names:
         ranker_dtype(fitted, name)
+    if ranker_dtype(fitted, item_feature) != "int64":
+        raise UnsupportedWorkflow(
+            f"the workflow's output '{item_feature}' is {fitted.outputs[item_feature].dtype}, expected integers, since "
+            "items are "
+            f"counted: leave out what turns its codes into floats ({fitted.changed_by(item_feature)}), and let the "
+            "model do that"
+        )
 
 
 def ranker_dtype(fitted: FittedWorkflow, name: str) -> str:

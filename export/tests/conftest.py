@@ -17,8 +17,10 @@ from nextitem_export import Bundle, ExportOptions, export_bundle
 from nextitem_export.layouts import LAYOUTS
 from nextitem_export.layouts.steps import write_steps
 from nextitem_export.parity.gate import Gate
+from nextitem_export.parity.items import ItemReference
 from nextitem_export.parity.truth import Truth
 from nextitem_export.plan import Plan, make_plan
+from nextitem_export.runtime.codes import FIRST_ITEM, NULL_INT64, NULL_STRING
 
 warnings.filterwarnings("ignore")
 
@@ -132,19 +134,24 @@ def steps_of(plan: Plan, folder: Path, **options) -> tuple[Path, Path, Path]:
     return folders
 
 
-def truth_of(plan: Plan) -> Truth:
+def truth_of(plan: Plan, items: ItemReference | None = None) -> Truth:
+    if items is None:
+        ids = plan.vocabulary.values
+        null = np.array([NULL_STRING if ids.dtype == object else NULL_INT64] * FIRST_ITEM, dtype=ids.dtype)
+        items = ItemReference(np.concatenate([null, ids]), plan.probe)
     return Truth(
-        plan.fitted, plan.model, plan.features, plan.item_feature, plan.log_popularity, plan.tie_breaker_column
+        plan.fitted, plan.model, plan.features, plan.item_feature, plan.log_popularity, plan.tie_breaker_column, items
     )
 
 
 def gate_of(plan: Plan, folders: tuple[Path, Path, Path]) -> Gate:
+    items = ItemReference.read(folders[2], plan.vocabulary.cardinality, plan.probe)
     return Gate(
         folders,
-        truth_of(plan),
+        truth_of(plan, items),
         plan.signature,
         plan.features,
-        plan.vocabulary.values,
+        items,
         item_feature=plan.item_feature,
     )
 

@@ -83,7 +83,7 @@ def test_the_item_column_s_own_refusals_are_told(made, frame):
     workflow = made(table=frame.assign(item_id=frame["item_id"].replace("ø1", "")))
     assert "holds '', which means null in a request" in refusals(explain_workflow(workflow))["item_id"][0]
     (sentence,) = refusals(explain_workflow(workflow, item_column="timestamp"))["timestamp"]
-    assert sentence.startswith("0 outputs of the workflow hold codes of 'timestamp'")
+    assert sentence.startswith("no list that the workflow returns holds codes of 'timestamp'")
 
 
 def test_features_and_their_window_are_those_of_an_export(made):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import io
 import json
 import shutil
@@ -86,9 +87,9 @@ def answered(bundle, request):
     return tensors
 
 
-def true_heads(plan, model, sessions):
+def true_heads(shop, plan, model, sessions):
     """The eager model's, on what NVTabular makes of the sessions."""
-    encoded = plan_truth(plan, model).encode(sessions).encoded
+    encoded = shop.truth_of(dataclasses.replace(plan, model=model)).encode(sessions).encoded
     assert len(encoded) == len(sessions)
     tensors = {}
     for feature in plan.features:
@@ -102,15 +103,9 @@ def true_heads(plan, model, sessions):
     return {name: value.numpy() for name, value in heads.items()}
 
 
-def plan_truth(plan, model):
-    from nextitem_export.parity.truth import Truth
-
-    return Truth(plan.fitted, model, plan.features, plan.item_feature, plan.log_popularity, "position")
-
-
-def test_an_answer_holds_the_heads_whatever_its_k(exported, plan, predicting):
+def test_an_answer_holds_the_heads_whatever_its_k(shop, exported, plan, predicting):
     sessions = [session for session in plan.sessions if len(session)][:5]
-    true = true_heads(plan, predicting, sessions)
+    true = true_heads(shop, plan, predicting, sessions)
     request = request_tensors(sessions, plan.raw_features)
     for k in (1, 5):
         answer = answered(exported, request | {"top_k": np.full((len(sessions), 1), k, np.int32)})

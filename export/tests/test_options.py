@@ -6,7 +6,7 @@ import pytest
 
 from nextitem_export import ExportError, ExportOptions
 from nextitem_export.graphs.formats import FORMATS
-from nextitem_export.options import FEATURES, LAYOUTS, RUNTIMES
+from nextitem_export.options import FEATURES, ITEM_CODES, LAYOUTS, RUNTIMES
 
 NUMBERS = [field.name for field in dataclasses.fields(ExportOptions) if field.type == "int"]
 
@@ -20,11 +20,17 @@ def test_the_defaults_are_valid():
 
 @pytest.mark.parametrize(
     ("field", "known"),
-    [("layout", LAYOUTS), ("format", FORMATS), ("runtime", RUNTIMES), ("features", FEATURES)],
+    [
+        ("layout", LAYOUTS),
+        ("format", FORMATS),
+        ("runtime", RUNTIMES),
+        ("features", FEATURES),
+        ("item_codes", ITEM_CODES),
+    ],
 )
 def test_an_unknown_choice_is_refused_with_the_known_ones(field, known):
     for value in known:
-        assert getattr(ExportOptions(**{field: value}), field) == value
+        assert getattr(ExportOptions(**{field: value, "item_padding": 0}), field) == value
     with pytest.raises(ExportError) as caught:
         ExportOptions(**{field: "magic"})
     assert str(caught.value) == f"unknown {field} 'magic', known are {', '.join(known)}"

@@ -85,14 +85,15 @@ def test_sessions_keep_their_own_ids_and_those_of_one_id_stay_apart(shop, frame,
     lists = grouped["item_id-list"] >> ops.ListSlice(-4)
     workflow = nvt.Workflow(lists + grouped["session_id"] if session_output else lists)
     workflow.fit(nvt.Dataset(named))
-    seen.clear()
     plan = shop.plan_of(workflow, named, nn.Identity())
     lengths = [2, 3, 1]
     sessions = [
         plan.sessions[0].iloc[:length].assign(session_id=session_id)
         for length, session_id in zip(lengths, ids, strict=True)
     ]
-    answers = shop.truth_of(plan).encode(sessions)
+    truth = shop.truth_of(plan)
+    seen.clear()
+    answers = truth.encode(sessions)
     assert [len(answers.encoded[row]["item_id-list"]) for row in range(3)] == lengths
     assert seen == set(ids)
 

@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 
 from ..plan import Plan
-from ..runtime.item_index import ItemIndex
+from ..runtime.item_index import VALUES, ItemIndex
 from ..workflow.compile import CompiledWorkflow, compile_workflow
 from ..workflow.forms import NUMPY, ServedForm
 from ..workflow.newest import newest_only
@@ -55,6 +55,7 @@ def compile_plan(plan: Plan) -> CompiledWorkflow:
         tie_breaker_column=plan.tie_breaker_column,
         window=plan.signature.window,
         datatypes={feature.name: feature.datatype for feature in plan.raw_features},
+        items={} if plan.item_values.are_codes else {plan.item_feature: plan.item_values},
     )
 
 
@@ -64,7 +65,10 @@ def _compiled(plan: Plan, folder: Path) -> dict[str, Any]:
 
 def _nvtabular(plan: Plan, folder: Path) -> dict[str, Any]:
     plan.fitted.save(folder / "workflow")
+    if not plan.item_values.are_codes:
+        plan.item_values.index().save(folder, VALUES)
     return {
+        "item_values": not plan.item_values.are_codes,
         "features": [dataclasses.asdict(feature) for feature in plan.features],
         "columns": {name: plan.fitted.raw_columns[name] for name in plan.raw_dtypes},
         "session_column": plan.fitted.session_column,

@@ -120,7 +120,7 @@ class _QueryScorer(nn.Module):
         super().__init__()
         self.model = model
         self.heads = heads
-        table = _item_table(model)
+        table = item_table(model)
         # A table that is a weight as it stands is read in place, so that the graph holds it once; a computed one is
         # computed once, here.
         self.computed = not any(table is parameter for parameter in model.parameters())
@@ -172,14 +172,9 @@ class _DirectScorer(nn.Module):
 
 
 def _scorer(model: nn.Module, cardinality: int, heads: tuple[Head, ...]) -> nn.Module:
-    if not hasattr(model, "query"):
+    if not has_query(model):
         return _DirectScorer(model, cardinality, heads)
-    if not hasattr(model, "item_table"):
-        raise UnsupportedModel(
-            f"{type(model).__name__} has query() but no item_table(): give it item_table() -> [V, D], or only a "
-            "forward(features) -> scores [B, V]"
-        )
-    rows = _item_table(model).shape[0]
+    rows = item_table(model).shape[0]
     if rows != cardinality:
         raise UnsupportedModel(
             f"{type(model).__name__}.item_table() has {rows} rows, the workflow's vocabulary has {cardinality} codes "
@@ -188,7 +183,8 @@ def _scorer(model: nn.Module, cardinality: int, heads: tuple[Head, ...]) -> nn.M
     return _QueryScorer(model, heads)
 
 
-def _item_table(model: nn.Module) -> Tensor:
+def item_table(model: nn.Module) -> Tensor:
+    """The model's table of items [V, D]. Raises UnsupportedModel for anything else."""
     table = model.item_table()
     if not isinstance(table, Tensor) or table.dim() != 2:
         more = ": give its weight" if isinstance(table, nn.Embedding) else _remedy(table)
@@ -210,6 +206,16 @@ def _shown(result: object) -> str:
 def _remedy(result: object) -> str:
     several = isinstance(result, (Mapping, tuple, list))
     return ": put a module around the model that gives the one which is meant" if several else ""
+
+
+def has_query(model: nn.Module) -> bool:
+    """Whether a model has a query and a table of items, else it gives scores. Raises UnsupportedModel for a query alone."""
+    if hasattr(model, "query") and not hasattr(model, "item_table"):
+        raise UnsupportedModel(
+            f"{type(model).__name__} has query() but no item_table(): give it item_table() -> [V, D], or only a "
+            "forward(features) -> scores [B, V]"
+        )
+    return hasattr(model, "query")
 
 
 TopK = Callable[[Tensor, int], tuple[Tensor, Tensor]]

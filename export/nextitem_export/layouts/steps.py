@@ -48,7 +48,12 @@ def write_steps(folders: StepFolders, plan: Plan, options: ExportOptions) -> Non
     runtime = RUNTIMES[options.runtime]
     runtime.write_features(plan, options, folders.features)
     module = Ranker(
-        plan.model, plan.features, plan.item_feature, plan.log_popularity, options.max_top_k, plan.signature.heads
+        plan.ranked_model,
+        plan.features,
+        plan.item_feature,
+        plan.log_popularity,
+        options.max_top_k,
+        plan.signature.heads,
     )
     few = encoded(plan, folders.features, of_other_lengths(plan, 2))
     example = _tensors(plan, few)

@@ -14,7 +14,7 @@ from .._errors import ParityError
 from ..graphs import items as items_graph
 from ..graphs.heads import head_tensors
 from ..graphs.ranker import CODES, SCORES, STATUS, RankerFeature
-from ..runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, NULL_INT64, NULL_STRING, OK, PADDING
+from ..runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, OK, PADDING
 from ..runtime.codes import STATUS as STATUS_NAMES
 from ..runtime.signature import RawFeature, Signature
 from ..runtime.step import Step, open_step
@@ -22,6 +22,7 @@ from ..wire import request_tensors
 from .cases import PADDED, Case, Sessions
 from .compare import approximate_difference, feature_difference, head_difference, ranking_difference
 from .filters import Filters, draw_filters
+from .items import ItemReference
 from .truth import Encoded, Truth
 
 _BY_ID = (
@@ -63,8 +64,8 @@ class CaseReport:
 class Gate:
     """Holds the built steps and the truth.
 
-    folders: of the features, ranker and items steps. values: raw ids [V - 3] by code from 3. whole: of the model that the steps
-    were made into, where there is one; its answers are judged as theirs are. available: bool [V], the items
+    folders: of the features, ranker and items steps. items: what the items step's ids are to NVTabular. whole: of the model
+    that the steps were made into, where there is one; its answers are judged as theirs are. available: bool [V], the items
     that the bundle may recommend, all where not given.
     """
 
@@ -74,7 +75,7 @@ class Gate:
         truth: Truth,
         signature: Signature,
         features: Sequence[RankerFeature],
-        values: np.ndarray,
+        items: ItemReference,
         *,
         item_feature: str,
         whole: Path | None = None,
@@ -82,6 +83,7 @@ class Gate:
     ) -> None:
         self._available = available
         self._whole = open_step(whole) if whole else None
+        self._reference = items
         self._features_step, self._ranker, self._items = (open_step(folder) for folder in folders)
         approximate = _scoring(folders[1]) != "exact"
         self._ranking_difference = approximate_difference if approximate else ranking_difference
@@ -90,12 +92,9 @@ class Gate:
         self._item_column = signature.item_column
         self._features = features
         self._heads = head_tensors(signature.heads)
+        self._item_feature = item_feature
         self._item_tensor = next(f.tensor for f in features if f.name == item_feature)
         self._window = signature.window
-        self._code_of = {value: code for code, value in enumerate(values.tolist(), FIRST_ITEM)}
-        strings = values.dtype == object
-        null = [NULL_STRING if strings else NULL_INT64] * FIRST_ITEM
-        self._values = np.array([*null, *values.tolist()], dtype=values.dtype)
 
     def check(self, cases: Sequence[Case], progress: Callable[[str], None] = lambda _: None) -> list[CaseReport]:
         """Run all cases.
@@ -128,7 +127,7 @@ class Gate:
         filters = None
         if case.filtered:
             random = np.random.default_rng(start)
-            filters = draw_filters(batch, self._item_column, self._values[FIRST_ITEM:], random)
+            filters = draw_filters(batch, self._item_column, self._reference.ids[FIRST_ITEM:], random)
             request |= filters.tensors
         encoded = _run(self._features_step, request, case, start, "features")
         for feature in self._features:
@@ -145,7 +144,12 @@ class Gate:
         for row in judged:
             for feature in self._features:
                 served = encoded[feature.tensor][row]
-                newest = true[start + row][feature.name][-self._window :]  # where nothing in the workflow slices it
+                newest = true[start + row][feature.name]
+                if feature.name == self._item_feature:
+                    fault = self._reference.fault(batch[row][self._item_column], newest)
+                    _refuse(fault, case, start + row, f"feature '{feature.name}'")
+                    newest = self._reference.codes(newest, len(batch[row]))
+                newest = newest[-self._window :]  # where nothing in the workflow slices it
                 worst, fault = feature_difference(newest, served)
                 report.feature_difference = max(report.feature_difference, worst)
                 if fault and self._truth.reads_ids(batch[row], case.sessions, feature.name):
@@ -209,15 +213,15 @@ class Gate:
 
     def _as_ranked(self, answer: Any) -> dict[str, np.ndarray]:
         """A finished answer as the ranker would have given it: raw ids as codes, null as padding."""
-        codes = [[self._code_of.get(item, PADDING) for item in row] for row in answer["item_ids"].tolist()]
+        codes = [[self._reference.code_of.get(item, PADDING) for item in row] for row in answer["item_ids"].tolist()]
         status = [[STATUS_NAMES.index(name) for name in row] for row in answer["status"].tolist()]
         heads = {tensor: answer[head.name] for tensor, head in self._heads.items()}
         return {CODES: np.array(codes), SCORES: answer["scores"], STATUS: np.array(status), **heads}
 
     def _check_items(self, case: Case, start: int, ranked: Any, answer: Any, wanted: int) -> None:
-        """Raw ids against the vocabulary, scores and status as the ranker gave them, cut to the items wanted."""
+        """Raw ids against what the step calls the codes, scores and status as the ranker gave them, cut to the items wanted."""
         expected = {
-            "item_ids": self._values[ranked[CODES][:, :wanted]],
+            "item_ids": self._reference.ids[ranked[CODES][:, :wanted]],
             "scores": ranked[SCORES][:, :wanted],
             "status": np.array(STATUS_NAMES, dtype=object)[ranked[STATUS]],
         }

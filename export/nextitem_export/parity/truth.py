@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,8 @@ from torch import nn
 from ..graphs.ranker import RankerFeature
 from ..runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
 from ..workflow.fitted import FittedWorkflow
+from ..workflow.item_probe import quiet
+from .items import ItemReference
 
 Encoded = Mapping[str, np.ndarray]  # feature name to [length]
 
@@ -47,6 +47,8 @@ class Answers:
 class Truth:
     """Encodes and scores raw sessions without any of the exported graphs.
 
+    items: what codes mean, by NVTabular.
+
     Sessions have their raw ids in the workflow's session column, which a join may read. tie_breaker_column is filled with the
     row's position. Where the workflow has none, NVTabular's unstable sort leaves sessions with equal times without a true
     answer.
@@ -60,7 +62,9 @@ class Truth:
         item_feature: str,
         log_popularity: np.ndarray,
         tie_breaker_column: str | None,
+        items: ItemReference,
     ) -> None:
+        self._items = items
         self._fitted = fitted
         self._model = model
         self._features = features
@@ -69,14 +73,14 @@ class Truth:
         self._tie_breaker = tie_breaker_column
 
     def encode(self, sessions: Sequence[pd.DataFrame]) -> Answers:
-        """The model's features of each session that NVTabular answers.
+        """The model's features of each session that NVTabular answers, as it gives them.
 
         NVTabular raises on nulls in an integer vocabulary and on empty or all-null columns, and a Filter in the
         workflow drops sessions: those have no true answer.
         """
         unjudged = {row: why for row, session in enumerate(sessions) if (why := self._without_answer(session))}
         encoded: dict[int, Encoded] = {}
-        with _quiet():
+        with quiet():
             for rows in self._apart(sessions, [row for row in range(len(sessions)) if row not in unjudged]):
                 try:
                     encoded |= self._transform(sessions, rows)
@@ -97,10 +101,13 @@ class Truth:
         return any(not np.array_equal(value, values[0], equal_nan=value.dtype.kind == "f") for value in values)
 
     def scores(self, encoded: Sequence[Encoded], window: int) -> np.ndarray:
-        """The eager model's scores [B, V] float32, cold and empty sessions by popularity, special codes lowest."""
+        """The eager model's scores [B, V] float32, cold and empty sessions by popularity, special codes lowest.
+
+        encoded: as the features step has it, with codes for items.
+        """
         tensors, known = self._tensors(encoded, window)
         with torch.no_grad():
-            scores = eager_scores(self._model, tensors).float().numpy()
+            scores = self._items.by_code(eager_scores(self._model, tensors).float().numpy())
         scores[~known] = self._log_popularity
         scores[:, :FIRST_ITEM] = LOWEST_FLOAT32
         return scores
@@ -120,14 +127,16 @@ class Truth:
 
     def _tensors(self, encoded: Sequence[Encoded], window: int) -> tuple[dict[str, torch.Tensor], np.ndarray]:
         """What the model reads, and whether it knows an item of a session, bool [B]."""
-        tensors = {
-            feature.name: torch.zeros(len(encoded), window, dtype=getattr(torch, feature.dtype))
-            for feature in self._features
-        }
+        arrays = {feature.name: np.zeros((len(encoded), window), dtype=feature.dtype) for feature in self._features}
         for row, session in enumerate(encoded):
             for name, values in session.items():
-                tensors[name][row, : len(values)] = torch.from_numpy(values)
-        return tensors, (tensors[self._item_feature] >= FIRST_ITEM).any(dim=1).numpy()
+                arrays[name][row, : len(values)] = values
+        known = (arrays[self._item_feature] >= FIRST_ITEM).any(axis=1)
+        for row in range(len(encoded)):
+            read = self._items.read_by_model({name: values[row] for name, values in arrays.items()}, self._item_feature)
+            for name, values in read.items():
+                arrays[name][row] = values
+        return {name: torch.from_numpy(values) for name, values in arrays.items()}, known
 
     def _without_answer(self, session: pd.DataFrame) -> str | None:
         if not len(session):
@@ -191,15 +200,3 @@ def _raised(error: Exception) -> str:
         cause = cause.__cause__
     lines = str(cause).strip().splitlines()
     return f"NVTabular raises {type(cause).__name__}{': ' + lines[0] if lines else ''}"
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Merlin's log of the errors that are expected here."""
-    logger = logging.getLogger("merlin")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -17,7 +17,7 @@ import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
 from .codes import NULL, NULL_INT64, NULL_STRING
 from .features import FeaturesStep
-from .item_index import ItemIndex
+from .item_index import VALUES, ItemIndex
 from .request import Array, Request
 from .signature import Signature
 
@@ -32,11 +32,13 @@ class NvtabularEncoder:
 
     Settings: `signature`; `features`, each with the workflow's output `name`, the step's output `tensor` and `dtype`;
     `columns`, raw column to the pandas dtype it had when the workflow was fitted; `session_column` and `session_dtype`, the
-    dtype it had; and `tie_breaker_column`, null where the workflow has none.
+    dtype it had; and `tie_breaker_column`, null where the workflow has none. item_values: from what the workflow gives for
+    items to their codes; None where it gives the codes.
     """
 
-    def __init__(self, workflow: Any, settings: Mapping[str, Any]) -> None:
+    def __init__(self, workflow: Any, settings: Mapping[str, Any], item_values: ItemIndex | None = None) -> None:
         self._workflow = serving_form(workflow)
+        self._item_values, self._items = item_values, settings["codes"]
         self._signature = Signature.from_json(settings["signature"])
         self._features: list[dict[str, str]] = settings["features"]
         self._columns: dict[str, str] = settings["columns"]
@@ -58,25 +60,27 @@ class NvtabularEncoder:
     def _fill(self, encoded: dict[str, Array], request: Request) -> None:
         table = self._workflow.transform(self._frame(request))
         present = np.flatnonzero(request.lengths)
-        rows = _rows(table, self._session_column, present, _stand_ins(present, self._session_dtype))
+        rows = _rows(table, self._session_column, present, stand_ins(present, self._session_dtype))
         for feature in self._features:
             target = encoded[feature["tensor"]]
             for row, values in zip(rows, table[feature["name"]], strict=True):
                 newest = np.asarray(values)[-target.shape[1] :]
+                if self._item_values is not None and feature["tensor"] == self._items:
+                    newest = self._item_values.codes(_whole(newest))
                 target[row, : len(newest)] = newest
 
     def _frame(self, request: Request) -> Any:
         sessions = request.sessions
-        columns: dict[str, Any] = {self._session_column: _stand_ins(sessions, self._session_dtype)}
+        columns: dict[str, Any] = {self._session_column: stand_ins(sessions, self._session_dtype)}
         if self._tie_breaker is not None:
             columns[self._tie_breaker] = np.arange(len(sessions))
         for feature in self._signature.features:
             values = request.columns[feature.name]
-            columns[feature.name] = _pandas_column(values, feature.kind, self._columns[feature.name])
+            columns[feature.name] = pandas_column(values, feature.kind, self._columns[feature.name])
         return _pd.DataFrame(columns)
 
 
-def _pandas_column(values: Array, kind: str, dtype: str) -> Any:
+def pandas_column(values: Array, kind: str, dtype: str) -> Any:
     """The column as it stood in training's table, wire nulls as pandas' own."""
     if kind == "string":
         return _pd.Series([None if value == NULL_STRING else value for value in values], dtype=object)
@@ -98,7 +102,15 @@ def _pandas_column(values: Array, kind: str, dtype: str) -> Any:
     return _pd.Series([None if value == NULL_INT64 else int(value) for value in values], dtype=object)
 
 
-def _stand_ins(rows: Array, dtype: str) -> Array:
+def _whole(values: Array) -> Array:
+    """int64; integers with null are floats to pandas."""
+    if values.dtype.kind != "f":
+        return values.astype(np.int64)
+    null = np.isnan(values)
+    return np.where(null, NULL_INT64, np.where(null, 0, values).astype(np.int64))
+
+
+def stand_ins(rows: Array, dtype: str) -> Array:
     """Ids for sessions, which a request does not have, of training's type and in the order of the request's rows.
 
     A join needs the type, though what it finds by them is nothing: no feature of a model may be made from them.
@@ -131,14 +143,21 @@ def serving_form(workflow: Any) -> Any:
     code of null also where NVTabular raises: integer vocabularies, columns that are null throughout. Sessions stay
     apart, see `with_plain_sessions`.
     """
+    workflow = every_session(workflow)
+    for node in _nodes(workflow.output_node):
+        if isinstance(node.op, _nvt.ops.Groupby):
+            node.op = _StableGroupby(node.op)
+        elif isinstance(node.op, (_nvt.ops.Categorify, _WithoutSessions)):
+            node.op = _NullSafe(node.op)
+    return workflow
+
+
+def every_session(workflow: Any) -> Any:
+    """A copy of a fitted workflow that keeps sessions apart, see `with_plain_sessions`, and drops none."""
     workflow = copy.deepcopy(with_plain_sessions(workflow))
     for node in _nodes(workflow.output_node):
         if isinstance(node.op, _nvt.ops.Filter) and _follows_groupby(node):
             node.op = _nvt.ops.Operator()
-        elif isinstance(node.op, _nvt.ops.Groupby):
-            node.op = _StableGroupby(node.op)
-        elif isinstance(node.op, (_nvt.ops.Categorify, _WithoutSessions)):
-            node.op = _NullSafe(node.op)
     return workflow
 
 
@@ -242,5 +261,6 @@ class _NullSafe(_StandIn):
 
 def open_step(folder: Path, settings: Mapping[str, Any]) -> FeaturesStep:
     """Open the step of this folder. Unpickles `workflow/`: only ever one's own runs."""
-    encoder = NvtabularEncoder(_nvt.Workflow.load(str(folder / "workflow")), settings)
+    values = ItemIndex.load(folder, VALUES) if settings.get("item_values") else None
+    encoder = NvtabularEncoder(_nvt.Workflow.load(str(folder / "workflow")), settings, values)
     return FeaturesStep(encoder, encoder.outputs, settings, ItemIndex.load(folder))

@@ -9,7 +9,9 @@ import numpy as np
 from .codes import FIRST_ITEM, UNKNOWN
 from .request import Array
 
-FILES = _KEYS, _CODES = "item_keys.npy", "item_codes.npy"
+FILES = "item_keys.npy", "item_codes.npy"
+#: The files of another index: from what a workflow gives for items, where those are no codes, to the codes.
+VALUES = "item_values.npy", "item_value_codes.npy"
 
 
 class ItemIndex:
@@ -36,15 +38,15 @@ class ItemIndex:
         order = np.argsort(keys, kind="stable")
         return cls(keys[order], order + FIRST_ITEM)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, files: tuple[str, str] = FILES) -> None:
         """Write the two npy files."""
-        np.save(folder / _KEYS, self._keys, allow_pickle=False)
-        np.save(folder / _CODES, self._codes, allow_pickle=False)
+        for name, values in zip(files, (self._keys, self._codes), strict=True):
+            np.save(folder / name, values, allow_pickle=False)
 
     @classmethod
-    def load(cls, folder: Path) -> ItemIndex:
+    def load(cls, folder: Path, files: tuple[str, str] = FILES) -> ItemIndex:
         """Map what `save` wrote."""
-        keys, codes = (np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in (_KEYS, _CODES))
+        keys, codes = (np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in files)
         return cls(keys, codes)
 
     def codes(self, ids: Array) -> Array:

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import onnx
 
+from ..runtime.codes import NULL, NULL_INT64, UNKNOWN
 from ..runtime.program import Program
-from .columns import Table
+from .columns import Column, Table
 from .emit_onnx import emit_onnx
 from .emitters.lookups import is_dense
-from .expressions import Expr
+from .expressions import Expr, cast
 from .forms import NUMPY, ServedForm, served_form
+from .item_values import ItemValues
 from .lower import Lowered, lower_workflow
+from .matching import found_value
 from .registry import Context
 from .schedule import FeatureOutput, schedule
 from .unsent import check_column
@@ -69,26 +72,41 @@ def compile_workflow(
     tie_breaker_column: str | None,
     window: int,
     datatypes: Mapping[str, str] | None = None,
+    items: Mapping[str, ItemValues] | None = None,
 ) -> CompiledWorkflow:
     """Compile the outputs of a fitted workflow that a model reads.
 
     raw_dtypes: the columns of a request with the dtype that pandas had for each at fit: `string`, `datetime`, `bool` or
     numpy's name. window: the width of every output. datatypes: the
-    types on the wire, where the dtypes do not say them.
+    types on the wire, where the dtypes do not say them. items: the outputs that hold other values for items than their codes;
+    the program gives the codes.
     Raises UnsupportedWorkflow with the operator, the column and the remedy.
     """
     context = Context(session_column, tie_breaker_column)
-    return compile_lowered(lower_workflow(workflow, raw_dtypes, context, datatypes), outputs, context, window)
+    return compile_lowered(lower_workflow(workflow, raw_dtypes, context, datatypes), outputs, context, window, items)
 
 
 def compile_lowered(
-    lowered: Lowered, outputs: Sequence[FeatureOutput], context: Context, window: int
+    lowered: Lowered,
+    outputs: Sequence[FeatureOutput],
+    context: Context,
+    window: int,
+    items: Mapping[str, ItemValues] | None = None,
 ) -> CompiledWorkflow:
     """The same of a workflow whose operators are compiled."""
     columns = {output.column: lowered.column(output.column) for output in outputs}
     for name, column in columns.items():
         check_column(name, column, context)
+    columns |= {name: _codes(columns[name], values) for name, values in (items or {}).items() if name in columns}
     return CompiledWorkflow(columns, schedule(columns, outputs, window), tuple(outputs), window)
+
+
+def _codes(column: Column, items: ItemValues) -> Column:
+    values, codes = items.keys()
+    sent = values != NULL_INT64  # a request's null is no key
+    null = NULL if items.known_alone else UNKNOWN
+    found = found_value(cast(column.expr, "int64"), values[sent], codes[sent], UNKNOWN, null)
+    return column.becomes(found, "int64")
 
 
 def describe_lookup(keys: np.ndarray) -> str:

@@ -20,10 +20,16 @@ from nvtabular import ops
 
 from .._errors import UnsupportedWorkflow
 from ..runtime.codes import FIRST_ITEM, NULL_INT64, NULL_STRING
-from ..runtime.features_nvtabular import with_plain_sessions
+from ..runtime.features_nvtabular import every_session, serving_form, with_plain_sessions
 from ..sample import for_nvtabular
 
 NEVER_ENDS = int(np.iinfo(np.int64).max)  # ListSlice's end where none was given
+
+
+_KEEPS_VALUES = {
+    "AddMetadata", "AddTags", "ConcatColumns", "Filter", "Groupby", "ListSlice", "ReduceDtypeSize", "Rename", "SelectionOp",
+    "SubsetColumns", "SubtractionOp", "ValueCount",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,24 +110,39 @@ class FittedWorkflow:
                 return dataclasses.replace(vocabulary, column=_before_renaming(lineage[position:]))
         raise UnsupportedWorkflow(
             f"no Categorify stands behind the workflow's output '{output}': encode the item column with "
-            "ops.Categorify() so that its codes can be turned back into raw ids"
+            "ops.Categorify() so that its codes can be turned back into raw ids, or, where the raw ids are the rows of the "
+            "model's own table, export with the option item_codes 'as-is'"
         )
 
     def encoded_outputs_of(self, column: str) -> list[str]:
         """The list outputs that hold the codes of this raw column."""
-        return [
-            name
-            for name in self.outputs
-            if any(
-                isinstance(node.op, ops.Categorify) and _before_renaming(lineage[position:]) == column
-                for lineage in [self._lineage(name)]
-                for position, (node, _) in enumerate(lineage)
-            )
-        ]
+        return [name for name in self.outputs if column in self._encoded(name)]
+
+    def plain_outputs_of(self, column: str) -> list[str]:
+        """The list outputs that are made of this raw column without a Categorify."""
+        return [name for name in self.outputs if not self._encoded(name) and self._lineage(name)[-1][1] == column]
+
+    def changed_by(self, output: str) -> str:
+        """What stands behind an output and may change its codes, for people: `Categorify, LambdaOp`, from first to last."""
+        names = [type(node.op).__name__ for node, _ in reversed(self._lineage(output)) if node.op is not None]
+        names = ["LambdaOp" if name == "UDF" else name for name in names]
+        return ", ".join(name for name in names if name not in _KEEPS_VALUES)
 
     def transform(self, frame: pd.DataFrame) -> pd.DataFrame:
         """`workflow.transform` on raw interactions, sessions by their raw ids; the index is reset, since NVTabular reads it."""
         return self._by_raw_session.transform(for_nvtabular(frame.reset_index(drop=True)))
+
+    def transform_all(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The same without a Filter that drops sessions; where NVTabular raises, on null, in its serving form."""
+        frame = for_nvtabular(frame.reset_index(drop=True))
+        try:
+            return self._every_session.transform(frame.copy())
+        except Exception:  # noqa: BLE001  NVTabular raises what pandas raised
+            return serving_form(self.workflow).transform(frame)
+
+    @functools.cached_property
+    def _every_session(self) -> nvtabular.Workflow:
+        return every_session(self.workflow)
 
     @functools.cached_property
     def _by_raw_session(self) -> nvtabular.Workflow:
@@ -142,6 +163,16 @@ class FittedWorkflow:
             path.append((node, name))
             node = next((p for p in node.parents_with_dependencies if name in p.output_columns.names), None)
         return path
+
+    def encodes(self, output: str) -> bool:
+        """Whether a Categorify stands behind an output."""
+        return bool(self._encoded(output))
+
+    def _encoded(self, output: str) -> list[str]:
+        """The columns that a Categorify behind the output encodes."""
+        lineage = self._lineage(output)
+        places = [place for place, (node, _) in enumerate(lineage) if isinstance(node.op, ops.Categorify)]
+        return [_before_renaming(lineage[place:]) for place in places]
 
     def _read_vocabulary(self, op: ops.Categorify, column: str, output: str) -> Vocabulary:
         storage = op.storage_name.get(column, column) if op.encode_type == "joint" else column
