@@ -8,12 +8,18 @@
 #   make bench-serving   servers under load: ours and others (an hour; QUICK=1: ten minutes)
 #   make bench-catalogue large catalogues: exact, int8, index (QUICK=1: to a million items)
 #   make bench-accuracy  recommendations by published protocols (DATASET=eshop; others with DATA=FOLDER)
+#   make bench-choices   bodies, losses and windows one after the other (DATASET, DATA; CHOICES='gru4rec sasrec')
+#   make bench-retraining epochs from yesterday's model and from nothing (QUICK=1: fewer; twenty minutes)
+#   make bench-native    the features step of Triton's own backends against the Python runtime's
+#   make bench-client    the client's HTTP, gRPC, shared memory and gzip (QUICK=1: under a minute)
 #   make test-container  the image and docker-compose.yml: contract, replicas, monitoring (ten minutes; needs podman or docker)
 #   make clean           remove what tests and builds leave; .venv, runs/ and models stay
 #
+# Each bench writes its figures to benchmarks/results/, with QUICK=1 nowhere, with JSON=FILE to that file.
 # PYTHON=python3.10 chooses the interpreter of .venv.
 
-.PHONY: help demo test test-all lint bench bench-serving bench-catalogue bench-accuracy test-container clean bootstrap
+.PHONY: help demo test test-all lint bench bench-serving bench-catalogue bench-accuracy bench-choices bench-retraining \
+	bench-native bench-client test-container clean bootstrap
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -47,18 +53,33 @@ lint: $(READY)
 	$(BIN)/pyright
 	$(BIN)/hadolint Dockerfile
 
+# How much, and where the figures go: $(call figures,the file's name in benchmarks/results/, none: nowhere by default)
+figures = $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)',$(if $(QUICK)$(if $(1),,none),,--json benchmarks/results/$(1).json))
+DATA_SET = --dataset '$(or $(DATASET),eshop)' $(if $(DATA),--data '$(DATA)')
+
 bench: $(READY)
-	$(BIN)/python benchmarks/features.py $(if $(QUICK),--quick,--json benchmarks/results/features.json)
+	$(BIN)/python benchmarks/features.py $(call figures,features)
 
 bench-serving: $(READY)
-	$(BIN)/python benchmarks/serving.py $(if $(QUICK),--quick,--json benchmarks/results/serving.json --plot benchmarks/results/serving.png)
+	$(BIN)/python benchmarks/serving.py $(call figures,serving) $(if $(QUICK)$(JSON),,--plot benchmarks/results/serving.png)
 
 bench-catalogue: $(READY)
-	$(BIN)/python benchmarks/catalogue.py $(if $(QUICK),--quick,--json benchmarks/results/catalogue.json)
+	$(BIN)/python benchmarks/catalogue.py $(call figures,catalogue)
 
 bench-accuracy: $(READY)
-	$(BIN)/python benchmarks/accuracy.py --dataset '$(or $(DATASET),eshop)' $(if $(DATA),--data '$(DATA)') \
-		$(if $(QUICK),--quick,--json benchmarks/results/accuracy.json)
+	$(BIN)/python benchmarks/accuracy.py $(DATA_SET) $(call figures,accuracy)
+
+bench-choices: $(READY)
+	$(BIN)/python benchmarks/accuracy_choices.py $(DATA_SET) $(if $(CHOICES),--choices $(CHOICES)) $(call figures)
+
+bench-retraining: $(READY)
+	$(BIN)/python benchmarks/retraining.py $(call figures,retraining)
+
+bench-native: $(READY)
+	$(BIN)/python benchmarks/native_features.py $(call figures,native_features)
+
+bench-client: $(READY)
+	$(BIN)/python benchmarks/client_transports.py $(call figures,client_transports)
 
 test-container: $(READY)
 	$(BIN)/python scripts/test-container
