@@ -15,7 +15,7 @@
 #   make test-container  the image and docker-compose.yml: contract, replicas, monitoring (ten minutes; needs podman or docker)
 #   make clean           remove what tests and builds leave; .venv, runs/ and models stay
 #
-# Each bench writes its figures to benchmarks/results/, with QUICK=1 nowhere, with JSON=FILE to that file.
+# What begins with bench writes its figures to benchmarks/results/, with QUICK=1 nowhere, with JSON=FILE to that file.
 # PYTHON=python3.10 chooses the interpreter of .venv.
 
 .PHONY: help demo test test-all lint bench bench-serving bench-catalogue bench-accuracy bench-choices bench-retraining \
@@ -53,8 +53,8 @@ lint: $(READY)
 	$(BIN)/pyright
 	$(BIN)/hadolint Dockerfile
 
-# How much, and where the figures go: $(call figures,the file's name in benchmarks/results/, none: nowhere by default)
-figures = $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)',$(if $(QUICK)$(if $(1),,none),,--json benchmarks/results/$(1).json))
+# How much is measured, and the file of the figures; $(call figures,FILE) where it is benchmarks/results/FILE.json by default.
+figures = $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)',$(if $(QUICK),,--json benchmarks/results/$(1).json))
 DATA_SET = --dataset '$(or $(DATASET),eshop)' $(if $(DATA),--data '$(DATA)')
 
 bench: $(READY)
@@ -70,7 +70,8 @@ bench-accuracy: $(READY)
 	$(BIN)/python benchmarks/accuracy.py $(DATA_SET) $(call figures,accuracy)
 
 bench-choices: $(READY)
-	$(BIN)/python benchmarks/accuracy_choices.py $(DATA_SET) $(if $(CHOICES),--choices $(CHOICES)) $(call figures)
+	$(BIN)/python benchmarks/accuracy_choices.py $(DATA_SET) $(if $(CHOICES),--choices $(CHOICES)) \
+		$(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)')
 
 bench-retraining: $(READY)
 	$(BIN)/python benchmarks/retraining.py $(call figures,retraining)

@@ -6,8 +6,8 @@
 
 Trains through nextitem-train and ranks the whole catalogue. Without --config it is the configuration in benchmarks/accuracy/.
 Several are first measured on the validation part, and the best of them on the test part; with --validation none is tested.
-Every validation figure goes to benchmarks/results/accuracy-tried.json. What is done is kept in benchmarks/.cache/accuracy/ and not
-done again. --smoke keeps and notes nothing.
+Every validation figure goes to benchmarks/results/accuracy-tried.json. What is done is kept in
+benchmarks/.cache/accuracy/ and not done again. --smoke keeps and notes nothing.
 """
 
 from __future__ import annotations
