@@ -97,7 +97,7 @@ def test_what_others_start_is_there():
 def test_every_benchmark_is_a_target_of_make_that_can_be_quick_and_write_elsewhere():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = dict(re.findall(r"^(bench[\w-]*):.*\n\t\$\(BIN\)/python benchmarks/(\w+)\.py", makefile, re.MULTILINE))
-    assert set(targets.values()) == set(SMOKED) | {"catalogue"}
+    assert set(SMOKED) | {"catalogue"} <= set(targets.values())
     for target, script in targets.items():
         asked = ["make", "-n", "-o", ".venv/.complete", target, "QUICK=1", "JSON=found.json"]
         done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True)
