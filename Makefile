@@ -12,6 +12,8 @@
 #   make bench-retraining epochs from yesterday's model and from nothing (QUICK=1: fewer; twenty minutes)
 #   make bench-native    the features step of Triton's own backends against the Python runtime's
 #   make bench-client    the client's HTTP, gRPC, shared memory and gzip (QUICK=1: under a minute)
+#   make bench-libraries HTTP libraries under the client (QUICK=1: fewer rounds)
+#   make bench-soak      an hour of requests, one in ten malformed: failures, memory (QUICK=1: five minutes)
 #   make test-container  the image and docker-compose.yml: contract, replicas, monitoring (ten minutes; needs podman or docker)
 #   make clean           remove what tests and builds leave; .venv, runs/ and models stay
 #
@@ -19,7 +21,7 @@
 # PYTHON=python3.10 chooses the interpreter of .venv.
 
 .PHONY: help demo test test-all lint bench bench-serving bench-catalogue bench-accuracy bench-choices bench-retraining \
-	bench-native bench-client test-container clean bootstrap
+	bench-native bench-client bench-libraries bench-soak test-container clean bootstrap
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -81,6 +83,12 @@ bench-native: $(READY)
 
 bench-client: $(READY)
 	$(BIN)/python benchmarks/client_transports.py $(call figures,client_transports)
+
+bench-libraries: $(READY)
+	$(BIN)/python benchmarks/client_libraries.py $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)')
+
+bench-soak: $(READY)
+	$(BIN)/python benchmarks/soak.py $(if $(QUICK),--quick) --json '$(or $(JSON),benchmarks/results/soak$(if $(QUICK),_quick).json)'
 
 test-container: $(READY)
 	$(BIN)/python scripts/test-container

@@ -35,8 +35,8 @@ class Stage:
     """Of the files that it needs: two stages of one name train on the same."""
     written: pd.DataFrame
     """The interactions for nextitem-train, what it holds out by itself included."""
-    settings: dict[str, float]
-    """Of [data], under which it holds that out."""
+    settings: dict[str, float | str | bool]
+    """Of [data], under which it holds that out and judges by it."""
     training: pd.DataFrame
     """What it trains on, for the baselines: rows of whole sessions, the oldest session first."""
     questions: Questions
@@ -71,14 +71,17 @@ def diginetica(folder: Path, stage: str, judged: bool, quick: bool) -> Stage:
 def beauty(folder: Path, stage: str, judged: bool, quick: bool) -> Stage:
     """Leave-one-out: of each user the last item is the test's, the one before validation's; items of the input are no answer.
 
-    Both stages train on what is before these two, so that one training serves both; the test's input includes the
-    validation item. So Klenitskiy and Vasilev (2023, github.com/antklen/sasrec-bert4rec-recsys23), `filter_seen` included.
+    It is nextitem-train's own leave-one-out. Both stages train on what is before these two, so that one training serves both:
+    without checkpoints to judge it is given no test items and its metrics are those of the validation stage, otherwise those
+    of the test. The test's input includes the validation item. So Klenitskiy and Vasilev (2023,
+    github.com/antklen/sasrec-bert4rec-recsys23), `filter_seen` included.
     """
     users = [user[1:] for user in read_lines(folder / "Beauty.txt.xz")]
     if quick:
         users = users[:2_000]
     training, validation = [user[:-2] for user in users], [user[:-1] for user in users]
-    written, settings = arranged(training, validation, validation if judged else ())
+    written = as_rows(users if judged else validation)
+    settings = {"holdout": "last-interaction", "validation_interaction": judged, "exclude_seen": True}
     asked = as_rows(validation if stage == VALIDATION else users)
     name = _named("beauty", TEST, judged, quick)
     return Stage(name, written, settings, as_rows(training), last_of_each(asked, hides_seen=True))

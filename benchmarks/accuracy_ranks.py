@@ -16,14 +16,15 @@ def ranks_of(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
         targets: int64 [B], columns of `scores`; below 0 where the catalogue lacks the item.
 
     Returns:
-        float64 [B]; infinite where the item is lacking or not to be recommended, so that it counts as missed.
+        float64 [B]; infinite where the item is lacking, not to be recommended or its score NaN, so that it counts as missed.
+        Another item's NaN counts as a better score.
     """
     ranks = np.full(len(targets), np.inf)
     # Row by row: the scores of one question stay in the processor's cache, those of a batch do not.
     for place, (row, target) in enumerate(zip(scores, targets.tolist(), strict=True)):
         if target >= 0 and row[target] > -np.inf:
             own = row[target]
-            ranks[place] = 1 + np.count_nonzero(row > own) + np.count_nonzero(row[:target] == own)
+            ranks[place] = 1 + len(row) - np.count_nonzero(row <= own) + np.count_nonzero(row[:target] == own)
     return ranks
 
 

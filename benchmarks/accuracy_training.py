@@ -21,7 +21,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_DAYS = ("holdout_days", "validation_days")
+_PROTOCOL = ("holdout", "holdout_days", "validation_days", "validation_interaction", "exclude_seen")
 COMMAND = Path(sys.executable).with_name("nextitem-train")
 
 
@@ -47,17 +47,19 @@ def trained(stage: Stage, config: str, cache: Path) -> Path:
 
 def is_judged(config: str) -> bool:
     """Whether this TOML chooses a checkpoint while training, for which sessions have to be kept from training."""
-    # Not as nextitem-train reads it: it refuses patience without [data] validation_days, which the protocol adds.
+    # Not as nextitem-train reads it, which is to say itself what it refuses.
     return bool(tomllib.loads(config).get("training", {}).get("patience"))
 
 
 def described(run: Path) -> dict[str, Any]:
-    """What of a run's configuration differs from the defaults, by table, but for the days that the protocol sets."""
+    """What of a run's configuration differs from the defaults, by table, but for what the protocol sets."""
     given, default = dataclasses.asdict(RunDirectory.open(run).config), dataclasses.asdict(Config())
     found: dict[str, Any] = {}
     for table, values in given.items():
         if isinstance(values, dict):
-            values = {key: value for key, value in values.items() if value != default[table][key] and key not in _DAYS}
+            values = {
+                key: value for key, value in values.items() if value != default[table][key] and key not in _PROTOCOL
+            }
         if values:
             found[table] = values
     return found

@@ -79,7 +79,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=len(CASES) * rounds * len(WAYS))
         for name, kind, datatype in (("words", "string", "BYTES"), ("numbers", "integer", "INT64")):
-            _write_model(Path(folder), name, kind, datatype)
+            write_model(Path(folder), name, kind, datatype)
         with TritonServer(folder, options=["--disable-auto-complete-config"], open_apis=["shared-memory"]) as server:
             for suffix, (title, sessions, excluded) in CASES.items():
                 progress.update(task, description=title)
@@ -127,7 +127,8 @@ def _times(
         return in_rounds(calls, rounds=rounds, round_s=round_s, progress=progress)
 
 
-def _write_model(repository: Path, name: str, kind: str, datatype: str) -> None:
+def write_model(repository: Path, name: str, kind: str, datatype: str) -> None:
+    """A model that answers the same items to everybody. kind, datatype: of its item column."""
     (repository / name / "1").mkdir(parents=True)
     (repository / name / "1" / "model.py").write_text(MODEL + ITEMS[datatype], encoding="utf-8")
     features = [("item_id", datatype, kind), ("timestamp", "INT64", "datetime"), ("price", "FP32", "float")]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from nextitem_training.config import DataConfig
-from nextitem_training.split import split_by_time
+from nextitem_training.split import split_interactions
 
 from accuracy_protocols import DATA_SETS, ROOT, TEST, VALIDATION, read_stage
 from accuracy_sessions import ITEM, SESSION
@@ -69,7 +69,7 @@ def test_beauty_leaves_one_out_and_trains_once_for_both_stages(beauty, name, inp
 @pytest.mark.parametrize("data_set", ["diginetica", "beauty"])
 def test_nextitem_train_trains_on_what_the_baselines_have(request, data_set, name):
     stage = read_stage(data_set, request.getfixturevalue(data_set), name)
-    split = split_by_time(stage.written, DataConfig(**stage.settings))
+    split = split_interactions(stage.written, DataConfig(**stage.settings))
     assert sessions_of(split.training) == sessions_of(stage.training)
 
 
@@ -81,7 +81,7 @@ def eshop():
 @pytest.mark.parametrize("name", [VALIDATION, TEST])
 def test_eshop_is_held_out_as_nextitem_train_does(eshop, name):
     stage = eshop[name]
-    split = split_by_time(stage.written, DataConfig(**stage.settings))
+    split = split_interactions(stage.written, DataConfig(**stage.settings))
     assert sorted(sessions_of(split.training)) == sorted(sessions_of(stage.training))
     asked = split.held_out.groupby(SESSION)[ITEM].agg(["last", "size"])
     assert sorted(asked["last"][asked["size"] >= 2]) == sorted(stage.questions.targets)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nextitem_training.config import DataConfig
-from nextitem_training.split import split_by_time
+from nextitem_training.split import split_interactions
 
 from accuracy_sessions import ITEM, SESSION, arranged, as_rows, every_prefix, last_of_each
 
@@ -45,10 +45,10 @@ def test_a_sample_keeps_the_order_and_the_rule():
 @given(SESSIONS, SESSIONS, SESSIONS)
 def test_nextitem_train_holds_out_what_is_to_be_held_out(training, held_out, judged):
     rows, days = arranged(training, held_out, judged)
-    split = split_by_time(rows, DataConfig(holdout_days=days["holdout_days"]))
+    split = split_interactions(rows, DataConfig(holdout_days=days["holdout_days"]))
     assert sessions_of(split.held_out) == held_out
     assert sessions_of(split.training) == training + judged
-    rest = split_by_time(split.training, DataConfig(holdout_days=_of_the_rest(rows, split, days)))
+    rest = split_interactions(split.training, DataConfig(holdout_days=_of_the_rest(rows, split, days)))
     assert sessions_of(rest.held_out) == judged
     assert sessions_of(rest.training) == training
 
@@ -61,6 +61,6 @@ def _of_the_rest(rows, split, days):
 
 def test_many_sessions_are_held_out_by_a_sample():
     rows, days = arranged([[1, 2]], [[number, number + 1] for number in range(5_000)])
-    split = split_by_time(rows, DataConfig(**days))
+    split = split_interactions(rows, DataConfig(**days))
     assert sessions_of(split.held_out)[:3] == [[0, 1], [3, 4], [6, 7]]
     assert sessions_of(split.training) == [[1, 2]]

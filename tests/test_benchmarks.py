@@ -18,6 +18,7 @@ SMOKED = {
     "features": ("features", r"(?!.*_vocab_(1m_str|5m_int)$)"),
     "native_features": ("native_features", ""),
     "client_transports": ("client_transports", ""),
+    "client_libraries": (None, ""),
     "retraining": ("retraining", r"(yesterday|warm_over|.*_at_1$|.*\.epochs)"),
     "accuracy": (None, ""),
     "accuracy_choices": (None, ""),

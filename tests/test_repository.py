@@ -27,7 +27,10 @@ FOREIGN_TEXT = {
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve"}
 # A run directory's workflow/ is NVTabular's own pickle (docs/run-directory.md); the module that
 # writes it takes the machine's paths out of it.
-UNPICKLERS_BY_FILE = {"training/nextitem_training/workflow.py": {"cloudpickle"}}
+UNPICKLERS_BY_FILE = {
+    "training/nextitem_training/workflow.py": {"cloudpickle"},
+    "client/tests/test_real_programs.py": {"pickle"},  # of a client that it made itself, as multiprocessing does
+}
 UNPICKLING_ARGUMENTS = {("allow_pickle", True), ("weights_only", False)}
 DRAWERS = {"utils.py", "util.py", "helpers.py", "helper.py", "common.py", "misc.py"}
 LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)")

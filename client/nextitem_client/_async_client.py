@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 from nextitem_client._base import BaseClient
 from nextitem_client._connect import connect_async
@@ -25,8 +27,18 @@ from nextitem_client._settings import (
 from nextitem_client._transport import AsyncTransport, Inference
 
 
+@dataclass(frozen=True)
+class _Way:
+    """An event loop's connections, and what keeps two of its tasks from opening the client at once."""
+
+    transport: AsyncTransport
+    opening: asyncio.Lock
+
+
 class AsyncClient(BaseClient):
-    """Client for asyncio: the same methods, awaited; tasks of one event loop may share it.
+    """Client for asyncio: the same methods, awaited; tasks may share it, also those of several event loops.
+
+    Each event loop has connections of its own, since asyncio's belong to one.
 
     Args:
         max_concurrency: requests that one recommend_many() has under way at once.
@@ -64,22 +76,18 @@ class AsyncClient(BaseClient):
         super().__init__(url, model, settings)
         require_count("max_concurrency", max_concurrency, 1)
         self._max_concurrency = max_concurrency
-        self._transport: AsyncTransport | None = None
-        self._opening_lock: asyncio.Lock | None = None
+        self._ways: dict[asyncio.AbstractEventLoop, _Way] = {}
 
     async def open(self) -> None:
         """Connect and read the model's signature; may be repeated. Raises ServerError's family."""
         self._require_open()
         if self._found is not None:
             return
-        if self._opening_lock is None:  # Python 3.9 ties a lock to the event loop in which it is made
-            self._opening_lock = asyncio.Lock()
-        async with self._opening_lock:
+        way = self._way()
+        async with way.opening:
             self._require_open()
-            if self._transport is None:
-                self._transport = self._connect()
             if self._found is None:
-                self._found = await run_async(self._opening(), self._transport)
+                self._found = await run_async(self._opening(), way.transport)
 
     async def recommend(
         self,
@@ -111,11 +119,16 @@ class AsyncClient(BaseClient):
         return await self._answers(self._inferences(sessions, k, exclude, allow, exclude_seen, request_id))
 
     async def close(self) -> None:
-        """Close the connections; may be repeated."""
+        """Close the connections, those of all event loops; may be repeated."""
         self._closed = True
-        if self._transport is not None:
-            await self._transport.close()
-            self._transport = None
+        while self._ways:
+            loop, way = self._ways.popitem()
+            if loop is asyncio.get_running_loop():
+                await way.transport.close()
+            elif loop.is_running():  # another thread's
+                asyncio.run_coroutine_threadsafe(way.transport.close(), loop)
+            else:
+                way.transport.abandon()
 
     async def __aenter__(self) -> AsyncClient:
         try:
@@ -151,9 +164,22 @@ class AsyncClient(BaseClient):
     async def _work(self, waiting: Iterator[tuple[int, Inference]], answers: list[list[Recommendation]]) -> None:
         for number, inference in waiting:
             self._require_open()
-            assert self._transport is not None, "opened before the first request"
-            reply = await run_async(self._inference(inference), self._transport)
+            reply = await run_async(self._inference(inference), self._way().transport)
             answers[number] = self._recommendations(reply, inference)
+
+    def _way(self) -> _Way:
+        """The running event loop's, made at its first request; ended loops' are let go."""
+        loop = asyncio.get_running_loop()
+        way = self._ways.get(loop)
+        if way is None:
+            for ended in [other for other in list(self._ways) if other.is_closed()]:
+                self._ways.pop(ended).transport.abandon()
+            way = self._ways[loop] = _Way(self._connect(), asyncio.Lock())
+        return way
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._ways = {}
 
     def _connect(self) -> AsyncTransport:
         return connect_async(self._address, self._settings)

@@ -44,6 +44,9 @@ class _Found:
     signatures: Mapping[str, Signature]
 
 
+_CONNECTIONS = ("_transport", "_process", "_ways")
+
+
 class BaseClient:
     """Checks arguments, builds requests, reads responses, repeats and words errors; does no I/O."""
 
@@ -54,6 +57,10 @@ class BaseClient:
         self._found: _Found | None = None
         self._closed = False
         check_tls(self._address, settings)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle takes along: all but the connections. Headers, and the secrets in them, are part of it."""
+        return {name: value for name, value in self.__dict__.items() if name not in _CONNECTIONS}
 
     @property
     def model(self) -> str:

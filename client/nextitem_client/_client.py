@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
+from typing import Any
 
 from nextitem_client._base import BaseClient
 from nextitem_client._connect import connect
@@ -20,6 +22,9 @@ from nextitem_client._settings import (
     Tls,
 )
 from nextitem_client._transport import Inference, Transport
+
+# The parent's connections, in a child: their end would wait for threads that are not there.
+_LEFT_BY_FORK: list[Transport] = []
 
 
 class Client(BaseClient):
@@ -70,9 +75,10 @@ class Client(BaseClient):
             pool_size=pool_size,
         )
         super().__init__(url, model, settings)
-        self._transport: Transport = self._connect(shared_memory)
+        self._shared_memory = shared_memory
+        self._transport: Transport | None = None
         try:
-            self._found = run(self._opening(), self._transport)
+            self._found = run(self._opening(), self._way())
         except BaseException:
             self.close()
             raise
@@ -123,7 +129,8 @@ class Client(BaseClient):
     def close(self) -> None:
         """Close the connections; may be repeated."""
         self._closed = True
-        self._transport.close()
+        if self._transport is not None and self._process == os.getpid():
+            self._transport.close()
 
     def __enter__(self) -> Client:
         self._require_open()
@@ -140,8 +147,24 @@ class Client(BaseClient):
     def _answers(self, inferences: list[Inference]) -> Recommendations:
         found = Recommendations()
         for inference in inferences:
-            found += self._recommendations(run(self._inference(inference), self._transport), inference)
+            self._require_open()
+            found += self._recommendations(run(self._inference(inference), self._way()), inference)
         return found
+
+    def _way(self) -> Transport:
+        """The connections of this process: made at the first request, after unpickling too, and anew after a fork.
+
+        What a fork copies is of no use: connections are the parent's, locks may be held by threads that the child lacks.
+        """
+        if self._transport is None or self._process != os.getpid():
+            if self._transport is not None:
+                _LEFT_BY_FORK.append(self._transport)
+            self._transport, self._process = self._connect(self._shared_memory), os.getpid()
+        return self._transport
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._transport = None
 
     def _connect(self, shared_memory: bool) -> Transport:
         return connect(self._address, self._settings, shared_memory=shared_memory)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from nextitem_client._exceptions import InvalidOption
 from nextitem_client._settings import Settings
-from nextitem_client._transport import Address, AsyncTransport, Transport
+from nextitem_client._transport import Address, AsyncTransport, Transport, by_its_way
 
 # protocol → module, and the names of its transports: only the one in use is imported
 _TRANSPORTS: Mapping[str, tuple[str, str]] = {
@@ -34,7 +34,7 @@ def connect(address: Address, settings: Settings, *, shared_memory: bool) -> Tra
         raise InvalidOption(
             f"shared_memory is on, and {address.url} names several servers; it takes one, which runs on this host."
         )
-    transport = _load(_TRANSPORTS[address.protocol])(address, settings)
+    transport = _load(_TRANSPORTS[address.protocol])(by_its_way(address), settings)
     if not shared_memory:
         return transport
     return _load(("_shared_memory", "SharedMemoryTransport"))(transport, settings)
@@ -42,7 +42,7 @@ def connect(address: Address, settings: Settings, *, shared_memory: bool) -> Tra
 
 def connect_async(address: Address, settings: Settings) -> AsyncTransport:
     """The same for AsyncClient, to be called in its event loop."""
-    return _load(_ASYNC_TRANSPORTS[address.protocol])(address, settings)
+    return _load(_ASYNC_TRANSPORTS[address.protocol])(by_its_way(address), settings)
 
 
 def _load(where: tuple[str, str]) -> type:

@@ -153,6 +153,9 @@ class AsyncGrpcTransport(_GrpcCodec):
         """See AsyncTransport."""
         await self._connection.close()
 
+    def abandon(self) -> None:
+        """See AsyncTransport: the channel ends with its last reference."""
+
     async def _call(self, ask: Callable[[Any], Awaitable[Any]]) -> Any:
         connection = self._connection
         try:
@@ -200,6 +203,11 @@ def _channel_arguments(address: Address, settings: Settings) -> list[tuple[str, 
     # them to fail would tell why none answers, whichever that is.
     if address.host != "localhost":
         given.append(("grpc.lb_policy_name", "round_robin"))
+    # Else gRPC would read the environment by rules of its own, for 127.0.0.1 too.
+    if address.proxy is None:
+        given.append(("grpc.enable_http_proxy", 0))
+    else:
+        given.append(("grpc.http_proxy", address.proxy.url))
     if settings.tls is not None and settings.tls.server_name is not None:
         given.append(("grpc.ssl_target_name_override", settings.tls.server_name))
     elif address.others:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -22,6 +23,14 @@ from nextitem_client._triton import Placement, arguments, half, reply
 # Sessions repeat themselves: they shrink to a tenth already at the fastest level.
 _GZIP_LEVEL = 1
 _HEADER_LENGTH = "Inference-Header-Content-Length"
+# As it came and unpacked: an answer has some kilobytes a session, so that what is larger is meant to fill our memory.
+_MOST_BYTES = 1 << 28
+# How zlib is to unpack a Content-Encoding; `deflate` is sent with and without zlib's header.
+_PACKED: Mapping[str, tuple[int, ...]] = {
+    "gzip": (16 + zlib.MAX_WBITS,),
+    "x-gzip": (16 + zlib.MAX_WBITS,),
+    "deflate": (zlib.MAX_WBITS, -zlib.MAX_WBITS),
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,26 @@ class HttpResponse:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class ResponseBody:
+    """Gathers a body as it comes. Raises WrongProtocol where it has no end."""
+
+    def __init__(self, address: Address):
+        self._address = address
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, part: bytes) -> None:
+        """Take what came."""
+        self._size += len(part)
+        if self._size > _MOST_BYTES:
+            raise wrong_protocol(self._address, f"an answer of more than {_MOST_BYTES >> 20} MiB")
+        self._parts.append(part)
+
+    def whole(self) -> bytes:
+        """All of it."""
+        return b"".join(self._parts)
 
 
 class HttpCodec:
@@ -123,7 +152,7 @@ class HttpCodec:
     def _as_expected(self, read: Any) -> Any:
         try:
             return read()
-        except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
             detail = f"an answer that cannot be read: {type(error).__name__}: {error}"
             raise wrong_protocol(self._address, detail) from None
 
@@ -132,7 +161,7 @@ class HttpCodec:
             return
         try:
             text = _decoded(response).decode("utf-8", errors="replace")
-        except (OSError, EOFError):
+        except (ValueError, zlib.error):
             text = ""
         raise from_http_status(
             self._address, response.status, _message(text), text, response.headers.get("retry-after")
@@ -140,7 +169,42 @@ class HttpCodec:
 
 
 def _decoded(response: HttpResponse) -> bytes:
-    return gzip.decompress(response.body) if response.headers.get("content-encoding") == "gzip" else response.body
+    """The body as it was before Content-Encoding. Raises ValueError, zlib.error."""
+    body = response.body
+    for encoding in reversed(response.headers.get("content-encoding", "").lower().split(",")):
+        name = encoding.strip()
+        if name in ("", "identity"):
+            continue
+        if name not in _PACKED:
+            raise ValueError(f"Content-Encoding is {name!r}, expected is one of {', '.join(_PACKED)}")
+        body = _unpacked(body, _PACKED[name])
+    return body
+
+
+def _unpacked(body: bytes, ways: tuple[int, ...]) -> bytes:
+    first, *others = ways
+    try:
+        return _unpacked_by(body, first)
+    except zlib.error:
+        if not others:
+            raise
+    return _unpacked(body, tuple(others))
+
+
+def _unpacked_by(body: bytes, way: int) -> bytes:
+    """Every member of the stream, since gzip may have several."""
+    parts: list[bytes] = []
+    left = _MOST_BYTES
+    while body:
+        stream = zlib.decompressobj(way)
+        parts.append(stream.decompress(body, left))
+        left -= len(parts[-1])
+        if stream.unconsumed_tail or left <= 0:
+            raise ValueError(f"it unpacks to more than {_MOST_BYTES >> 20} MiB")
+        if not stream.eof:
+            raise ValueError("its packed body breaks off")
+        body = stream.unused_data
+    return b"".join(parts)
 
 
 def _message(text: str) -> str | None:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 from collections.abc import Mapping
 from typing import Any
 
 from nextitem_client._exceptions import MissingPackage, ServerError
-from nextitem_client._http import HttpCodec, HttpRequest, HttpResponse
-from nextitem_client._meaning import from_os_error, handshake_cut, no_connection, timed_out, untrusted, wrong_protocol
+from nextitem_client._http import HttpCodec, HttpRequest, HttpResponse, ResponseBody
+from nextitem_client._meaning import (
+    from_os_error,
+    from_proxy,
+    handshake_cut,
+    no_connection,
+    timed_out,
+    untrusted,
+    wrong_protocol,
+)
 from nextitem_client._settings import Settings
 from nextitem_client._tls import ssl_context
 from nextitem_client._transport import Address, Inference, Reply
@@ -30,6 +39,7 @@ class AsyncHttpTransport:
             connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
         )
         self._base = f"{'https' if address.tls else 'http'}://{address.target}"
+        self._proxy = None if address.proxy is None else address.proxy.url
 
     async def ready_models(self, timeout_s: float) -> list[str]:
         """See AsyncTransport."""
@@ -48,6 +58,13 @@ class AsyncHttpTransport:
         """See AsyncTransport."""
         await self._session.close()
 
+    def abandon(self) -> None:
+        """See AsyncTransport."""
+        closing = self._session.close()
+        with contextlib.suppress(StopIteration, RuntimeError):
+            closing.send(None)  # up to where it would wait: by then it counts as closed
+        closing.close()
+
     async def _exchange(self, request: HttpRequest, timeout_s: float) -> HttpResponse:
         limits = self._aiohttp.ClientTimeout(total=timeout_s, sock_connect=self._settings.connect_timeout_s)
         try:
@@ -58,13 +75,17 @@ class AsyncHttpTransport:
                 headers=dict(request.headers),
                 timeout=limits,
                 allow_redirects=False,
+                proxy=self._proxy,
             ) as response:
                 headers = {str(name).lower(): str(value) for name, value in response.headers.items()}
-                return HttpResponse(response.status, headers, await response.read())
+                body = ResponseBody(self._address)
+                async for part in response.content.iter_any():
+                    body.add(part)
+                return HttpResponse(response.status, headers, body.whole())
         except (self._aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
             raise self._meaning(error) from None
 
-    def _meaning(self, error: Exception) -> ServerError:
+    def _meaning(self, error: Any) -> ServerError:
         aiohttp, address = self._aiohttp, self._address
         if isinstance(error, asyncio.TimeoutError):
             if "onnection timeout" in str(error):  # sock_connect's; the total one says nothing
@@ -72,6 +93,10 @@ class AsyncHttpTransport:
             return timed_out(address, self._settings.timeout_s)
         if isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError)):
             return from_os_error(address, ConnectionResetError(str(error)), self._settings.timeout_s)
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return from_proxy(address, f"{error.status} {error.message}")
+        if isinstance(error, aiohttp.ClientProxyConnectionError):
+            return from_proxy(address, str(error.os_error))
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return untrusted(address, str(error))
         if isinstance(error, aiohttp.ClientConnectorSSLError):

@@ -41,6 +41,8 @@ def from_http_status(
 ) -> ServerError:
     """An HTTP response that is not 200; `message` is what Triton's JSON says, None where it is none."""
     text = message if message is not None else f"HTTP status {status}: {_one_line(body)}"
+    if status == 407:
+        return from_proxy(address, text)
     if status in (401, 403):
         return _denied(address, text)
     if status == 429 or _means_overload(text):
@@ -96,6 +98,16 @@ def from_os_error(address: Address, error: Exception, timeout_s: float) -> Serve
     return _unavailable(address, text)
 
 
+def from_proxy(address: Address, detail: str) -> ServerError:
+    """The proxy would not, or could not, connect us with the server."""
+    if "407" in detail and address.proxy is not None:
+        return AccessDenied(
+            f"The proxy {address.proxy.shown} wants to know who asks ({_one_line(detail)}). Put user and password into the "
+            f"environment's {address.proxy.variable}, http://user:password@host:port, or list the server in no_proxy."
+        )
+    return _unavailable(address, detail)
+
+
 def no_connection(address: Address, timeout_s: float) -> ServerUnavailable:
     """Not even connected within `connect_timeout_s`."""
     return _unavailable(address, f"no connection within {timeout_s:g} s")
@@ -146,6 +158,8 @@ def untrusted(address: Address, detail: str) -> UntrustedServer:
 
 
 def _from_unavailable(address: Address, text: str) -> ServerError:
+    if address.proxy is not None and "proxy" in text.lower():
+        return from_proxy(address, text)
     if _means_overload(text):
         return _busy(address, _own_words(text))
     if "connect" in text or "andshake" in text:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Optional, Protocol
 from urllib.parse import urlsplit
 
 from nextitem_client._exceptions import InvalidOption
+from nextitem_client._proxy import Proxy, find_proxy
 from nextitem_client._request import Tensors
 
 SCHEMES = ("http", "https", "grpc", "grpcs")
@@ -19,7 +20,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "grpcs": 443}
 class Address:
     """A parsed URL; `path` is what stands before /v2 (HTTP only, without a slash at its end).
 
-    others: further servers with the same models (gRPC only), all of them IPv4 addresses or all IPv6, as `host` then is.
+    url: as messages show it. others: further servers with the same models (gRPC only), all of them IPv4 addresses or all IPv6,
+    as `host` then is. proxy: by which way it is reached.
     """
 
     url: str
@@ -29,6 +31,12 @@ class Address:
     port: int
     path: str
     others: tuple[tuple[str, int], ...] = ()
+    proxy: Optional[Proxy] = None
+
+    @property
+    def bracketed_host(self) -> str:
+        """The host, an IPv6 address in brackets."""
+        return f"[{self.host}]" if ":" in self.host else self.host
 
     @property
     def target(self) -> str:
@@ -102,6 +110,10 @@ class AsyncTransport(Protocol):
         """See Transport."""
         ...
 
+    def abandon(self) -> None:
+        """Let go of everything without the event loop, which has ended."""
+        ...
+
 
 def parse_url(url: str) -> Address:
     """Read a server's URL. Raises InvalidOption."""
@@ -129,6 +141,17 @@ def parse_url(url: str) -> Address:
         port=port,
         path=parts.path.rstrip("/") if protocol == "http" else "",
     )
+
+
+def by_its_way(address: Address) -> Address:
+    """The address with the proxy that the environment names for it. Raises InvalidOption."""
+    if address.others:  # a list of addresses: gRPC goes to each of them itself
+        return address
+    scheme = address.protocol + ("s" if address.tls else "")
+    proxy = find_proxy(scheme, address.host, address.port)
+    if proxy is None:
+        return address
+    return replace(address, url=f"{address.url} by way of the proxy {proxy.shown} of {proxy.variable}", proxy=proxy)
 
 
 def _parse_several(url: str) -> Address:

@@ -197,3 +197,6 @@ class _FakeAsyncTransport:
 
     async def close(self) -> None:
         pass
+
+    def abandon(self) -> None:
+        pass

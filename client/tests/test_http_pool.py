@@ -23,6 +23,9 @@ from nextitem_client import (
     ServerUnavailable,
     UnexpectedResponse,
 )
+from nextitem_client._connect import connect
+from nextitem_client._settings import Settings
+from nextitem_client._transport import parse_url
 
 
 def test_one_connection_for_many_requests(many):
@@ -99,14 +102,11 @@ def test_an_idle_connection_that_died_is_not_used():
             inner.close()
 
     threading.Thread(target=answer, daemon=True).start()
-    from nextitem_client._http import HttpRequest
-    from nextitem_client._http_pool import ConnectionPool
-
-    pool = ConnectionPool("127.0.0.1", listener.getsockname()[1], 2, 1.0, None)
+    transport = connect(parse_url(f"http://127.0.0.1:{listener.getsockname()[1]}"), Settings(), shared_memory=False)
     for _ in range(2):
-        assert pool.exchange(HttpRequest("GET", "/", {}, b""), 5.0).body == body
+        assert transport.model_parameters("shop", 5.0) == {}
         time.sleep(0.1)
-    pool.close()
+    transport.close()
     listener.close()
 
 

@@ -9,6 +9,7 @@ from ._errors import (
     ControlError,
     ExportError,
     ParityError,
+    ParityWarning,
     RepositoryError,
     UnsupportedModel,
     UnsupportedWorkflow,
@@ -17,20 +18,26 @@ from ._errors import (
 if TYPE_CHECKING:
     from .activation import Activation, activate_bundle
     from .bundle import Bundle, export_bundle
+    from .explain import Refused, explain_workflow
     from .options import ExportOptions
     from .run import export_run
+    from .workflow.compile import Explained
 
 __all__ = [
     "Activation",
     "Bundle",
     "ControlError",
+    "Explained",
     "ExportError",
     "ExportOptions",
     "ParityError",
+    "ParityWarning",
+    "Refused",
     "RepositoryError",
     "UnsupportedModel",
     "UnsupportedWorkflow",
     "activate_bundle",
+    "explain_workflow",
     "export_bundle",
     "export_run",
 ]
@@ -41,8 +48,11 @@ _LATER = {
     "activate_bundle": "activation",
     "Bundle": "bundle",
     "export_bundle": "bundle",
+    "Explained": "workflow.compile",
+    "explain_workflow": "explain",
     "ExportOptions": "options",
     "export_run": "run",
+    "Refused": "explain",
 }
 
 

@@ -6,11 +6,35 @@ ExportError                 base of all; nothing was written
 ├── ParityError             the exported graphs do not answer as NVTabular and the eager model do
 ├── RepositoryError         the bundle cannot be placed in the model repository, or cannot answer from there
 └── ControlError            the running server cannot be switched to another version
+
+ParityWarning               what a bundle that was written could not be proved of
 """
+
+from __future__ import annotations
+
+import re
+
+_CALL = re.compile(r"(?:ExportOptions|activate_bundle)\((\w+=[^()]*)\)")
+_QUOTES = "'\""
+#: Arguments whose flags have other names.
+_FLAGS = {"key": "control_key_file"}
 
 
 class ExportError(Exception):
-    """The export was refused; the message says what came, what was expected and what to do."""
+    """The export was refused; the message says what came, what was expected and what to do.
+
+    A choice in it is written as in Python, `ExportOptions(scoring='exact')`.
+    """
+
+    def in_flags(self) -> str:
+        """The message for the command, which has a flag for each choice: `--scoring exact`."""
+        return _CALL.sub(lambda call: " ".join(map(_flag, call[1].split(", "))), str(self))
+
+
+def _flag(argument: str) -> str:
+    name, value = argument.split("=", 1)
+    flag = "--" + _FLAGS.get(name, name).replace("_", "-")
+    return flag if value in ("True", "…") else f"{flag} {value.strip(_QUOTES)}"
 
 
 class UnsupportedWorkflow(ExportError):  # noqa: N818  reads as what it is
@@ -31,3 +55,7 @@ class RepositoryError(ExportError):
 
 class ControlError(ExportError):
     """The running server cannot be switched to another version; the one that answers goes on."""
+
+
+class ParityWarning(UserWarning):
+    """NVTabular has an answer for less than half of the sample's sessions; the bundle was written."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pandas as pd
 from torch import nn
 
 from . import repository, versions
-from ._errors import ExportError
+from ._errors import ExportError, ParityWarning
 from .layouts import StepFolders, layout_of
 from .layouts.steps import available_items, write_steps
 from .lock import locked
@@ -31,6 +32,7 @@ class Bundle:
     """A bundle in its place: the model `<name>`, and in the layout `ensemble` its steps beside it.
 
     active: the version that answers once a server is started; another than `version` until that one is activated.
+    warnings: what the gate could not prove, sentences.
     """
 
     repository: Path
@@ -39,6 +41,7 @@ class Bundle:
     parity: tuple[CaseReport, ...]
     tuning: Tuning | None = None
     active: int = 1
+    warnings: tuple[str, ...] = ()
 
     @property
     def manifest(self) -> Path:
@@ -82,7 +85,8 @@ def export_bundle(
     progress: called with a sentence before each stage.
 
     Returns the bundle, moved into place after the parity gate: the first of its name answers as soon as a server is started,
-    a later one is a version beside it until `activate_bundle`. Raises ExportError (UnsupportedWorkflow,
+    a later one is a version beside it until `activate_bundle`. Warns (ParityWarning, and `warnings` of what is returned) where
+    NVTabular has an answer for less than half of the sample's sessions. Raises ExportError (UnsupportedWorkflow,
     UnsupportedModel, ParityError, RepositoryError); then the repository is as it was.
     """
     options = options or ExportOptions()
@@ -90,8 +94,8 @@ def export_bundle(
         check_tunable(tune)
         if options.runtime == "native":
             raise ExportError(
-                "--tune measures with the embedded server, which has none of Triton's own backends: export with --runtime "
-                "python to measure, or leave --tune away"
+                "tune measures with the embedded server, which has none of Triton's own backends: export with "
+                "ExportOptions(runtime='python') to measure, or leave tune away"
             )
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise ExportError(
@@ -140,7 +144,11 @@ def _build(
         with locked(target, name, progress):
             replace = repository.check_place(target, build, layout.models, replace=options.replace)
             repository.place(target, build, layout.models, version, replace=replace)
-    return Bundle(target, name, version, tuple(reports), tuning, versions.active_version(target, name) or version)
+    unproved = tuple(filter(None, (report.warning() for report in reports[:1])))  # the sample as it is
+    for sentence in unproved:
+        warnings.warn(sentence, ParityWarning, stacklevel=3)
+    active = versions.active_version(target, name) or version
+    return Bundle(target, name, version, tuple(reports), tuning, active, unproved)
 
 
 def _prove(

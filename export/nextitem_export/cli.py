@@ -178,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _explain(run, options)
         return _export(run, repository, name, options, given if tune else None, versions)
     except ExportError as error:
-        print(f"nextitem-export: {error}", file=sys.stderr)
+        print(f"nextitem-export: {error.in_flags()}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"nextitem-export: interrupted; {repository or run} is as it was", file=sys.stderr)
@@ -226,6 +226,8 @@ def _export(
         bundle = export_run(run, repository=repository, name=name, options=options, tune=tune, progress=status.update)
     output = Console()
     output.print(parity_table(bundle.parity))
+    for sentence in bundle.warnings:
+        print(f"nextitem-export: warning: {sentence}", file=sys.stderr)
     if bundle.tuning:
         output.print(tuning_table(bundle.tuning))
     where = f"bundle '{bundle.name}' version {bundle.version} is in {bundle.repository}"
@@ -264,15 +266,15 @@ def _activate(repository: str, name: str, versions: _Versions) -> int:
 def _explain(run: str, options: choices.ExportOptions) -> int:
     from rich.console import Console
 
-    from ._errors import UnsupportedWorkflow
+    from .explain import Refused
     from .report import explained_table
     from .run import explain_run
 
     rows = explain_run(run, options)
     Console().print(explained_table(rows))
-    refused = [row for row in rows if isinstance(row, UnsupportedWorkflow)]
-    for reason in refused:
-        print(f"refused: {reason}")
+    refused = [row for row in rows if isinstance(row, Refused)]
+    for row in refused:
+        print(f"refused: '{row.column}': {row.reason.in_flags()}")
     return 2 if refused else 0
 
 

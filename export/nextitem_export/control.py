@@ -23,7 +23,7 @@ class ModelControl:
     def __init__(self, url: str, key: str | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ControlError(f"--url is '{url}', expected the server's HTTP address, such as http://127.0.0.1:8000")
+            raise ControlError(f"url is '{url}', expected the server's HTTP address, such as http://127.0.0.1:8000")
         self.url = url
         self._headers = {KEY_HEADER: key} if key else {}
         self._tls = parts.scheme == "https"
@@ -52,8 +52,8 @@ class ModelControl:
         if status in (401, 403):
             sent = "the key that was sent is another one" if self._headers else "no key was sent"
             raise ControlError(
-                f"the server at {self.url} keeps model control closed, and {sent} ({error}): give with --control-key-file "
-                "the file that nextitem-serve was started with"
+                f"the server at {self.url} keeps model control closed, and {sent} ({error}): give the key that "
+                "nextitem-serve was started with, activate_bundle(key=…)"
             )
         if "not allowed" in error or status == 404:
             error = f"{error}; it has to run with explicit model control, as nextitem-serve starts it"
@@ -70,7 +70,7 @@ class ModelControl:
         except (OSError, http.client.HTTPException) as error:
             raise ControlError(
                 f"the server at {self.url} does not answer ({type(error).__name__}: {error}): is it running, and is this "
-                "its HTTP address? Without --url the version is activated for the next start"
+                "its HTTP address? Without url the version is activated for the next start"
             ) from error
         finally:
             connection.close()

@@ -99,17 +99,17 @@ class ExportOptions:
         if self.runtime == "native" and self.features == "nvtabular":
             raise ExportError(
                 "features 'nvtabular' runs in Triton's Python backend alone, which runtime 'native' does without: give "
-                "--runtime python, or have the workflow compiled"
+                "ExportOptions(runtime='python'), or have the workflow compiled"
             )
         if self.runtime == "native" and self.scoring == "ann":
             raise ExportError(
-                "scoring 'ann' asks faiss, which Triton's own backends have not: give --runtime python, or --scoring exact or "
-                "int8-rerank"
+                "scoring 'ann' asks faiss, which Triton's own backends have not: give "
+                "ExportOptions(runtime='python'), ExportOptions(scoring='exact') or ExportOptions(scoring='int8-rerank')"
             )
         if self.runtime == "native" and self.layout == "fused" and self.format == "torchscript":
             raise ExportError(
-                "layout 'fused' with runtime 'native' is one ONNX graph, of which TorchScript cannot be a part: give --format "
-                "onnx, or --layout ensemble"
+                "layout 'fused' with runtime 'native' is one ONNX graph, of which TorchScript cannot be a part: give "
+                "ExportOptions(format='onnx'), or ExportOptions(layout='ensemble')"
             )
         if self.instances == 0:
             object.__setattr__(self, "instances", self.own_instances)
@@ -131,16 +131,17 @@ class ExportOptions:
             return
         if self.runtime != "native" or self.layout != "ensemble":
             raise ExportError(
-                f"accelerator '{self.accelerator}' is for the ranker of --runtime native --layout ensemble: Triton's Python "
-                "backend runs on the CPU, and the checks of a request are nodes of a graph that fail on the CPU alone"
+                f"accelerator '{self.accelerator}' is for the ranker of ExportOptions(runtime='native', layout='ensemble'): "
+                "Triton's Python backend runs on the CPU, and the checks of a request are nodes of a graph that fail "
+                "on the CPU alone"
             )
         if self.accelerator == "tensorrt" and self.format == "torchscript":
             raise ExportError(
-                "accelerator 'tensorrt' is a part of ONNX Runtime, which TorchScript has not: give --format onnx, or "
-                "--accelerator cuda"
+                "accelerator 'tensorrt' is a part of ONNX Runtime, which TorchScript has not: give "
+                "ExportOptions(format='onnx'), or ExportOptions(accelerator='cuda')"
             )
         if self.scoring != "exact":
             raise ExportError(
                 f"scoring '{self.scoring}' with accelerator '{self.accelerator}' would look at the catalogue on the CPU: give "
-                "--scoring exact"
+                "ExportOptions(scoring='exact')"
             )

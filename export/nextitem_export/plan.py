@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,17 @@ from ._errors import ExportError, UnsupportedModel, UnsupportedWorkflow
 from .graphs.heads import heads_of
 from .graphs.items import OUTPUTS as ANSWER
 from .graphs.items import TOP_K
+from .graphs.model import session_model
 from .graphs.ranker import OUTPUTS, RankerFeature
 from .options import ExportOptions
 from .runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
 from .runtime.filters import WIDTHS
 from .runtime.signature import Head, RawFeature, Signature
+from .sample import plain_sample
 from .wire import raw_feature
 from .workflow.fitted import FittedWorkflow, Vocabulary
+from .workflow.registry import Context
+from .workflow.unsent import check_sources
 
 #: Optional tensors of a request that bundles of this exporter understand.
 REQUEST_OPTIONS = ("session_length", "top_k", "exclude_item_ids", "allow_item_ids", "exclude_seen")
@@ -38,8 +41,8 @@ class Plan:
     """A model and a workflow that fit each other.
 
     model: a copy in eval mode on the CPU. features: what the model reads, in order. sample: raw interactions with all
-    of the workflow's columns; sessions: the same, one frame of what is sent each. log_popularity: log share of training
-    interactions by code, float32 [V].
+    of the workflow's columns; sessions: the same, one frame each of the session's id and what is sent. log_popularity:
+    log share of training interactions by code, float32 [V].
     """
 
     model: nn.Module
@@ -82,16 +85,17 @@ def make_plan(
 
     Raises UnsupportedWorkflow, UnsupportedModel or ExportError. The signature's bundle_version is 0 until placed.
     """
+    sample = plain_sample(sample)
+    model = session_model(model)
     fitted = FittedWorkflow(workflow)
     raw = _raw_dtypes(fitted, tie_breaker_column, raw_dtypes)
     if item_column not in raw:
-        raise UnsupportedWorkflow(
-            f"the workflow has no input '{item_column}', it reads {', '.join(fitted.raw_columns)}: name the column of "
-            "raw item ids as item_column"
-        )
-    item_feature = item_feature or _item_feature(fitted, item_column)
+        raise no_item_column(fitted, item_column)
+    item_feature = item_feature or item_feature_of(fitted, item_column)
     names = tuple(features or getattr(model, "feature_names", None) or fitted.outputs)
     _check_features(fitted, names, item_feature)
+    for feature in names:
+        check_sources(workflow, feature, Context(fitted.session_column, tie_breaker_column))
     window = _window(fitted, names, window, keep_oldest=options.keep_workflow_window)
     if options.max_interactions < window:
         raise ExportError(
@@ -119,11 +123,11 @@ def make_plan(
         heads=_heads(model, raw),
     )
     return Plan(
-        model=copy.deepcopy(model).cpu().eval(),
+        model=model,
         fitted=fitted,
         raw_dtypes=raw,
         features=tuple(
-            RankerFeature(name, f"feature__{i}", _ranker_dtype(fitted, name)) for i, name in enumerate(names)
+            RankerFeature(name, f"feature__{i}", ranker_dtype(fitted, name)) for i, name in enumerate(names)
         ),
         item_feature=item_feature,
         vocabulary=vocabulary,
@@ -156,13 +160,18 @@ def _raw_dtypes(fitted: FittedWorkflow, tie_breaker: str | None, pinned: Mapping
         for name, dtype in fitted.raw_columns.items()
         if name not in (fitted.session_column, tie_breaker)
     }
-    taken = sorted(filter(_is_reserved, raw))
+    refuse_reserved(raw)
+    return raw
+
+
+def refuse_reserved(raw_columns: Iterable[str]) -> None:
+    """Raise UnsupportedWorkflow where a raw column has the name of a tensor that every bundle has."""
+    taken = sorted(filter(_is_reserved, raw_columns))
     if taken:
         raise UnsupportedWorkflow(
             f"the raw columns {', '.join(taken)} have names that a bundle gives to tensors of its own, in the request, "
             "in the answer or between its steps: rename them before fitting the workflow"
         )
-    return raw
 
 
 def _is_reserved(name: str) -> bool:
@@ -181,7 +190,16 @@ def _heads(model: nn.Module, raw: Mapping[str, str]) -> tuple[Head, ...]:
     return heads
 
 
-def _item_feature(fitted: FittedWorkflow, item_column: str) -> str:
+def no_item_column(fitted: FittedWorkflow, item_column: str) -> UnsupportedWorkflow:
+    """The error for a column of item ids that the workflow does not read."""
+    return UnsupportedWorkflow(
+        f"the workflow has no input '{item_column}', it reads {', '.join(fitted.raw_columns)}: name the column of raw item ids "
+        "as item_column"
+    )
+
+
+def item_feature_of(fitted: FittedWorkflow, item_column: str) -> str:
+    """The one output with the codes of the raw item column. Raises UnsupportedWorkflow."""
     candidates = fitted.encoded_outputs_of(item_column)
     if len(candidates) != 1:
         raise UnsupportedWorkflow(
@@ -203,10 +221,11 @@ def _check_features(fitted: FittedWorkflow, names: tuple[str, ...], item_feature
             f"the model reads {', '.join(names)} but not '{item_feature}', the encoded items: name it among features"
         )
     for name in names:
-        _ranker_dtype(fitted, name)
+        ranker_dtype(fitted, name)
 
 
-def _ranker_dtype(fitted: FittedWorkflow, name: str) -> str:
+def ranker_dtype(fitted: FittedWorkflow, name: str) -> str:
+    """The type in which a model reads an output, int64 or float32. Raises UnsupportedWorkflow for others."""
     kind = np.dtype(fitted.outputs[name].dtype).kind
     if kind not in _RANKER_DTYPES:
         raise UnsupportedWorkflow(
@@ -241,7 +260,9 @@ def _sessions(sample: pd.DataFrame, fitted: FittedWorkflow, raw: Mapping[str, st
             f"the sample lacks the column(s) {', '.join(missing)} that the workflow reads; it has "
             f"{', '.join(sample.columns)}"
         )
-    if not len(sample):
-        raise ExportError("the sample is empty, expected raw interactions of some hundred sessions")
+    if not sample[fitted.session_column].notna().any():
+        what = "empty" if not len(sample) else f"without a single session: '{fitted.session_column}' is null throughout"
+        raise ExportError(f"the sample is {what}, expected raw interactions of some hundred sessions")
     groups = sample.groupby(fitted.session_column, sort=False)
-    return [session[list(raw)].iloc[-most:].reset_index(drop=True) for _, session in groups]
+    columns = [fitted.session_column, *raw]
+    return [session[columns].iloc[-most:].reset_index(drop=True) for _, session in groups]

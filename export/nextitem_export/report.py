@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from ._errors import UnsupportedWorkflow
 from .bundle import Bundle
+from .explain import Refused
 from .native.lint import MAX_IR_VERSION, MAX_OPSET
 from .parity.compare import SCORE_ABSOLUTE
 from .parity.gate import CaseReport
@@ -91,7 +91,7 @@ def how_to_activate(bundle: Bundle) -> str:
     )
 
 
-def explained_table(rows: Sequence[Explained | UnsupportedWorkflow]) -> Table:
+def explained_table(rows: Sequence[Explained | Refused]) -> Table:
     """One row a feature of the model that is compiled."""
     table = Table(title="the compiled workflow")
     for heading in ("feature", "from", "operators", "lookup", "served by"):

@@ -36,7 +36,7 @@ def build_folder(repository: Path) -> Iterator[Path]:
         if folder.stat().st_dev != repository.stat().st_dev:
             raise RepositoryError(
                 f"{repository} is a file system of its own, and a bundle is built in its parent folder to be moved in "
-                "at once: give a folder inside the mount as --repository"
+                "at once: give a folder inside the mount as the repository"
             )
         yield folder
     finally:
@@ -56,7 +56,7 @@ def check_place(repository: Path, built: Path, models: list[str], *, replace: bo
             continue
         config = place / CONFIG
         if not config.is_file() or (model == name and SIGNATURE not in config.read_bytes()):
-            raise RepositoryError(f"{place} is there and is no model of a bundle: choose another --name or remove it")
+            raise RepositoryError(f"{place} is there and is no model of a bundle: choose another name or remove it")
         if model != name and not _same_configuration(place, built / model):
             reasons.append(f"{model} is there with another configuration, and all versions of a model share one")
     active = active_version(repository, name)
@@ -69,7 +69,8 @@ def check_place(repository: Path, built: Path, models: list[str], *, replace: bo
             )
     if reasons and not replace:
         raise RepositoryError(
-            f"{reasons[0]}: export under another --name, or with --replace to put this bundle in the place of the old one"
+            f"{reasons[0]}: export under another name, or with ExportOptions(replace=True) to put this bundle in the place "
+            "of the old one"
         )
     return bool(reasons)
 

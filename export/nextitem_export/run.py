@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._errors import ExportError, UnsupportedWorkflow
+from ._errors import ExportError
 from .bundle import Bundle, export_bundle
-from .graphs.features import explain_plan
+from .explain import Refused, explain_workflow
 from .options import ExportOptions
-from .plan import make_plan
 from .workflow.compile import Explained
+
+if TYPE_CHECKING:
+    from nextitem_training.run_directory import RunDirectory
+
+T = TypeVar("T")
 
 
 def export_run(
@@ -29,8 +33,12 @@ def export_run(
     trust.
     """
     progress("opening the run")
+    opened = _opened(run)
     return export_bundle(
-        **_opened(run),
+        _read(lambda: opened.load_model().fold()),
+        _read(opened.load_workflow),
+        _read(opened.sample),
+        **_columns(opened),
         repository=repository,
         name=name,
         options=options,
@@ -40,27 +48,36 @@ def export_run(
     )
 
 
-def explain_run(run: str | Path, options: ExportOptions | None = None) -> list[Explained | UnsupportedWorkflow]:
-    """How each feature of a run's model is compiled, or why it is not. Raises ExportError as `export_run` does."""
-    return explain_plan(make_plan(**_opened(run), options=options or ExportOptions()))
+def explain_run(run: str | Path, options: ExportOptions | None = None) -> list[Explained | Refused]:
+    """What becomes of each column of a run's workflow, see `explain_workflow`. Raises ExportError as `export_run` does."""
+    options = options or ExportOptions()
+    opened = _opened(run)
+    columns = _columns(opened)
+    del columns["window"]
+    workflow = _read(opened.load_workflow)
+    return explain_workflow(workflow, **columns, keep_workflow_window=options.keep_workflow_window)
 
 
-def _opened(run: str | Path) -> dict[str, Any]:
-    """The run as arguments of `export_bundle`."""
+def _read(load: Callable[..., T], *arguments: Any) -> T:
     # Imported here: who exports a model of his own has no need of the training package.
     from nextitem_training.errors import NextItemTrainingError
-    from nextitem_training.run_directory import RunDirectory
 
     try:
-        opened = RunDirectory.open(Path(run))
-        model, workflow, sample = opened.load_model().fold(), opened.load_workflow(), opened.sample()
+        return load(*arguments)
     except NextItemTrainingError as error:
         raise ExportError(str(error)) from error
+
+
+def _opened(run: str | Path) -> RunDirectory:
+    from nextitem_training.run_directory import RunDirectory
+
+    return _read(RunDirectory.open, Path(run))
+
+
+def _columns(opened: RunDirectory) -> dict[str, Any]:
+    """What a run says of its columns, as arguments of `export_bundle`."""
     schema = opened.schema
     return {
-        "model": model,
-        "workflow": workflow,
-        "sample": sample,
         "item_column": schema.item_column,
         "item_feature": schema.item_feature,
         "features": [feature.name for feature in schema.features],

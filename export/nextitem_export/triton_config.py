@@ -14,6 +14,8 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 from tritonclient.utils import serialize_byte_tensor
 
+from .file_names import file_name
+
 #: Triton's Python backend, in the embedded server and in NVIDIA's images.
 PYTHON_BACKEND = "python"
 #: The folder of a model where Triton looks for warm-up data.
@@ -189,13 +191,13 @@ def _add_warm_up(config: Any, step: StepConfig, warm_up: WarmUp, folder: Path) -
     for name, values in warm_up.tensors.items():
         # For a batched model Triton repeats the file's one row; so write one row for it.
         data = values[:1] if batched else values
-        file_name = f"{step.warm_up_folder}/{warm_up.name}-{name}".lstrip("/")
+        place = f"{step.warm_up_folder}/{warm_up.name}-{file_name(name)}".lstrip("/")
         raw = serialize_byte_tensor(data).item() if data.dtype == object else data.tobytes()
-        (folder / file_name).write_bytes(raw)
+        (folder / place).write_bytes(raw)
         tensor = entry.inputs[name]
         tensor.data_type = _data_type(specs[name])
         tensor.dims.extend(data.shape[1:] if batched else data.shape)
-        tensor.input_data_file = file_name
+        tensor.input_data_file = place
 
 
 def _data_type(spec: TensorSpec) -> int:

@@ -91,3 +91,14 @@ def test_no_session_is_longer_than_a_request_may_have(make):
     padded = cases["garbage in padding"]
     assert padded.garbage
     assert max(map(len, padded.sessions)) == 8 - PADDED
+
+
+def test_a_perturbed_session_keeps_the_id_of_the_session_that_it_is_made_from(make, plan):
+    ids = [session["session_id"].iloc[0] for session in plan.sessions]
+    for case in make()[1].values():
+        asked = [session["session_id"].unique().tolist() for session in case.sessions if len(session)]
+        assert asked == [[session_id] for session_id in ids], case.name
+
+
+def test_the_sample_s_own_case_is_marked(make):
+    assert [name for name, case in make()[1].items() if case.own] == ["the sample"]

@@ -45,6 +45,11 @@ def test_help_shows_the_two_commands_and_warns_of_foreign_runs(help_text):
     [
         (["--format", "gguf"], "unknown format 'gguf', known are onnx, onnx_dynamo, torchscript"),
         (["--top-k", "0"], "top_k is 0, expected 1 or more"),
+        (
+            ["--runtime", "native", "--scoring", "ann"],
+            "scoring 'ann' asks faiss, which Triton's own backends have not: give "
+            "--runtime python, --scoring exact or --scoring int8-rerank",
+        ),
         ([], "There is no run directory"),
     ],
 )

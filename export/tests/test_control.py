@@ -59,7 +59,7 @@ def test_loads_with_the_key_and_asks_without_failing(triton):
     ("key", "answer", "parts"),
     [
         (None, (403, {"error": "restricted"}), ["keeps model control closed, and no key was sent (restricted)"]),
-        ("k", (403, {"error": "restricted"}), ["the key that was sent is another one", "--control-key-file"]),
+        ("k", (403, {"error": "restricted"}), ["the key that was sent is another one", "activate_bundle(key=…)"]),
         ("k", (503, {"error": "explicit model load / unload is not allowed"}), ["with explicit model control"]),
         ("k", (404, "no such page"), ["HTTP 404, no such page", "explicit model control"]),
         ("k", (400, {"error": "KeyError: 'k'\n\nAt:\n  /x.py"}), ["refused loading shop: HTTP 400, KeyError: 'k'"]),

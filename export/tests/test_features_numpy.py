@@ -8,7 +8,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from nextitem_export.graphs.features import compile_plan, explain_plan, write_features
+from nextitem_export import explain_workflow
+from nextitem_export.graphs.features import compile_plan, write_features
 from nextitem_export.report import explained_table
 from nextitem_export.runtime.codes import NULL_INT64
 from nextitem_export.runtime.features import FeaturesStep
@@ -64,7 +65,7 @@ def test_the_form_and_its_reason_stand_in_step_json_and_in_the_explanation(plan,
     assert (settings["form"], (numpy_step / "model.onnx").exists()) == ("numpy", False)
     assert "strings, above 5" in settings["form_reason"]
     assert json.loads((steps[0] / "step.json").read_text())["form"] == "onnx"
-    item, category, _ = explain_plan(plan)
+    item, category, _ = explain_workflow(plan.fitted.workflow, tie_breaker_column="position")
     assert item.form.name == "numpy"
     assert "table on disk, strings" in item.lookups
     assert category.form.name == "onnx"

@@ -208,7 +208,7 @@ def test_sessions_stay_apart_where_the_workflow_encodes_their_column(shop, frame
         alone = encode(step, plan, [plan.sessions[row]])
         for name, values in alone.items():
             np.testing.assert_array_equal(both[name][row], values[0], err_msg=name)
-    assert set(shop.truth_of(plan).encode(plan.sessions[:9])) == set(range(9))
+    assert set(shop.truth_of(plan).encode(plan.sessions[:9]).encoded) == set(range(9))
 
 
 def test_rows_that_cannot_be_told_apart_are_an_error(shop, frame, step_of, tmp_path):

@@ -111,7 +111,7 @@ def test_a_slice_that_loses_the_newest_interactions_is_refused_unless_asked_for(
     message = refusal(lambda: read.window("item_id-list", keep_oldest=False))
     assert f"{shown} on 'item_id-list' does not keep the newest" in message
     assert f"fit the workflow with ListSlice(-{kept})" in message
-    assert "--keep-workflow-window" in message
+    assert "ExportOptions(keep_workflow_window=True)" in message
     assert read.window("item_id-list", keep_oldest=True) == kept
 
 
@@ -119,6 +119,16 @@ def test_transform_does_not_read_the_index(read, frame):
     frame = frame.assign(item_id=frame["item_id"].mask(frame["category"] == 2))
     shuffled = frame.set_index(np.random.default_rng(0).permutation(len(frame)))
     pd.testing.assert_frame_equal(read.transform(shuffled), read.transform(frame))
+
+
+def test_a_column_that_is_renamed_before_its_encoding_is_the_raw_one(frame, tmp_path):
+    codes = (
+        ["item_id"] >> ops.Rename(name="short") >> ops.Categorify(out_path=str(tmp_path)) >> ops.Rename(name="item_id")
+    )
+    read = fitted(grouped(codes + KEYS, {"item_id": ["list"]}), frame)
+    assert read.encoded_outputs_of("item_id") == ["item_id-list"]
+    assert read.vocabulary("item_id-list").column == "item_id"
+    assert not read.encoded_outputs_of("short")
 
 
 def test_saving_leaves_the_workflow_reading_its_own_vocabularies(shop, frame, tmp_path):

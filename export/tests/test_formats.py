@@ -144,6 +144,27 @@ def test_a_model_bound_to_the_batch_of_the_trace_is_refused_with_the_remedy(form
         write(format_name, Bound(), tmp_path)
 
 
+def test_a_graph_that_does_not_run_at_all_is_not_blamed_on_the_batch(tmp_path):
+    class Double(Mean):
+        """ONNX Runtime has no GRU in float64."""
+
+        def __init__(self):
+            super().__init__()
+            self.gru = nn.GRU(8, 8, batch_first=True)
+
+        def query(self, features):
+            weights = [weight.double() for weight in self.gru.parameters()]
+            steps = self.items(features["item"]).double()
+            state = steps[:, 0].unsqueeze(0) * 0
+            return torch.gru(steps, state, weights, True, 1, 0.0, False, False, True)[0][:, -1].float()
+
+    with pytest.raises(UnsupportedModel) as caught:
+        write("onnx", Double(), tmp_path)
+    assert str(caught.value).startswith("the onnx graph of Double does not run: ")
+    assert "GRU operator does not support double" in str(caught.value)
+    assert str(caught.value).endswith("Try another format: onnx, onnx_dynamo, torchscript")
+
+
 @pytest.mark.parametrize("format_name", FORMATS)
 def test_a_graph_holds_no_path_of_the_machine(format_name, tmp_path):
     write(format_name, Mean(), tmp_path)

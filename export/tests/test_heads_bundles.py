@@ -88,7 +88,7 @@ def answered(bundle, request):
 
 def true_heads(plan, model, sessions):
     """The eager model's, on what NVTabular makes of the sessions."""
-    encoded = plan_truth(plan, model).encode(sessions)
+    encoded = plan_truth(plan, model).encode(sessions).encoded
     assert len(encoded) == len(sessions)
     tensors = {}
     for feature in plan.features:

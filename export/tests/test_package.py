@@ -18,7 +18,7 @@ def test_everything_that_is_offered_is_there():
 
 def test_all_errors_are_export_errors_and_offered():
     errors = [e for e in vars(_errors).values() if isinstance(e, type) and issubclass(e, Exception)]
-    assert all(issubclass(error, nextitem_export.ExportError) for error in errors)
+    assert all(issubclass(error, (nextitem_export.ExportError, Warning)) for error in errors)
     assert {error.__name__ for error in errors} <= set(nextitem_export.__all__)
 
 

@@ -9,7 +9,9 @@ from nvtabular import ops
 from torch import nn
 
 from nextitem_export import ExportError, ExportOptions, UnsupportedModel, UnsupportedWorkflow
+from nextitem_export import plan as plan_module
 from nextitem_export.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
+from nextitem_training.config import names as training_names
 
 KEYS = ["session_id", "timestamp"]
 
@@ -32,9 +34,9 @@ def test_a_plan_is_worked_out_of_the_workflow_and_the_model(plan, shop):
     assert plan.signature.max_filter_ids == 16_384
 
 
-def test_the_sample_becomes_one_frame_a_session_without_its_key(plan, sample):
+def test_the_sample_becomes_one_frame_a_session_with_its_id(plan, sample):
     assert len(plan.sessions) == sample["session_id"].nunique()
-    assert list(plan.sessions[0].columns) == ["item_id", "category", "price", "timestamp"]
+    assert list(plan.sessions[0].columns) == ["session_id", "item_id", "category", "price", "timestamp"]
     assert plan.sessions[1]["item_id"].tolist() == sample[sample["session_id"] == 1]["item_id"].tolist()
 
 
@@ -217,3 +219,8 @@ def test_raw_dtypes_can_be_pinned(shop, workflow, sample):
     plan = shop.plan_of(workflow, sample, raw_dtypes={"category": "float32"})
     assert plan.signature.feature("category").datatype == "FP32"
     assert plan.signature.feature("price").datatype == "FP32"
+
+
+def test_training_refuses_the_names_that_the_export_refuses():
+    assert {*training_names.RESERVED} == plan_module._RESERVED
+    assert training_names.RESERVED_PREFIXES == plan_module._PREFIXES

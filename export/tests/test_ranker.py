@@ -343,7 +343,9 @@ def test_a_table_of_another_workflow_is_refused():
     [
         (lambda f: f["score"][:, :1], "[2, 1]"),
         (lambda f: f["score"][:, 0], "[2]"),
-        (lambda f: (f["score"],), "tuple"),
+        (lambda f: (f["score"],), "tuple of 1"),
+        (lambda f: {"next": f["score"], "loss": 0}, "dict with 'next', 'loss'"),
+        (lambda f: None, "NoneType"),
     ],
 )
 @pytest.mark.parametrize("format_name", FORMATS)
@@ -355,3 +357,45 @@ def test_scores_of_another_shape_are_refused(format_name, forward, came, tmp_pat
     with pytest.raises(UnsupportedModel) as caught:
         write_ranker(format_name, ranker(4, Wrong()), (ITEMS, SCORES), EXAMPLE, tmp_path, threads=1)
     assert str(caught.value).startswith(f"Wrong.forward(features) gives {came}, expected scores [B, {V}]")
+    assert ("put a module around the model" in str(caught.value)) == (came[:5] in ("tuple", "dict "))
+
+
+@pytest.mark.parametrize(
+    ("query", "came", "remedy"),
+    [
+        (lambda query: (query, None), "tuple of 2", ": put a module around the model"),
+        (lambda query: {"query": query}, "dict with 'query'", ": put a module around the model"),
+        (lambda query: query[:, :1], "[2, 1]", ""),
+        (lambda query: query[0], "[4]", ""),
+    ],
+)
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_query_of_another_shape_is_refused(format_name, query, came, remedy, tmp_path):
+    class Wrong(Table):
+        def query(self, features):
+            return query(super().query(features))
+
+    with pytest.raises(UnsupportedModel) as caught:
+        write_ranker(format_name, ranker(4, Wrong()), (ITEMS, SCORES), EXAMPLE, tmp_path, threads=1)
+    start = f"Wrong.query(features) gives {came}, expected the query [B, 4], as wide as item_table()"
+    assert str(caught.value).startswith(start + remedy)
+
+
+@pytest.mark.parametrize(
+    ("table", "parts"),
+    [
+        (nn.Embedding(V, 3), ["gives Embedding, expected a tensor [V, D]", "give its weight"]),
+        (torch.zeros(V), [f"gives [{V}], expected a tensor [V, D], one row for each code"]),
+        ((torch.zeros(V, 3), None), ["gives tuple of 2, expected a tensor [V, D]", "put a module around"]),
+    ],
+)
+def test_an_item_table_that_is_no_table_is_refused(table, parts):
+    class Wrong(Table):
+        def item_table(self):
+            return table
+
+    with pytest.raises(UnsupportedModel) as caught:
+        ranker(4, Wrong())
+    assert str(caught.value).startswith("Wrong.item_table() ")
+    for part in parts:
+        assert part in str(caught.value)

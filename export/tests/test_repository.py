@@ -140,7 +140,7 @@ def test_what_cannot_be_a_version_is_refused_unless_it_replaces(repository, tmp_
     with pytest.raises(RepositoryError) as caught:
         check_place(repository, built, models, replace=False)
     assert str(caught.value).startswith(sentence)
-    assert "under another --name, or with --replace" in str(caught.value)
+    assert "under another name, or with ExportOptions(replace=True)" in str(caught.value)
     assert shop.snapshot(repository) == before
     new = shop.snapshot(built)
     assert check_place(repository, built, models, replace=True)
@@ -158,7 +158,7 @@ def test_what_is_no_bundle_is_never_replaced(repository, tmp_path, replace, conf
     with pytest.raises(RepositoryError) as caught:
         check_place(repository, build(tmp_path / "second", 2), MODELS, replace=replace)
     assert f"{repository / 'top'} is there and is no model of a bundle" in str(caught.value)
-    assert "another --name or remove it" in str(caught.value)
+    assert "another name or remove it" in str(caught.value)
 
 
 def test_a_bundle_is_built_beside_the_repository_and_nothing_is_left(tmp_path):
@@ -196,5 +196,5 @@ def test_a_repository_that_is_a_mount_is_refused(tmp_path, monkeypatch):
     with pytest.raises(RepositoryError) as caught, build_folder(repository):
         pass
     assert f"{repository} is a file system of its own" in str(caught.value)
-    assert "give a folder inside the mount as --repository" in str(caught.value)
+    assert "give a folder inside the mount as the repository" in str(caught.value)
     assert list(tmp_path.iterdir()) == [repository]

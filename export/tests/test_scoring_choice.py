@@ -165,10 +165,10 @@ def test_the_table_lies_once_in_a_file_that_numpy_reads(written):
 
 @pytest.mark.parametrize("scoring", ["int8-rerank", "ann"])
 def test_what_is_approximate_needs_a_query_and_onnx(scoring, tmp_path):
-    with pytest.raises(UnsupportedModel, match=rf"Direct gives scores itself, so --scoring {scoring} has no table"):
+    with pytest.raises(UnsupportedModel, match=rf"Direct gives scores itself, so scoring '{scoring}' has no table"):
         write(tmp_path, scoring, Direct())
     with pytest.raises(
-        UnsupportedModel, match=rf"--scoring {scoring} is not written as torchscript, only as onnx, onnx_dyn"
+        UnsupportedModel, match=rf"scoring '{scoring}' is not written as torchscript, only as onnx, onnx_dyn"
     ):
         write(tmp_path, scoring, format_name="torchscript")
 
@@ -178,7 +178,7 @@ def test_a_recall_that_is_not_reached_is_refused_with_what_was_found(tmp_path, m
     with pytest.raises(UnsupportedModel) as caught:
         write(tmp_path, "ann", min_recall=0.9)
     assert "finds 0.7500 of the true 20 best items of the sample's sessions, expected 0.9 or more" in str(caught.value)
-    assert "a lower --min-recall" in str(caught.value)
+    assert "a lower min_recall" in str(caught.value)
 
 
 def test_more_effort_is_made_until_the_recall_is_reached(tmp_path, monkeypatch):

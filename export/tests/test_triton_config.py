@@ -105,3 +105,16 @@ def test_an_ensemble_is_pinned_to_one_version_of_itself_and_of_its_steps(tmp_pat
 def test_an_unknown_type_cannot_be_written(tmp_path):
     with pytest.raises(ValueError, match="TYPE_FP128"):
         StepConfig("s", (TensorSpec("x", "FP128", (1,)),), (), max_batch_size=0).write(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a/b", "../../up", "x" * 260])
+def test_warm_up_data_of_any_tensor_are_files_of_the_model(tmp_path, name):
+    tensors = {name: np.zeros((1, 2), np.float32), "plain": np.ones((1, 2), np.float32)}
+    inputs = tuple(TensorSpec(tensor, "FP32", (-1, 2)) for tensor in tensors)
+    StepConfig("s", inputs, (), max_batch_size=0, warm_ups=(WarmUp("w", tensors),), warm_up_folder="1").write(tmp_path)
+    (warm_up,) = read(tmp_path).model_warmup
+    files = {tensor: warm_up.inputs[tensor].input_data_file for tensor in tensors}
+    assert files["plain"] == "1/w-plain"
+    assert {path.relative_to(tmp_path / "warmup").as_posix() for path in (tmp_path / "warmup" / "1").iterdir()} == {
+        *files.values()
+    }

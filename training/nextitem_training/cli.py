@@ -43,6 +43,12 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     result.add_argument("--data", required=True, metavar="PATH", help="a Parquet or CSV file, or a folder of them")
+    result.add_argument(
+        "--validation-data", metavar="PATH", help="sessions that judge checkpoints, in place of [data] validation_days"
+    )
+    result.add_argument(
+        "--test-data", metavar="PATH", help="sessions that the model is judged by, in place of [data] holdout"
+    )
     result.add_argument("--config", required=True, metavar="FILE", help="TOML with [data], [model] and [training]")
     result.add_argument("--output", required=True, metavar="PATH", help="the run directory to write")
     result.add_argument("--overwrite", action="store_true", help="replace an existing run directory")
@@ -109,7 +115,13 @@ def _train(options: argparse.Namespace, others: Others) -> None:
         raise ConfigError(
             "--incremental-epochs goes with --incremental-days, which is not given; give both or neither."
         )
+    if options.incremental_days is not None and (options.validation_data or options.test_data):
+        raise ConfigError(
+            "--incremental-days splits --data by time; --validation-data and --test-data do not go with it. Leave them out, or "
+            "train once for each of your parts."
+        )
     from nextitem_training.evaluation import as_table
+    from nextitem_training.given import GivenFiles
     from nextitem_training.incremental import Windows, train_windows
     from nextitem_training.train import Helpers, train_run
 
@@ -120,7 +132,8 @@ def _train(options: argparse.Namespace, others: Others) -> None:
             windows = Windows(options.incremental_days, options.incremental_epochs)
             metrics = train_windows(options.data, config, options.output, windows, helpers=helpers, **given)
         else:
-            metrics = train_run(options.data, config, options.output, helpers=helpers, **given).metrics
+            files = GivenFiles(options.validation_data, options.test_data)
+            metrics = train_run(options.data, config, options.output, helpers=helpers, given=files, **given).metrics
     print(as_table(metrics))
     print(f"Wrote {options.output}")
 

@@ -3,7 +3,8 @@
 NextItemTrainingError
 ├── ConfigError        the configuration file or an option
 ├── DataError          the interactions
-└── RunDirectoryError  a run directory that is missing, incomplete or in the way
+├── DivergenceError    a training whose numbers stopped being finite
+└── RunDirectoryError  a run directory that is missing, incomplete, not finite or in the way
 """
 
 from __future__ import annotations
@@ -24,11 +25,16 @@ class DataError(NextItemTrainingError):
     """The interactions cannot be used as they are."""
 
 
+class DivergenceError(NextItemTrainingError):
+    """The training came to a loss, a gradient, weights or scores that are NaN or infinite. All its processes raise it."""
+
+
 class RunDirectoryError(NextItemTrainingError):
     """The run directory cannot be read or written."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Returns ' Did you mean …?' for a misspelt name, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    folded = {entry.strip().casefold(): entry for entry in known}
+    close = difflib.get_close_matches(name.strip().casefold(), folded, n=1, cutoff=0.6)
+    return f" Did you mean '{folded[close[0]]}'?" if close else ""

@@ -1,53 +1,139 @@
-"""Offline evaluation over the whole catalogue, of the model and of two baselines."""
+"""Offline evaluation over the whole catalogue: what is asked, how the model ranks it, and what that comes to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from nextitem_training.codes import FIRST_KNOWN
 from nextitem_training.config.training import CUTOFFS
 from nextitem_training.model import SessionModel
 from nextitem_training.sessions import EncodedSessions, pad
 
-Scorer = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""(starts, lengths) int64 [B] of the inputs → float [B, V - 3], the scores of codes 3, 4, …"""
+SCORE_BYTES = 64 << 20
+"""Of the scores that are held at once, however large the catalogue; one session's at least."""
+_MOST_SESSIONS = 512
 
-_BATCH = 512
+
+@dataclass(frozen=True)
+class Questions:
+    """N questions: which item follows the interactions [start, start + length) of a session?"""
+
+    items: np.ndarray
+    """int64 [number of interactions], the codes of all sessions one after another."""
+    starts: np.ndarray
+    """int64 [N]."""
+    lengths: np.ndarray
+    """int64 [N], at least 1."""
+    exclude_seen: bool = False
+    """Items of the input are no answer, also those before the window."""
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def targets(self) -> np.ndarray:
+        """int64 [N]: the right answers as places in [V - 3], below 0 for an item that training did not know."""
+        return self.items[self.starts + self.lengths] - FIRST_KNOWN
+
+    def seen(self, question: int) -> np.ndarray:
+        """int64, the places of the known items that are no answer; an item may come twice."""
+        if not self.exclude_seen:
+            return np.empty(0, np.int64)
+        start = self.starts[question]
+        places = self.items[start : start + self.lengths[question]] - FIRST_KNOWN
+        return places[places >= 0]
 
 
-def evaluate(sessions: EncodedSessions, item_feature: str, scorer: Scorer) -> dict[str, float]:
-    """Ranks each session's last interaction among all items, given those before it.
-
-    Sessions of one interaction have no input and are left out. An item that training did not
-    know cannot be recommended and counts as missed. Equal scores are ranked by code.
-
-    Returns:
-        recall@k, ndcg@k and mrr@k for k in CUTOFFS, with one target per session.
-    """
-    items = sessions.features[item_feature]
+def last_of_each(sessions: EncodedSessions, item_feature: str, *, exclude_seen: bool = False) -> Questions:
+    """Asks for each session's last interaction, given those before it; sessions of one interaction are left out."""
     chosen = np.flatnonzero(sessions.lengths >= 2)
-    ranks = []
-    for batch in np.array_split(chosen, max(1, -(-len(chosen) // _BATCH))):
-        starts = sessions.offsets[batch]
-        targets = items[sessions.offsets[batch + 1] - 1]
-        scores = scorer(starts, sessions.lengths[batch] - 1)
-        ranks.append(_ranks(scores, targets - FIRST_KNOWN))
-    return _metrics(np.concatenate(ranks))
+    return Questions(
+        sessions.features[item_feature], sessions.offsets[chosen], sessions.lengths[chosen] - 1, exclude_seen
+    )
 
 
-def _ranks(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Rank of each target, from 1; infinite where the target is below 0, that is unknown."""
-    columns = np.maximum(targets, 0)[:, None]
-    own = np.take_along_axis(scores, columns, axis=1)
-    earlier = np.arange(scores.shape[1])[None, :] < columns
-    ranks = 1.0 + (scores > own).sum(1) + ((scores == own) & earlier).sum(1)
-    return np.where(targets < 0, np.inf, ranks)
+def model_ranks(
+    model: SessionModel,
+    features: Mapping[str, np.ndarray],
+    counts: np.ndarray,
+    questions: Questions,
+    *,
+    progress: str = "",
+) -> np.ndarray:
+    """Ranks [N] by the model as it is served: newest `window` interactions, popularity where none is known.
+
+    Scores are computed in blocks of at most SCORE_BYTES and given up once their targets are ranked.
+
+    Args:
+        model: in evaluation mode, on any device.
+        features: ragged features of the sessions, to which the questions point.
+        counts: int64 [V - 3], popularity.
+        progress: what the progress bar on stderr is called; none is shown where this is empty or stderr is no terminal.
+    """
+    size = max(1, min(_MOST_SESSIONS, SCORE_BYTES // (4 * max(1, len(counts)))))
+    ranks, targets = np.empty(len(questions)), questions.targets
+    # Of like lengths, because a block is padded to its longest.
+    order = np.argsort(np.minimum(questions.lengths, model.window), kind="stable")
+    with torch.inference_mode(), tqdm(total=len(order), desc=progress, unit="session", **_bar(progress)) as bar:
+        table = model.item_table()[FIRST_KNOWN:].T  # once, as it may have to be normalised
+        for start in range(0, len(order), size):
+            block = order[start : start + size]
+            scores = _scores(model, table, features, counts, questions.starts[block], questions.lengths[block])
+            for row, question in enumerate(block if questions.exclude_seen else ()):
+                scores[row, questions.seen(question)] = -np.inf
+            ranks[block] = ranks_of(scores, targets[block])
+            bar.update(len(block))
+    return ranks
 
 
-def _metrics(ranks: np.ndarray) -> dict[str, float]:
+def _bar(progress: str) -> dict[str, bool | None]:
+    """Of tqdm: None shows the bar where stderr is a terminal."""
+    return {"disable": None if progress else True, "leave": False}
+
+
+def _scores(
+    model: SessionModel,
+    table: torch.Tensor,
+    features: Mapping[str, np.ndarray],
+    counts: np.ndarray,
+    starts: np.ndarray,
+    lengths: np.ndarray,
+) -> np.ndarray:
+    """float32 [B, V - 3] of the sessions' inputs; `table` float32 [D, V - 3]."""
+    kept = np.minimum(lengths, model.window)
+    padded = pad({name: features[name] for name in model.feature_names}, starts + lengths - kept, kept)
+    query = model.query({name: torch.from_numpy(values).to(table.device) for name, values in padded.items()})
+    scores = (query @ table).cpu().numpy()
+    # Counts that float32 makes equal stay in their order: ties are ranked by code, the most frequent first.
+    scores[~(padded[model.item_feature] >= FIRST_KNOWN).any(axis=1)] = counts
+    return scores
+
+
+def ranks_of(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Each target's rank, from 1: float64 [B]. Equal scores are ranked by code; NaN counts as above every number.
+
+    Infinite, that is missed, where the target is unknown, is left out (-inf) or has itself NaN for a score.
+
+    Args:
+        scores: float32 [B, V - 3].
+        targets: int64 [B], columns of `scores`; below 0 for an unknown item.
+    """
+    ranks = np.full(len(targets), np.inf)
+    # Row by row, because the scores of one session stay in the processor's cache.
+    for place, (row, target) in enumerate(zip(scores, targets.tolist(), strict=True)):
+        if target >= 0 and row[target] > -np.inf:
+            behind = np.count_nonzero(row < row[target]) + np.count_nonzero(row[target:] == row[target])
+            ranks[place] = 1 + len(row) - behind
+    return ranks
+
+
+def metrics_of(ranks: np.ndarray) -> dict[str, float]:
+    """recall@k, ndcg@k and mrr@k for k in CUTOFFS of ranks [N] from 1, with one target per question."""
     metrics = {}
     for k in CUTOFFS:
         hit = ranks <= k
@@ -55,64 +141,6 @@ def _metrics(ranks: np.ndarray) -> dict[str, float]:
         metrics[f"ndcg@{k}"] = float(np.where(hit, 1 / np.log2(1 + ranks), 0).mean())
         metrics[f"mrr@{k}"] = float(np.where(hit, 1 / ranks, 0).mean())
     return metrics
-
-
-def model_scorer(model: SessionModel, features: Mapping[str, np.ndarray], counts: np.ndarray) -> Scorer:
-    """The model as it is served: newest `window` interactions, popularity where none is known.
-
-    Args:
-        model: in evaluation mode, on any device.
-        features: ragged features of the sessions to be scored, to which `starts` points.
-        counts: int64 [V - 3], popularity.
-    """
-
-    device = next(model.parameters()).device
-
-    @torch.inference_mode()
-    def score(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        kept = np.minimum(lengths, model.window)
-        padded = pad({name: features[name] for name in model.feature_names}, starts + lengths - kept, kept)
-        tensors = {name: torch.from_numpy(values).to(device) for name, values in padded.items()}
-        known = (padded[model.item_feature] >= FIRST_KNOWN).any(axis=1)
-        return np.where(known[:, None], model(tensors)[:, FIRST_KNOWN:].cpu().numpy(), counts)
-
-    return score
-
-
-def popularity_scorer(counts: np.ndarray) -> Scorer:
-    """The same answer for all: how often an item occurs in training. counts: int64 [V - 3]."""
-    return lambda starts, lengths: np.broadcast_to(counts, (len(starts), len(counts)))
-
-
-def cooccurrence_scorer(training: EncodedSessions, item_feature: str, counts: np.ndarray, items: np.ndarray) -> Scorer:
-    """How often an item followed the input's last one in training; popularity breaks ties.
-
-    Args:
-        training: whole training sessions.
-        item_feature: the feature that holds the item codes.
-        counts: int64 [V - 3], popularity.
-        items: int64, the codes of the sessions to be scored, to which `starts` points.
-    """
-    codes = training.features[item_feature]
-    inside = np.ones(len(codes), dtype=bool)
-    inside[training.offsets[1:] - 1] = False  # a session's last item is followed by no other
-    position = np.flatnonzero(inside)
-    known = (codes[position] >= FIRST_KNOWN) & (codes[position + 1] >= FIRST_KNOWN)
-    pairs = np.stack([codes[position[known]], codes[position[known] + 1]]) - FIRST_KNOWN
-    order = np.argsort(pairs[0], kind="stable")
-    first, second = pairs[:, order]
-    bounds = np.searchsorted(first, np.arange(len(counts) + 1))
-    share = counts / (counts.sum() + 1)  # below 1, the least difference of two pair counts
-
-    def score(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        scores = np.tile(share, (len(starts), 1))
-        for row, last in enumerate(items[starts + lengths - 1] - FIRST_KNOWN):
-            if last >= 0:
-                followers = second[bounds[last] : bounds[last + 1]]
-                scores[row] += np.bincount(followers, minlength=len(counts))
-        return scores
-
-    return score
 
 
 def as_table(results: Mapping[str, Mapping[str, float]]) -> str:

@@ -12,17 +12,22 @@ import pandas as pd
 
 from nextitem_training.config import Config
 from nextitem_training.errors import RunDirectoryError
+from nextitem_training.split import Given
 
 _PIECE = 1 << 20
 
 
-def fingerprint(config: Config, frame: pd.DataFrame, init_from: str | Path | None = None) -> dict[str, Any]:
+def fingerprint(
+    config: Config, frame: pd.DataFrame, init_from: str | Path | None = None, given: Given | None = None
+) -> dict[str, Any]:
     """Everything that decides what a training comes to, in a form that JSON keeps.
 
     Args:
         frame: the interactions as they were read; their order counts.
         init_from: the weights' file of the run that is started from.
+        given: further interactions by which it is judged.
     """
+    given = given or Given()
     tables = dataclasses.asdict(config)
     pretrained = config.inputs.pretrained_items
     return {
@@ -30,6 +35,8 @@ def fingerprint(config: Config, frame: pd.DataFrame, init_from: str | Path | Non
         "data": _of_frame(frame),
         "pretrained_items": _of_file(pretrained) if pretrained and Path(pretrained).is_file() else "",
         "init_from": _of_file(init_from) if init_from else "",
+        "validation_data": _of_frame(given.validation) if given.validation is not None else "",
+        "test_data": _of_frame(given.held_out) if given.held_out is not None else "",
     }
 
 
@@ -45,8 +52,10 @@ def refuse_other(found: Mapping[str, Any], expected: Mapping[str, Any], folder: 
         "data": "the interactions are other ones",
         "pretrained_items": "the vectors in [inputs] pretrained_items are other ones",
         "init_from": "the run that --init-from names is another one",
+        "validation_data": "the interactions of --validation-data are other ones",
+        "test_data": "the interactions of --test-data are other ones",
     }
-    differing += [sentence for name, sentence in others.items() if found[name] != expected[name]]
+    differing += [sentence for name, sentence in others.items() if found.get(name, "") != expected[name]]
     if differing:
         raise RunDirectoryError(
             f"The training in {folder} cannot be gone on with, since it was begun with something else: "

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from nextitem_training.config import Config
+from nextitem_training.config.data import DAYS
 from nextitem_training.errors import ConfigError, DataError, RunDirectoryError
 from nextitem_training.fingerprint import fingerprint, refuse_other
 from nextitem_training.interactions import read_interactions
@@ -55,6 +56,14 @@ class Windows:
         if self.epochs is None:
             return config
         return dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=self.epochs))
+
+    def check(self, config: Config) -> None:
+        """Raises ConfigError where the data is not held out by time."""
+        if config.data.holdout != DAYS:
+            raise ConfigError(
+                f"--incremental-days goes through the days that are held out, but [data] holdout is '{config.data.holdout}', "
+                f"which holds out none; set holdout = '{DAYS}' or leave --incremental-days out."
+            )
 
     def splits(self, frame: pd.DataFrame, config: Config) -> list[Split]:
         """One for each window that has sessions to learn from and to be judged by, in order of time.
@@ -101,6 +110,7 @@ def train_windows(
     """
     folder = Path(output)
     _refuse_existing(folder, resume=resume, overwrite=overwrite)
+    windows.check(config)
     check(config)
     warm = WarmStart(init_from, config) if init_from else None
     frame, dtypes = read_interactions(data, config.data)

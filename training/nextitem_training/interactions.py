@@ -13,43 +13,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 
 from nextitem_training.codes import NULL_FLOAT32, NULL_INT64, NULL_STRING
 from nextitem_training.config import DataConfig
-from nextitem_training.errors import DataError, nearest
+from nextitem_training.errors import DataError
+from nextitem_training.sendable import check_sendable
+from nextitem_training.tables import read_columns
+from nextitem_training.tables.parts import Wanted
 
 STRING = "string"
 INT64 = "int64"
 FLOAT32 = "float32"
 DATETIME = "datetime"
-
-_READERS = {
-    ".parquet": pyarrow.parquet.read_table,
-    ".csv": pyarrow.csv.read_csv,
-}
-
-
-def read_table(path: str | Path) -> pa.Table:
-    """Reads one Parquet or CSV file, or all those of a folder, in the order of their names."""
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"There is no file or folder {path}; give --data the interactions' path.")
-    candidates = sorted(path.rglob("*")) if path.is_dir() else [path]
-    files = [file for file in candidates if file.is_file() and file.suffix.lower() in _READERS]
-    if not files:
-        raise DataError(f"{path} holds no interactions; expected are files {' or '.join(_READERS)}.")
-    tables = []
-    for file in files:
-        try:
-            tables.append(_READERS[file.suffix.lower()](file))
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{file} cannot be read: {error}") from error
-    try:
-        return pa.concat_tables(tables, promote_options="permissive")
-    except pa.ArrowException as error:
-        raise DataError(f"The files in {path} do not have the same columns: {error}") from error
 
 
 def read_interactions(path: str | Path, data: DataConfig) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -58,21 +33,9 @@ def read_interactions(path: str | Path, data: DataConfig) -> tuple[pd.DataFrame,
     Returns the rows, with the tie-breaker column, and every column's pinned dtype; targets are
     float32, whatever numbers they were. Raises DataError where a column is missing or cannot play its part.
     """
-    table = read_table(path)
-    if data.tie_breaker_column in table.column_names:
-        raise DataError(
-            f"The data has a column '{data.tie_breaker_column}' already, a name that training uses "
-            "for the row's position; set [data] tie_breaker_column to another name."
-        )
-    for name in input_columns(data):
-        if name not in table.column_names:
-            raise DataError(
-                f"The data has no column '{name}'.{nearest(name, table.column_names)} "
-                f"It has {', '.join(table.column_names)}."
-            )
-    table = table.select(list(input_columns(data)))
-    if not table.num_rows:
-        raise DataError(f"{path} holds no rows.")
+    wanted = Wanted(input_columns(data), frozenset((data.session_column, data.item_column, *data.categorical)))
+    table = read_columns(path, wanted, data, time_column=data.time_column, free=data.tie_breaker_column)
+    check_sendable(table, (data.item_column, *data.categorical), data.max_id_bytes)
     dtypes = {field.name: pinned_dtype(field) for field in table.schema}
     frame = conform(table_to_frame(table), dtypes)
     _check_parts(frame, dtypes, data)
@@ -196,7 +159,7 @@ def _check_parts(frame: pd.DataFrame, dtypes: Mapping[str, str], data: DataConfi
             if dtypes[name] not in accepted:
                 raise DataError(
                     f"Column '{name}' is {dtypes[name]}, but [data] {part} takes "
-                    f"{' or '.join(accepted)}. Convert the column before training."
+                    f"{' or '.join(accepted)}. Convert the column before training, or say in [data.types] what it is."
                 )
             if frame[name].isna().all():
                 raise DataError(f"Column '{name}' holds no value at all; leave it out of [data].")

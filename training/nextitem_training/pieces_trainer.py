@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,8 +21,10 @@ from transformers import Trainer, TrainingArguments
 from nextitem_training import processes
 from nextitem_training.batches import Parts, StepLoader
 from nextitem_training.codes import FIRST_KNOWN
-from nextitem_training.evaluation import evaluate, model_scorer
+from nextitem_training.errors import DivergenceError
+from nextitem_training.evaluation import last_of_each, metrics_of, model_ranks
 from nextitem_training.examples import SessionPieces
+from nextitem_training.finite import not_finite
 from nextitem_training.model import SessionModel
 from nextitem_training.sessions import EncodedSessions
 from nextitem_training.training_folder import TrainingFolder
@@ -35,11 +38,14 @@ class Validation:
     """Sessions that the training does not see."""
     counts: np.ndarray
     """int64 [V - 3]: the items' popularity."""
+    exclude_seen: bool = False
+    """As in [data]."""
 
     def metrics(self, model: SessionModel) -> dict[str, float]:
-        """As `evaluation.evaluate` gives them; the model is left in evaluation mode."""
-        scorer = model_scorer(model.eval(), self.sessions.features, self.counts)
-        return evaluate(self.sessions, model.item_feature, scorer)
+        """As `evaluation.metrics_of` gives them; the model is left in evaluation mode."""
+        questions = last_of_each(self.sessions, model.item_feature, exclude_seen=self.exclude_seen)
+        features = self.sessions.features
+        return metrics_of(model_ranks(model.eval(), features, self.counts, questions, progress="validation"))
 
 
 class LossOfPart(nn.Module):
@@ -137,18 +143,47 @@ class PiecesTrainer(Trainer):
         """One part: forward and backward. At a step's last part gradients become those of the mean over all its targets.
 
         The Trainer has divided by the number of parts of a process, and data parallelism by that of the processes.
+        Raises DivergenceError where the step's loss is not finite, in all processes.
         """
         loss = super().training_step(model, inputs, num_items_in_batch)
         if self.parts.count == 1:
+            self._refuse_not_finite("the loss", float(loss), self.state.global_step + 1)
             return loss
         if not self.accelerator.sync_gradients:
             return torch.zeros_like(loss)
         total, targets = self.accelerator.reduce(torch.stack(self._part_sums).sum(0), "sum")
         self._part_sums.clear()
+        self._refuse_not_finite("the loss", float(total), self.state.global_step + 1)
         by_targets = self.batch_size / targets.clamp(min=1)
         gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
         torch._foreach_mul_(gradients, (by_targets * self.parts.count).item())
         return (total * by_targets).to(loss.dtype)
+
+    def _maybe_log_save_evaluate(self, tr_loss: torch.Tensor, grad_norm: Any, *arguments: Any, **options: Any) -> None:
+        """Comes after each step: raises DivergenceError, in all processes, where its gradient was not finite."""
+        if not self._lowers_loss_scale():
+            self._refuse_not_finite("the length of the gradient", float(grad_norm), self.state.global_step)
+        super()._maybe_log_save_evaluate(tr_loss, grad_norm, *arguments, **options)
+
+    def _lowers_loss_scale(self) -> bool:
+        """Whether float16's loss scaling has left out this step, to try again with half the scale.
+
+        That is how it finds its scale. Where a gradient is not finite without any scaling, the scale is not what is wrong.
+        """
+        scaler = self.accelerator.scaler
+        return scaler is not None and self.accelerator.optimizer_step_was_skipped and scaler.get_scale() >= 1
+
+    def _refuse_not_finite(self, what: str, value: float, step: int) -> None:
+        if math.isfinite(value):
+            return
+        shortened = self.args.max_grad_norm
+        raise DivergenceError(
+            f"The training stopped at step {step} of {self.state.max_steps}, since {what} is {value:g} there. Lower [training] "
+            f"learning_rate, which is {self.args.learning_rate:g}, or max_gradient_norm, which is "
+            f"{f'{shortened:g}' if math.isfinite(shortened) else '0, for never'}; look for extreme values in the numbers of "
+            "[data] continuous, or list them in log_continuous"
+            + ("; or set precision = 'bfloat16' or 'float32', as float16 ends at 65,504." if self.args.fp16 else ".")
+        )
 
     def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
         """Judges the weights as they are, in process 0; all processes get the metrics."""
@@ -169,7 +204,13 @@ class PiecesTrainer(Trainer):
         return str(self.folder.unfinished)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Writes a checkpoint beside its place and puts it there when it is whole."""
+        """Writes a checkpoint beside its place and puts it there when it is whole.
+
+        Raises DivergenceError, in all processes, where the weights are not finite, which the last step's loss and gradient
+        cannot tell.
+        """
+        wrong = not_finite(self.model.state_dict())
+        self._refuse_not_finite(f"what it made of {wrong}", math.nan if wrong else 0.0, self.state.global_step)
         if self.is_world_process_zero():
             self.folder.clear_unfinished()
         processes.wait()

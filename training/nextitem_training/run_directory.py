@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -62,10 +63,11 @@ class RunDirectory:
         return cls(path, _read_config(path / CONFIG), schema)
 
     def load_model(self) -> SessionModel:
-        """Loads the trained model on the CPU, in evaluation mode."""
+        """Loads the trained model on the CPU, in evaluation mode. Raises RunDirectoryError where that is none."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
+        from nextitem_training.finite import not_finite
         from nextitem_training.model import SessionModel
 
         model = SessionModel.of(self.config, self.schema)
@@ -76,6 +78,12 @@ class RunDirectory:
                 f"{WEIGHTS} in {self.path} does not fit {CONFIG} and {SCHEMA}: {error}. "
                 "The files have to come from one training run."
             ) from error
+        wrong = not_finite(model.state_dict())
+        if wrong:
+            raise RunDirectoryError(
+                f"{WEIGHTS} in {self.path} holds NaN or infinite weights, in {wrong}: its training diverged. Train again, with "
+                "a lower [training] learning_rate."
+            )
         return model.eval()
 
     def load_workflow(self) -> nvtabular.Workflow:
@@ -108,11 +116,22 @@ def write(
     sample: pd.DataFrame,
     metrics: dict[str, Any],
 ) -> None:
-    """Writes all parts into an existing empty folder; `save_workflow` gets the path of its part."""
+    """Writes all parts into an existing empty folder; `save_workflow` gets the path of its part.
+
+    Raises RunDirectoryError where weights or metrics are not finite.
+    """
     import pyarrow
     import pyarrow.parquet
     from safetensors.torch import save_file
 
+    from nextitem_training.finite import not_finite
+
+    wrong = not_finite(model.state_dict()) or ", ".join(_not_finite_metrics(metrics))
+    if wrong:
+        raise RunDirectoryError(
+            f"No run directory is written, since {wrong} is NaN or infinite: the training diverged. Lower [training] "
+            "learning_rate."
+        )
     described = {
         "format_version": FORMAT_VERSION,
         **dataclasses.asdict(config),
@@ -125,6 +144,15 @@ def write(
     table = pyarrow.Table.from_pandas(sample, preserve_index=False)
     pyarrow.parquet.write_table(table, folder / SAMPLE, compression="zstd")
     save_workflow(folder / WORKFLOW)
+
+
+def _not_finite_metrics(metrics: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """The names of the numbers that are not finite."""
+    for name, value in metrics.items():
+        if isinstance(value, Mapping):
+            yield from _not_finite_metrics(value, f"{before}{name}.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            yield f"{METRICS}: {before}{name}"
 
 
 def refuse_existing(path: str | Path, *, overwrite: bool) -> None:

@@ -1,4 +1,4 @@
-"""Splits interactions by time: the model is judged on sessions that came after those it learnt."""
+"""Splits interactions into what is learnt from and what the model is judged by."""
 
 from __future__ import annotations
 
@@ -8,56 +8,135 @@ import numpy as np
 import pandas as pd
 
 from nextitem_training.config import DataConfig
+from nextitem_training.config.data import LAST_INTERACTION
 from nextitem_training.errors import DataError
+
+_USERS = f"where a session is all that a user does, set holdout = '{LAST_INTERACTION}'"
+
+
+@dataclass(frozen=True)
+class Given:
+    """Whole sessions that come from files of their own and are not split off."""
+
+    validation: pd.DataFrame | None = None
+    """In place of what [data] would keep for validation."""
+    held_out: pd.DataFrame | None = None
+    """In place of what [data] would hold out."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Interactions for training, validation and evaluation, as rows in the data's order."""
+    """Interactions for training, validation and evaluation, as rows in the data's order.
+
+    Validation and evaluation ask for each session's last interaction, given those before it. Where [data] holdout is
+    'last-interaction' their sessions begin with what training sees of them; otherwise no session is in two parts.
+    """
 
     training: pd.DataFrame
     validation: pd.DataFrame
-    """Without rows where [data] validation_days is 0."""
+    """Without rows where nothing is kept for it."""
     held_out: pd.DataFrame
-    cutoff: pd.Timestamp
-    """After which sessions are held out."""
+    cutoff: pd.Timestamp | None = None
+    """After which sessions are held out; None where they are not held out by time."""
     since: pd.Timestamp | None = None
     """Where a training goes on from an earlier one: only sessions with an interaction after this are learnt from."""
 
 
-def split_by_time(frame: pd.DataFrame, data: DataConfig) -> Split:
-    """Holds out the sessions that start after `cutoff`, the newest time less `holdout_days`.
+def split_interactions(frame: pd.DataFrame, data: DataConfig, given: Given | None = None) -> Split:
+    """Splits as [data] holdout says; what is given is not split off. Raises DataError where a part would be of no use."""
+    given = given or Given()
+    if data.holdout == LAST_INTERACTION:
+        return _by_last_interaction(frame, data, given)
+    cutoff = None if given.held_out is not None else _newest(frame, data) - pd.Timedelta(days=data.holdout_days)
+    return split_at(frame, cutoff, data, given=given)
+
+
+def split_at(
+    frame: pd.DataFrame,
+    cutoff: pd.Timestamp | None,
+    data: DataConfig,
+    since: pd.Timestamp | None = None,
+    given: Given | None = None,
+) -> Split:
+    """Holds out the sessions that start after `cutoff`; None where `given` has them.
 
     What a training session does after the cutoff is left out, so that training sees no event
     from the time of the evaluation. Of the rest the last `validation_days` are split off in the
     same way. Raises DataError where a part would be of no use.
     """
-    return split_at(frame, frame[data.time_column].max() - pd.Timedelta(days=data.holdout_days), data)
-
-
-def split_at(frame: pd.DataFrame, cutoff: pd.Timestamp, data: DataConfig, since: pd.Timestamp | None = None) -> Split:
-    """As `split_by_time`, with a cutoff that is given."""
-    time = frame[data.time_column]
-    earlier, held_out = _before_and_after(frame, cutoff, data)
-    training, validation = earlier, earlier.iloc[:0]
+    given = given or Given()
+    training, held_out = (frame, given.held_out) if cutoff is None else _before_and_after(frame, cutoff, data)
+    validation = frame.iloc[:0] if given.validation is None else given.validation
     if data.validation_days:
-        training, validation = _before_and_after(earlier, cutoff - pd.Timedelta(days=data.validation_days), data)
-    span = f"spans {time.min():%Y-%m-%d %H:%M} to {time.max():%Y-%m-%d %H:%M}" if len(time) else "has no rows"
-    advice = f"The data {span} and [data] holdout_days is {data.holdout_days:g}" + (
-        f", validation_days {data.validation_days:g}" if data.validation_days else ""
-    )
+        end = _newest(frame, data) if cutoff is None else cutoff
+        training, validation = _before_and_after(training, end - pd.Timedelta(days=data.validation_days), data)
     split = Split(training, validation, held_out, cutoff, since)
-    lengths = training.groupby(data.session_column).size()
-    learnt = is_learnt_from(split, lengths.index.to_numpy(), data)
-    if not (learnt & (lengths >= data.min_session_length)).any():
-        raise DataError(
-            f"No session of {data.min_session_length} interactions is left for training. {advice}; hold out fewer days."
-        )
+    advice = _days(frame, cutoff, data)
+    by_days = cutoff is not None or data.validation_days
+    remedy = f"hold out fewer days, or {_USERS}" if by_days else "give longer sessions"
+    _check_training(split, data, f"{advice}; {remedy}.")
     if data.validation_days and not _has_session_of(validation, data, 2):
         raise DataError(f"No session of two interactions is left for validation. {advice}; keep more days for it.")
-    if not _has_session_of(held_out, data, 2):
-        raise DataError(f"No session of two interactions is held out for evaluation. {advice}; hold out more.")
+    if cutoff is not None and not _has_session_of(held_out, data, 2):
+        raise DataError(
+            f"No session of two interactions is held out for evaluation. {advice}. {_what_would_help(frame, data)}"
+        )
     return split
+
+
+def _by_last_interaction(frame: pd.DataFrame, data: DataConfig, given: Given) -> Split:
+    """Leave-one-out: the newest interaction is for evaluation, the newest of the rest for validation."""
+    training, held_out = (frame, given.held_out) if given.held_out is not None else _without_last(frame, data)
+    validation = frame.iloc[:0] if given.validation is None else given.validation
+    if data.validation_interaction:
+        training, validation = _without_last(training, data)
+    wanted = int(given.held_out is None) + int(data.validation_interaction)
+    told = f"The longest session of the data has {_longest(frame, data)}, and [data] holdout = '{LAST_INTERACTION}'"
+    if not len(held_out) or (data.validation_interaction and not len(validation)):
+        raise DataError(
+            f"No session is long enough to be judged by. {told} needs {wanted} and one before; [data] session_column is "
+            f"'{data.session_column}': give the column that tells users or sessions apart, or more data."
+        )
+    split = Split(training, validation, held_out)
+    remedy = (
+        "lower min_session_length or give longer sessions" if data.min_session_length > 2 else "give longer sessions"
+    )
+    _check_training(split, data, f"{told} keeps {wanted} of each from it; {remedy}.")
+    return split
+
+
+def _without_last(frame: pd.DataFrame, data: DataConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows without each session's last, by time and then by row, and the sessions that have lost it, whole.
+
+    Sessions of one interaction, which would have no input, stay as they are and are among the former alone.
+    """
+    session = pd.factorize(frame[data.session_column])[0]
+    order = np.lexsort((frame[data.time_column].to_numpy(), session))  # stable
+    ends = np.flatnonzero(np.diff(session[order], append=-1))
+    last = np.zeros(len(frame), dtype=bool)
+    last[order[ends]] = True
+    several = np.bincount(session)[session] >= 2
+    return frame[~(last & several)].reset_index(drop=True), frame[several].reset_index(drop=True)
+
+
+def _check_training(split: Split, data: DataConfig, advice: str) -> None:
+    """Raises DataError where nothing could be learnt, of a column or at all."""
+    lengths = split.training.groupby(data.session_column).size()
+    learnt = is_learnt_from(split, lengths.index.to_numpy(), data)
+    if not (learnt & (lengths >= data.min_session_length)).any():
+        raise DataError(f"No session of {data.min_session_length} interactions is left for training. {advice}")
+    for name in (data.item_column, *data.categorical, *data.continuous, *data.log_continuous):
+        if split.training[name].isna().all():
+            raise DataError(
+                f"Column '{name}' holds no value in the {len(split.training)} interactions of the training part, only in later "
+                "ones: there is nothing to learn of it. Leave it out of [data], or hold out less."
+            )
+    often = split.training[data.item_column].value_counts().max() if data.min_item_count > 1 else 1
+    if not often >= data.min_item_count:
+        raise DataError(
+            f"No item has the {data.min_item_count} interactions in training that [data] min_item_count asks for; the most "
+            f"frequent one has {often}. Lower it or give more data."
+        )
 
 
 def is_learnt_from(split: Split, session_ids: np.ndarray, data: DataConfig) -> np.ndarray:
@@ -68,13 +147,18 @@ def is_learnt_from(split: Split, session_ids: np.ndarray, data: DataConfig) -> n
     return (last.loc[session_ids] > split.since).to_numpy()
 
 
-def sample_sessions(held_out: pd.DataFrame, data: DataConfig, seed: int) -> pd.DataFrame:
-    """Picks held-out sessions of all kinds of length, as raw rows in the data's order, without targets.
+def sample_sessions(split: Split, data: DataConfig, seed: int) -> pd.DataFrame:
+    """Picks held-out sessions of all kinds of length, whole, as raw rows in the data's order, without the heads' targets.
 
-    A fifth each is kept for sessions of one interaction and for those longer than the window,
-    which a plain draw may miss.
+    A fifth each is kept for sessions of one interaction and for those longer than the window, which a plain draw may miss.
+    Where sessions of one interaction are never held out, those of training are drawn from.
     """
-    lengths = held_out.groupby(data.session_column, sort=False).size()
+    pool = split.held_out
+    if data.holdout == LAST_INTERACTION:
+        alone = ~split.training[data.session_column].duplicated(keep=False)
+        alone &= ~split.training[data.session_column].isin(pool[data.session_column])
+        pool = pd.concat([pool, split.training[alone]], ignore_index=True)
+    lengths = pool.groupby(data.session_column, sort=False).size()
     random = np.random.default_rng(seed)
     shuffled = lengths.iloc[random.permutation(len(lengths))]
     fifth = max(1, data.sample_sessions // 5)
@@ -85,7 +169,7 @@ def sample_sessions(held_out: pd.DataFrame, data: DataConfig, seed: int) -> pd.D
     picked = chosen[0].append(chosen[1])
     rest = shuffled.index.difference(picked, sort=False)
     picked = picked.append(rest[: max(0, data.sample_sessions - len(picked))])
-    raw = held_out.drop(columns=[*data.targets])
+    raw = pool.drop(columns=[*data.targets])
     return raw[raw[data.session_column].isin(picked)].reset_index(drop=True)
 
 
@@ -95,6 +179,33 @@ def _before_and_after(frame: pd.DataFrame, cutoff: pd.Timestamp, data: DataConfi
     start = time.groupby(frame[data.session_column]).transform("min")
     before = frame[(start <= cutoff) & (time <= cutoff)].reset_index(drop=True)
     return before, frame[start > cutoff].reset_index(drop=True)
+
+
+def _days(frame: pd.DataFrame, cutoff: pd.Timestamp | None, data: DataConfig) -> str:
+    """What the data spans and what of it is kept from training."""
+    time = frame[data.time_column]
+    span = f"spans {time.min():%Y-%m-%d %H:%M} to {time.max():%Y-%m-%d %H:%M}" if len(time) else "has no rows"
+    kept = [f"holdout_days is {data.holdout_days:g}"] if cutoff is not None else []
+    kept += [f"validation_days is {data.validation_days:g}"] if data.validation_days else []
+    return f"The data {span}" + (f" and [data] {', '.join(kept)}" if kept else "")
+
+
+def _what_would_help(frame: pd.DataFrame, data: DataConfig) -> str:
+    """Where no session is held out: how many days would hold one out."""
+    sessions = frame.groupby(data.session_column)[data.time_column].agg(["min", "size"])
+    starts = sessions["min"][sessions["size"] >= 2]
+    if not len(starts):
+        return "No session at all has two interactions: [data] session_column has to tell sessions apart, not rows."
+    days = (_newest(frame, data) - starts.max()).total_seconds() / 86_400
+    return f"The last of them starts {days:.1f} days before the end: hold out more than that, or, {_USERS}."
+
+
+def _newest(frame: pd.DataFrame, data: DataConfig) -> pd.Timestamp:
+    return frame[data.time_column].max()
+
+
+def _longest(frame: pd.DataFrame, data: DataConfig) -> int:
+    return int(frame[data.session_column].value_counts().max())
 
 
 def _has_session_of(frame: pd.DataFrame, data: DataConfig, length: int) -> bool:

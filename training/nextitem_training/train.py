@@ -16,16 +16,14 @@ import pandas as pd
 
 from nextitem_training import processes, run_directory, workflow
 from nextitem_training.assisting import work_for_others
+from nextitem_training.baselines import cooccurrence_ranks, popularity_ranks
 from nextitem_training.bodies import check_combination
-from nextitem_training.config import Config
+from nextitem_training.config import Config, DataConfig
+from nextitem_training.config.names import check_sent
 from nextitem_training.encoding import Encoded, fit_and_encode
-from nextitem_training.evaluation import (
-    cooccurrence_scorer,
-    evaluate,
-    model_scorer,
-    popularity_scorer,
-)
+from nextitem_training.evaluation import last_of_each, metrics_of, model_ranks
 from nextitem_training.fingerprint import fingerprint
+from nextitem_training.given import TEST_OPTION, GivenFiles
 from nextitem_training.head_evaluation import evaluate_heads
 from nextitem_training.interactions import read_interactions
 from nextitem_training.model import SessionModel
@@ -36,7 +34,7 @@ from nextitem_training.pretrained_items import read_pretrained
 from nextitem_training.pretraining import approach_for
 from nextitem_training.processes import Others
 from nextitem_training.run_directory import RunDirectory, new_run_directory, refuse_existing
-from nextitem_training.split import Split, sample_sessions, split_by_time
+from nextitem_training.split import Given, Split, sample_sessions, split_interactions
 from nextitem_training.targets import check_targets
 from nextitem_training.trainer import best_step, check_training, new_model, train
 from nextitem_training.training_folder import Checkpoint, TrainingFolder
@@ -97,29 +95,37 @@ def train_run(
     overwrite: bool = False,
     resume: bool = False,
     init_from: str | Path | None = None,
+    given: GivenFiles | None = None,
     helpers: Helpers | None = None,
 ) -> TrainingResult:
     """Trains, evaluates and writes the run directory.
 
     While it trains its state is kept in a folder beside the output, see `training_folder`; `resume` goes on from there.
-    `init_from` is an older run whose weights the training begins with, see `warm_start`.
+    `init_from` is an older run whose weights the training begins with, see `warm_start`; `given` names files whose sessions
+    judge the model in place of those that [data] splits off.
 
     Raises NextItemTrainingError with a sentence where the data, the configuration or the output
     cannot be used. What can be refused is refused before the work begins.
     """
     place = Output(Path(output), overwrite, resume)
     place.refuse_existing()
-    check(config)
+    files = given or GivenFiles()
+    check(config, files)
     warm = WarmStart(init_from, config) if init_from else None
     frame, dtypes = read_interactions(data, config.data)
-    return train_on(frame, split_by_time(frame, config.data), dtypes, config, place, warm, helpers)
+    parts = files.read(config.data, dtypes, config.heads)
+    split = split_interactions(frame, config.data, parts)
+    return train_on(frame, split, dtypes, config, place, warm, helpers, parts)
 
 
-def check(config: Config) -> None:
+def check(config: Config, given: GivenFiles | None = None) -> None:
     """Raises ConfigError, or DataError for a file that it names, where the configuration asks for what there is not.
 
     That is before the work begins.
     """
+    (given or GivenFiles()).check(config)
+    data = config.data
+    check_sent((data.item_column, data.time_column, *data.categorical, *data.continuous, *data.log_continuous))
     approach_for(config.model)
     check_combination(config.model.body, config.model.pretraining)
     check_training(config.training)
@@ -136,26 +142,26 @@ def train_on(
     output: Output,
     warm: WarmStart | None = None,
     helpers: Helpers | None = None,
+    given: Given | None = None,
 ) -> TrainingResult:
     """Trains on interactions that were read and split; otherwise as `train_run`.
 
     Args:
-        frame: what was split, for telling whether a training that goes on has the same data.
+        frame, given: what was split, for telling whether a training that goes on has the same data.
         dtypes: the columns' pinned types, as `interactions.read_interactions` gives them.
     """
     began = time.monotonic()
     helpers = helpers or Helpers()
     check_targets(frame, config.heads)
     logger.info(
-        "%d interactions to train on%s, %d held out after %s.",
+        "%d interactions to train on%s; the model is judged by %s.",
         len(split.training),
         f", {len(split.validation)} for validation" if len(split.validation) else "",
-        len(split.held_out),
-        split.cutoff,
+        _judges(split, config.data, given),
     )
     weights = warm.run.path / run_directory.WEIGHTS if warm else None
     folder = output.folder
-    with folder.opened(fingerprint(config, frame, weights), resume=output.resume) as checkpoint:
+    with folder.opened(fingerprint(config, frame, weights, given), resume=output.resume) as checkpoint:
         config, pretrained = read_pretrained(config)
         encoded = fit_and_encode(split, dtypes, config, folder.storage, helpers.cluster)
         model = new_model(encoded.schema, config)
@@ -163,13 +169,13 @@ def train_on(
         prepare(model, encoded.training, items, config, pretrained)
         carried = _carry_over(warm, model, encoded) if warm else None
         model = _train_together(model, encoded, config, folder, checkpoint, helpers.others)
-        metrics = _evaluate(model, encoded)
+        metrics = _evaluate(model, encoded, config.data)
         heads = evaluate_heads(model, config.heads, encoded.training, encoded.held_out)
         report = {
             "metrics": metrics,
             **({"heads": heads} if heads else {}),
             "held_out_sessions": int((encoded.held_out.lengths >= 2).sum()),
-            "cutoff": str(split.cutoff),
+            **({"cutoff": str(split.cutoff)} if split.cutoff is not None else {}),
             "seconds": round(time.monotonic() - began, 1),
             "training": _course(folder),
             **({"init_from": dataclasses.asdict(carried)} if carried else {}),
@@ -177,6 +183,15 @@ def train_on(
         _write(output, folder, config, encoded, model, split, report)
         folder.remove()
     return TrainingResult(RunDirectory.open(output.path), metrics)
+
+
+def _judges(split: Split, data: DataConfig, given: Given | None) -> str:
+    """What is held out, for the log."""
+    if given and given.held_out is not None:
+        return f"the {len(split.held_out)} of {TEST_OPTION}"
+    if split.cutoff is not None:
+        return f"{len(split.held_out)} after {split.cutoff}"
+    return f"the last of each of {split.held_out[data.session_column].nunique()} sessions"
 
 
 def _write(
@@ -195,7 +210,7 @@ def _write(
             schema=encoded.schema,
             model=model,
             save_workflow=partial(workflow.save, encoded.fitted.served),
-            sample=sample_sessions(split.held_out, config.data, config.training.seed),
+            sample=sample_sessions(split, config.data, config.training.seed),
             metrics=report,
         )
         shutil.copy(folder.log, building / folder.log.name)
@@ -223,7 +238,9 @@ def _train_together(
     checkpoint: Checkpoint | None,
     others: Others,
 ) -> SessionModel:
-    validation = Validation(encoded.validation, encoded.counts) if encoded.validation else None
+    validation = (
+        Validation(encoded.validation, encoded.counts, config.data.exclude_seen) if encoded.validation else None
+    )
     work = None
     if processes.count() > 1:
         work = work_for_others(
@@ -245,12 +262,14 @@ def _course(folder: TrainingFolder) -> dict[str, Any]:
     return course
 
 
-def _evaluate(model: SessionModel, encoded: Encoded) -> dict[str, dict[str, float]]:
+def _evaluate(model: SessionModel, encoded: Encoded, data: DataConfig) -> dict[str, dict[str, float]]:
     """The model and the two baselines on the same held-out sessions."""
-    held_out, counts, item = encoded.held_out, encoded.counts, encoded.schema.item_feature
-    scorers = {
-        "model": model_scorer(model, held_out.features, counts),
-        "co-occurrence": cooccurrence_scorer(encoded.training, item, counts, held_out.features[item]),
-        "popularity": popularity_scorer(counts),
+    counts, item = encoded.counts, encoded.schema.item_feature
+    questions = last_of_each(encoded.held_out, item, exclude_seen=data.exclude_seen)
+    logger.info("Ranking %d items for each of %d held-out sessions.", len(counts), len(questions))
+    ranks = {
+        "model": model_ranks(model, encoded.held_out.features, counts, questions, progress="evaluation"),
+        "co-occurrence": cooccurrence_ranks(encoded.training, item, counts, questions),
+        "popularity": popularity_ranks(counts, questions),
     }
-    return {name: evaluate(held_out, item, scorer) for name, scorer in scorers.items()}
+    return {name: metrics_of(found) for name, found in ranks.items()}

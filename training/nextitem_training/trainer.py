@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 
@@ -83,8 +84,9 @@ def train(
         folder: keeps checkpoints and the log; without it they are kept nowhere.
         checkpoint: one of `folder` from which to go on; the end is the same as without a cut.
 
-    Raises ConfigError as `check_training` does, DataError where no session is long enough, and KeyboardInterrupt where the
-    process is asked to stop: after the step it is at and a checkpoint.
+    Raises ConfigError as `check_training` does, DataError where no session is long enough, DivergenceError at the first loss,
+    gradient or weight that is not finite, and KeyboardInterrupt where the process is asked to stop: after the step it is at
+    and a checkpoint.
     """
     check_training(config.training)
     pieces = SessionPieces(sessions, config.data)
@@ -155,7 +157,8 @@ def _arguments(
         num_train_epochs=training.epochs,
         per_device_train_batch_size=training.batch_size // parts.count,
         gradient_accumulation_steps=parts.accumulated,
-        max_grad_norm=training.max_gradient_norm,
+        # Never is a limit that is never reached: the length is asked for in any case, to see that it is finite.
+        max_grad_norm=training.max_gradient_norm or math.inf,
         bf16=precision == "bfloat16",
         fp16=precision == "float16",
         use_cpu=not torch.cuda.is_available(),
@@ -171,6 +174,7 @@ def _arguments(
         greater_is_better=True,
         logging_strategy="steps",
         logging_steps=max(1, steps // _LOGS_PER_EPOCH),
+        logging_nan_inf_filter=False,  # which would log 0 in place of NaN
         report_to="none",
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),

@@ -28,6 +28,7 @@ from nextitem_training.codes import FIRST_KNOWN, NULL
 from nextitem_training.config import DataConfig, HeadConfig
 from nextitem_training.config.heads import WIDTH
 from nextitem_training.errors import RunDirectoryError
+from nextitem_training.file_names import file_name
 from nextitem_training.registry import Registry
 from nextitem_training.schema import (
     CATEGORICAL,
@@ -80,6 +81,7 @@ def fit(frame: pd.DataFrame, data: DataConfig, storage: str | Path, cluster: Clu
         storage: an existing folder in which Categorify keeps its vocabularies until `save`.
         cluster: fits there, where one is given.
     """
+    frame = _numbers_as_numpy_has_them(frame, (*data.continuous, *data.log_continuous))
     served, whole = _graph(data, storage)
     # One partition, because Groupby does not move a session's rows between partitions.
     rows = cluster.dataset(frame, data.session_column) if cluster else nvt.Dataset(frame, npartitions=1, cpu=True)
@@ -95,7 +97,7 @@ def _graph(data: DataConfig, storage: str | Path) -> tuple[nvt.WorkflowNode, nvt
     """
     names = feature_names(data)
     kept = [data.session_column, data.time_column, data.tie_breaker_column]
-    encoded = [[data.item_column, *data.categorical] >> ops.Categorify(out_path=str(storage))]
+    encoded = [*_categorified((data.item_column, *data.categorical), storage, data)]
     for name in data.time_features:
         # By value, so that the saved workflow loads where this package is not installed.
         calendar = ops.LambdaOp(_self_contained(TIME_FEATURES.get(name)), dtype="int64")
@@ -113,6 +115,22 @@ def _graph(data: DataConfig, storage: str | Path) -> tuple[nvt.WorkflowNode, nvt
     return (sessions[[*names]] >> ops.ListSlice(-data.window)) + sessions[[data.session_column]], whole
 
 
+def _categorified(names: Sequence[str], storage: str | Path, data: DataConfig) -> Iterator[nvt.WorkflowNode]:
+    """Codes of these columns, each under another name for as long as NVTabular names a file by it, if it has to be."""
+
+    def codes(columns: Sequence[str]) -> ops.Categorify:
+        # 0 is no threshold; there is one for each of the columns, or one for all.
+        least = {file_name(name): data.min_item_count if name == data.item_column else 0 for name in columns}
+        return ops.Categorify(out_path=str(storage), freq_threshold=least if data.min_item_count > 1 else 0)
+
+    plain = [name for name in names if file_name(name) == name]
+    if plain:
+        yield plain >> codes(plain)
+    for name in names:
+        if name not in plain:
+            yield ([name] >> ops.Rename(name=file_name(name)) >> codes([name]) >> ops.Rename(name=name))
+
+
 def _sessions(columns: list, names: tuple[str, ...], data: DataConfig) -> nvt.WorkflowNode:
     """Groups rows into one per session, with a list per name; `columns` are nodes and lists of names."""
     # Added up anew for each use, as Merlin's + changes its left side where that is a sum already.
@@ -123,6 +141,12 @@ def _sessions(columns: list, names: tuple[str, ...], data: DataConfig) -> nvt.Wo
     )
     strip = _self_contained(lambda name: name[:-5] if name.endswith("_list") else name)
     return grouped >> ops.Rename(f=strip)
+
+
+def _numbers_as_numpy_has_them(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Integers among nulls as float64: operators for numbers fail on pandas' Int64, and give float32 in any case."""
+    nullable = [name for name in names if isinstance(frame[name].dtype, pd.Int64Dtype)]
+    return frame.astype(dict.fromkeys(nullable, "float64"))
 
 
 def _normalised(columns: object) -> nvt.WorkflowNode:
@@ -186,7 +210,8 @@ def encode(
     Null in any column is allowed, see `null_safe`. Where a cluster is given the work is done there. `targets` are columns of
     [data] targets, which `FittedWorkflow.whole` alone gives: float32 beside the features, null NaN.
     """
-    raw = frame[workflow.input_schema.column_names].reset_index(drop=True)
+    numbers = [feature.name for feature in schema.features if feature.kind == CONTINUOUS]
+    raw = _numbers_as_numpy_has_them(frame[workflow.input_schema.column_names].reset_index(drop=True), numbers)
     with null_safe(workflow):
         if cluster:
             encoded = workflow.transform(cluster.dataset(raw, schema.session_column)).to_ddf().compute()
@@ -247,8 +272,12 @@ def vocabulary(workflow: nvt.Workflow, column: str) -> Vocabulary:
 
     The file's index is the code, less an offset that NVTabular adds where it begins below 3.
     """
-    categorify = next(op for op in _operators(workflow) if isinstance(op, ops.Categorify) and column in op.categories)
-    stored = pd.read_parquet(categorify.categories[column])
+    categories = [op.categories for op in _operators(workflow) if isinstance(op, ops.Categorify)]
+    # Workflows of earlier versions encode every column under its own name.
+    column, path = next(
+        (name, paths[name]) for name in (column, file_name(column)) for paths in categories if name in paths
+    )
+    stored = pd.read_parquet(path)
     codes = stored.index.to_numpy(dtype=np.int64)
     codes = codes + (FIRST_KNOWN if len(codes) and codes[0] < FIRST_KNOWN else 0)
     stored = stored.iloc[np.argsort(codes)]

@@ -15,7 +15,14 @@ layers = 1
 epochs = 50
 """
 
-LATER = ("--init-from", "--incremental-days", "--incremental-epochs", "--dask-scheduler")
+LATER = (
+    "--validation-data",
+    "--test-data",
+    "--init-from",
+    "--incremental-days",
+    "--incremental-epochs",
+    "--dask-scheduler",
+)
 
 
 @pytest.fixture
@@ -38,6 +45,18 @@ def test_a_run_is_trained_with_options_in_place_of_the_file(command, tmp_path, c
     assert "exists; choose another --output or pass --overwrite" in capsys.readouterr().err
 
 
+def test_sessions_from_files_judge_the_run(command, clicks, clicks_path, tmp_path, capsys):
+    clicks[clicks["session_id"].isin(["s1", "s2", "s3", "s4"])].to_csv(tmp_path / "test.csv", index=False)
+    options = ["--epochs", "2", "--validation-data", str(clicks_path), "--test-data", str(tmp_path / "test.csv")]
+    assert cli.main([*command, *options]) == 0
+    assert "Wrote" in capsys.readouterr().out
+    metrics = RunDirectory.open(tmp_path / "out" / "run").metrics()
+    wanted = clicks.groupby("session_id").size()
+    assert metrics["held_out_sessions"] == (wanted[["s1", "s2", "s3", "s4"]] >= 2).sum()
+    assert "best_epoch" in metrics["training"]
+    assert "cutoff" not in metrics
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -52,6 +71,9 @@ def test_a_run_is_trained_with_options_in_place_of_the_file(command, tmp_path, c
         (["--epochs", "0"], "[training] epochs is 0"),
         (["--incremental-days", "0"], "--incremental-days is 0; it has to be at least 1"),
         (["--incremental-epochs", "2"], "--incremental-epochs goes with --incremental-days, which is not given"),
+        (["--incremental-days", "1", "--test-data", "x"], "--test-data do not go with it. Leave them out"),
+        (["--test-data", "none.csv"], "--test-data: There is no file or folder none.csv"),
+        (["--validation-data", "none.csv"], "--validation-data: There is no file or folder none.csv"),
         (["--dask-scheduler", "what is this"], "There is no Dask scheduler at what is this"),
     ],
 )

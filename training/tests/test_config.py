@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from nextitem_training.config import config_from, read_config
@@ -31,6 +33,13 @@ def test_tables_become_dataclasses_and_the_rest_keeps_its_default(tmp_path):
         ({"data": {"session_column": "visit_count"}}, "'visit_count'.*rename the column"),
         ({"data": {"window": 0}}, r"\[data\] window is 0; it has to be at least 1"),
         ({"data": {"min_session_length": 1}}, "min_session_length is 1"),
+        ({"data": {"min_item_count": 0}}, "min_item_count is 0; it has to be at least 1"),
+        ({"data": {"holdout": "last-item"}}, "holdout is 'last-item'.*Known are days, last-interaction"),
+        (
+            {"data": {"holdout": "last-interaction", "validation_days": 2}},
+            "validation_days is 2, but holdout is 'last-interaction', .* set validation_interaction = true",
+        ),
+        ({"data": {"validation_interaction": True}}, "validation_interaction is true, but holdout is 'days'"),
         ({"data": {"sample_sessions": 0}}, "sample_sessions is 0"),
         ({"data": {"holdout_days": 0}}, "holdout_days is 0.0; it has to be above 0"),
         ({"model": {"temperature": 0}}, "temperature is 0.0"),
@@ -96,14 +105,6 @@ def test_a_wrong_value_is_refused_with_a_sentence(tables, sentence):
         config_from(tables)
 
 
-def test_patience_needs_a_validation():
-    with pytest.raises(
-        ConfigError, match=r"patience is 2, but .* validation_days is 0, .*; keep some days for validation"
-    ):
-        config_from({"training": {"patience": 2}})
-    config_from({"training": {"patience": 2}, "data": {"validation_days": 1}})
-
-
 def test_a_missing_or_malformed_file_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"none.toml cannot be read"):
         read_config(tmp_path / "none.toml")
@@ -119,3 +120,40 @@ def test_heads_are_a_list_of_tables(tmp_path):
     )
     (head,) = read_config(path).heads
     assert (head.name, head.kind, head.column, head.weight, head.hidden) == ("buys", "binary", "bought", 2.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"time_unit": "sec"}, "[data] time_unit is 'sec'. Known are s, ms, us, ns."),
+        ({"time_from": ["year", "month"]}, "[data] time_from lists 2 columns; it takes those of year, month, day and"),
+        (
+            {"time_from": list("ymd"), "time_unit": "s"},
+            "[data] time_unit and time_from are two ways of telling the time",
+        ),
+        ({"separator": ";;"}, "[data] separator is ';;'; it has to be one ASCII character"),
+        ({"separator": "§"}, "[data] separator is '§'"),
+        ({"separator": "\n"}, "[data] separator is '\\n'"),
+        ({"encoding": "latin-99"}, "[data] encoding is 'latin-99', which Python does not know"),
+        ({"encoding": "base64"}, "[data] encoding is 'base64', which"),
+        ({"types": {"item_id": "text"}}, "[data.types] item_id is 'text'. Known are string, integer, float, datetime."),
+        (
+            {"types": {"item": "string"}},
+            "[data.types] names 'item', which is no column of [data]. Did you mean 'item_id'?",
+        ),
+        ({"types": {"row_position": "integer"}}, "[data.types] names 'row_position', which is no column"),
+        ({"types": "string"}, "[data] types is 'string'; it has to be a table of strings."),
+        ({"types": {"item_id": 1}}, "[data] types is {'item_id': 1}; it has to be a table of strings."),
+    ],
+)
+def test_how_files_are_read_is_checked(settings, sentence):
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        config_from({"data": settings})
+
+
+def test_a_byte_order_mark_before_the_configuration_is_no_part_of_it(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text('\ufeff[data]\nwindow = 7\n[data.types]\nitem_id = "string"\n', encoding="utf-8")
+    data = read_config(path).data
+    assert data.window == 7
+    assert data.types == {"item_id": "string"}

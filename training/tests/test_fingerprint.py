@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from nextitem_training.config import Config, config_from
-from nextitem_training.fingerprint import fingerprint
+from nextitem_training.errors import RunDirectoryError
+from nextitem_training.fingerprint import fingerprint, refuse_other
+from nextitem_training.split import Given
 
 FRAME = pd.DataFrame(
     {
@@ -57,3 +59,21 @@ def test_files_that_are_read_count(tmp_path):
         found.append((mark["pretrained_items"], mark["init_from"]))
     assert found[0][0] != found[1][0]
     assert found[0][1] != found[1][1]
+
+
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [(Given(validation=FRAME), "--validation-data"), (Given(held_out=FRAME), "--test-data")],
+)
+def test_interactions_that_it_is_judged_by_count(given, option, tmp_path):
+    without, marked = fingerprint(Config(), FRAME), fingerprint(Config(), FRAME, given=given)
+    with pytest.raises(RunDirectoryError, match=f"the interactions of {option} are other ones"):
+        refuse_other(without, marked, tmp_path)
+    refuse_other(marked, fingerprint(Config(), FRAME, given=given), tmp_path)
+
+
+def test_what_an_older_version_began_goes_on(tmp_path):
+    """It knew of no such files."""
+    older = fingerprint(Config(), FRAME)
+    del older["validation_data"], older["test_data"]
+    refuse_other(older, fingerprint(Config(), FRAME), tmp_path)

@@ -92,6 +92,12 @@ def test_a_window_without_sessions_is_left_out_and_learnt_from_later(caplog):
     assert "is left out: No session of two interactions" in caplog.text
 
 
+def test_windows_without_days_are_refused_before_the_work_begins(tmp_path):
+    chosen = config_from({"data": {"holdout": "last-interaction"}})
+    with pytest.raises(ConfigError, match=r"but \[data\] holdout is 'last-interaction', .* set holdout = 'days'"):
+        train_windows("no such data", chosen, tmp_path / "out", Windows(1))
+
+
 def test_windows_before_the_data_are_left_out():
     (split,) = Windows(1).splits(sessions_of([1, 2]), config_from({"data": {"holdout_days": 5}}))
     assert split.cutoff.day == 1

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from nextitem_training import workflow
+from nextitem_training.config import DataConfig
 from nextitem_training.errors import RunDirectoryError
 from nextitem_training.interactions import read_interactions
 
@@ -124,3 +125,22 @@ def test_the_saved_workflow_holds_no_path_of_this_machine(fitted, tmp_path):
 def test_a_workflow_that_cannot_be_loaded_is_refused(tmp_path):
     with pytest.raises(RunDirectoryError, match=r"cannot be loaded .*train again"):
         workflow.load(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["continuous", "log_continuous"])
+@pytest.mark.parametrize("dtype", ["Int64", "boolean"])
+def test_numbers_among_nulls_are_encoded_as_floats_are(clicks, part, dtype, tmp_path):
+    encoded = {}
+    for name, kind in (("nullable", dtype), ("floats", "float64")):
+        number = (clicks["clicks"] % 2).astype(dtype).mask(clicks.index % 3 == 0)
+        path = tmp_path / f"{name}.parquet"
+        clicks.assign(clicks=number.astype(kind)).to_parquet(path)
+        data = DataConfig(**{part: ("clicks",)})
+        frame, dtypes = read_interactions(path, data)
+        (tmp_path / name).mkdir()
+        fitted = workflow.fit(frame, data, tmp_path / name)
+        schema = workflow.describe(fitted.served, data, dtypes)
+        encoded[name] = workflow.encode(fitted.served, frame, schema).features["clicks"]
+    assert dtypes["clicks"] == "float32"
+    np.testing.assert_allclose(encoded["nullable"], encoded["floats"], rtol=1e-6)
+    assert np.std(encoded["nullable"]) > 0.1

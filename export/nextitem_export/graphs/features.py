@@ -10,15 +10,14 @@ from typing import Any
 
 import onnx
 
-from .._errors import UnsupportedWorkflow
 from ..plan import Plan
 from ..runtime.item_index import ItemIndex
 from ..runtime.signature import Signature
-from ..workflow.compile import CompiledWorkflow, Explained, compile_workflow
+from ..workflow.compile import CompiledWorkflow, compile_workflow
 from ..workflow.forms import NUMPY, ServedForm
 from ..workflow.newest import newest_only
 from ..workflow.schedule import FeatureOutput
-from .ranker import RankerFeature, filter_tensors
+from .ranker import filter_tensors
 
 
 def write_features(plan: Plan, features: str, folder: Path) -> None:
@@ -58,28 +57,17 @@ def write_compiled(compiled: CompiledWorkflow, folder: Path, form: ServedForm | 
     return settings
 
 
-def compile_plan(plan: Plan, features: Sequence[RankerFeature] | None = None) -> CompiledWorkflow:
-    """The plan's workflow, compiled for these features or all that the model reads. Raises UnsupportedWorkflow."""
+def compile_plan(plan: Plan) -> CompiledWorkflow:
+    """The plan's workflow, compiled for what the model reads. Raises UnsupportedWorkflow."""
     return compile_workflow(
         plan.fitted.workflow,
         {name: plan.fitted.raw_columns[name] for name in plan.raw_dtypes},
-        [FeatureOutput(feature.name, feature.tensor, feature.dtype) for feature in features or plan.features],
+        [FeatureOutput(feature.name, feature.tensor, feature.dtype) for feature in plan.features],
         session_column=plan.fitted.session_column,
         tie_breaker_column=plan.tie_breaker_column,
         window=plan.signature.window,
         datatypes={feature.name: feature.datatype for feature in plan.raw_features},
     )
-
-
-def explain_plan(plan: Plan) -> list[Explained | UnsupportedWorkflow]:
-    """For each feature of the model how it is computed, or why it cannot be compiled."""
-    rows: list[Explained | UnsupportedWorkflow] = []
-    for feature in plan.features:
-        try:
-            rows.append(compile_plan(plan, [feature]).explain(feature.name))
-        except UnsupportedWorkflow as error:
-            rows.append(error)
-    return rows
 
 
 def _compiled(plan: Plan, folder: Path) -> dict[str, Any]:
@@ -92,5 +80,6 @@ def _nvtabular(plan: Plan, folder: Path) -> dict[str, Any]:
         "features": [dataclasses.asdict(feature) for feature in plan.features],
         "columns": {name: plan.fitted.raw_columns[name] for name in plan.raw_dtypes},
         "session_column": plan.fitted.session_column,
+        "session_dtype": plan.fitted.raw_columns[plan.fitted.session_column],
         "tie_breaker_column": plan.tie_breaker_column,
     }

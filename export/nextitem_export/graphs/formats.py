@@ -90,7 +90,8 @@ def write_ranker(
                 (folder / "step.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
         step = open_step(folder)  # a graph may be written and yet be refused by what runs it
         inputs = dict(zip(names, example, strict=True))
-        _check_batches(step, {name: inputs[name].numpy() for name in step.inputs}, type(ranker.model).__name__)
+        given = {name: inputs[name].numpy() for name in step.inputs}
+        _check_batches(step, given, type(ranker.model).__name__, format_name)
     except UnsupportedModel:
         raise
     except Exception as error:
@@ -104,9 +105,9 @@ def write_ranker(
         ) from error
 
 
-def _check_batches(step: Step, example: Mapping[str, np.ndarray], model: str) -> None:
-    """Raise UnsupportedModel unless the graph takes other numbers of sessions than the two that it was traced with."""
-    for rows in (1, 3):
+def _check_batches(step: Step, example: Mapping[str, np.ndarray], model: str, format_name: str) -> None:
+    """Raise UnsupportedModel unless the graph takes two sessions, as it was traced with, and other numbers of them."""
+    for rows in (2, 1, 3):
         try:
             answer = step.run({name: values[:1].repeat(rows, axis=0) for name, values in example.items()})
             wrong = [len(values) for values in answer.values() if len(values) != rows]
@@ -115,6 +116,10 @@ def _check_batches(step: Step, example: Mapping[str, np.ndarray], model: str) ->
             what = f"{wrong[0]} answers"
         except Exception as error:  # noqa: BLE001  ONNX Runtime and torch raise classes of their own
             what = f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"  # TorchScript prints a stack first
+        if rows == 2:
+            raise UnsupportedModel(
+                f"the {format_name} graph of {model} does not run: {what}. Try another format: {', '.join(FORMATS)}"
+            )
         raise UnsupportedModel(
             f"the graph of {model} is bound to the two sessions that it was traced with; for {rows} it gives {what}. "
             "Python numbers become constants: write tensor.shape[0] where the model says len(tensor), gather where it "
@@ -126,8 +131,8 @@ def _refuse_approximate(scoring: ScoringChoice, format_name: str) -> None:
     if scoring.name != EXACT.name:
         formats = ", ".join(name for name, form in FORMATS.items() if form.trace is not None)
         raise UnsupportedModel(
-            f"--scoring {scoring.name} is not written as {format_name}, only as {formats}: choose one of these, or "
-            "--scoring exact"
+            f"scoring '{scoring.name}' is not written as {format_name}, only as {formats}: choose one of these, or "
+            "ExportOptions(scoring='exact')"
         )
 
 

@@ -120,7 +120,7 @@ class _QueryScorer(nn.Module):
         super().__init__()
         self.model = model
         self.heads = heads
-        table = model.item_table()
+        table = _item_table(model)
         # A table that is a weight as it stands is read in place, so that the graph holds it once; a computed one is
         # computed once, here.
         self.computed = not any(table is parameter for parameter in model.parameters())
@@ -129,7 +129,14 @@ class _QueryScorer(nn.Module):
 
     def result(self, features: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The query [B, D], and each head, float32 [B, N]."""
-        return with_heads(self.model, features, self.heads) if self.heads else (self.model.query(features), ())
+        query, heads = with_heads(self.model, features, self.heads) if self.heads else (self.model.query(features), ())
+        width = self.items().shape[1]
+        if not isinstance(query, Tensor) or query.dim() != 2 or query.shape[1] != width:
+            raise UnsupportedModel(
+                f"{type(self.model).__name__}.query(features) gives {_shown(query)}, expected the query [B, {width}], as wide "
+                f"as item_table(){_remedy(query)}"
+            )
+        return query, heads
 
     def items(self) -> Tensor:
         """float [V, D]."""
@@ -152,11 +159,11 @@ class _DirectScorer(nn.Module):
     def result(self, features: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The scores, float32 [B, V], and each head, float32 [B, N]."""
         scores, heads = with_heads(self.model, features, self.heads) if self.heads else (self.model(features), ())
-        what = [int(size) for size in scores.shape] if isinstance(scores, Tensor) else type(scores).__name__
         if not isinstance(scores, Tensor) or scores.dim() != 2 or scores.shape[1] != self.cardinality:
             raise UnsupportedModel(
-                f"{type(self.model).__name__}.forward(features) gives {what}, expected scores [B, {self.cardinality}], "
-                "one for each code of the workflow's vocabulary (padding, null and unknown included)"
+                f"{type(self.model).__name__}.forward(features) gives {_shown(scores)}, expected scores "
+                f"[B, {self.cardinality}], one for each code of the workflow's vocabulary (padding, null and unknown "
+                f"included){_remedy(scores)}"
             )
         return scores.float(), heads
 
@@ -172,13 +179,37 @@ def _scorer(model: nn.Module, cardinality: int, heads: tuple[Head, ...]) -> nn.M
             f"{type(model).__name__} has query() but no item_table(): give it item_table() -> [V, D], or only a "
             "forward(features) -> scores [B, V]"
         )
-    rows = model.item_table().shape[0]
+    rows = _item_table(model).shape[0]
     if rows != cardinality:
         raise UnsupportedModel(
             f"{type(model).__name__}.item_table() has {rows} rows, the workflow's vocabulary has {cardinality} codes "
             "(padding, null and unknown included): use the workflow that the model was trained with"
         )
     return _QueryScorer(model, heads)
+
+
+def _item_table(model: nn.Module) -> Tensor:
+    table = model.item_table()
+    if not isinstance(table, Tensor) or table.dim() != 2:
+        more = ": give its weight" if isinstance(table, nn.Embedding) else _remedy(table)
+        raise UnsupportedModel(
+            f"{type(model).__name__}.item_table() gives {_shown(table)}, expected a tensor [V, D], one row for each code{more}"
+        )
+    return table
+
+
+def _shown(result: object) -> str:
+    """What a model gave: a tensor's shape, or what else it is."""
+    if isinstance(result, Tensor):
+        return str([int(size) for size in result.shape])
+    if isinstance(result, Mapping):
+        return f"{type(result).__name__} with {', '.join(map(repr, result))}"
+    return f"{type(result).__name__} of {len(result)}" if isinstance(result, (tuple, list)) else type(result).__name__
+
+
+def _remedy(result: object) -> str:
+    several = isinstance(result, (Mapping, tuple, list))
+    return ": put a module around the model that gives the one which is meant" if several else ""
 
 
 TopK = Callable[[Tensor, int], tuple[Tensor, Tensor]]

@@ -97,7 +97,7 @@ def build_index(table: np.ndarray, path: Path, threads: int = 1) -> None:
         faiss: Any = importlib.import_module("faiss")
     except ImportError as error:
         raise UnsupportedModel(
-            "--scoring ann needs faiss, which is not installed: pip install faiss-cpu, or choose exact or int8-rerank"
+            "scoring 'ann' needs faiss, which is not installed: pip install faiss-cpu, or choose exact or int8-rerank"
         ) from error
     faiss.omp_set_num_threads(threads)
     items = np.ascontiguousarray(table[FIRST_ITEM:])

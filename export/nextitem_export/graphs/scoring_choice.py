@@ -123,8 +123,8 @@ def write_scored(
     scoring = SCORINGS[choice.name]
     if scoring.min_recall is not None and ranker.table() is None:
         raise UnsupportedModel(
-            f"{type(ranker.model).__name__} gives scores itself, so --scoring {choice.name} has no table to search: give it "
-            "query(features) and item_table(), or export with --scoring exact"
+            f"{type(ranker.model).__name__} gives scores itself, so scoring '{choice.name}' has no table to search: give it "
+            "query(features) and item_table(), or export with ExportOptions(scoring='exact')"
         )
     least = choice.min_recall or scoring.min_recall
     known = _known(ranker, sample)
@@ -142,8 +142,8 @@ def write_scored(
             return
         effort += 1
     raise UnsupportedModel(
-        f"--scoring {choice.name} finds {recall:.4f} of the true {RECALL_AT} best items of the sample's sessions, expected "
-        f"{least} or more: choose --scoring exact, or a lower --min-recall"
+        f"scoring '{choice.name}' finds {recall:.4f} of the true {RECALL_AT} best items of the sample's sessions, expected "
+        f"{least} or more: choose ExportOptions(scoring='exact'), or a lower min_recall"
     )
 
 

@@ -26,8 +26,8 @@ class NativeFusedLayout(OneModel):
         folder.mkdir(parents=True)
         if not write_merged(folders, folder, head_names(plan)):
             raise ExportError(
-                f"--format {options.format} writes another opset than the features graph has, so that the three cannot be "
-                "one graph: give --format onnx, or --layout ensemble"
+                f"format '{options.format}' writes another opset than the features graph has, so that the three cannot be "
+                "one graph: give ExportOptions(format='onnx'), or ExportOptions(layout='ensemble')"
             )
         settings = {
             "kind": "native",

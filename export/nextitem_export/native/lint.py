@@ -73,7 +73,7 @@ def _common(config: Config) -> Iterator[str]:
     if not config.instances:
         yield "no instance_group, which gives 2 instances on CPU, each with weights and vocabularies of its own: name the count"
     for kind in sorted(set(config.instances) - {"KIND_CPU", "KIND_GPU"}):
-        yield f"an instance of {kind}, expected KIND_CPU, or KIND_GPU by --accelerator"
+        yield f"an instance of {kind}, expected KIND_CPU, or KIND_GPU by the accelerator"
     if config.max_batch_size == 0 and config.dynamic_batching:
         yield "dynamic_batching with max_batch_size 0, which batches nothing"
     if config.random_warm_up:

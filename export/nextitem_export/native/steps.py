@@ -32,8 +32,8 @@ def write_native_features(plan: Plan, folder: Path) -> None:
     compiled = compile_plan(plan)
     if compiled.form.name == NUMPY:
         raise ExportError(
-            f"the workflow needs numpy ({compiled.form.reason}), and --runtime native has ONNX alone: export it with "
-            "--runtime python"
+            f"the workflow needs numpy ({compiled.form.reason}), and runtime 'native' has ONNX alone: export it with "
+            "ExportOptions(runtime='python')"
         )
     names = filter_tensors(plan.features)
     graph = native_features(compiled, plan.signature, (names[0], names[1]), plan.vocabulary.values)

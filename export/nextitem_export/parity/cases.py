@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ class Case:
     """Sessions that are asked `batch_size` at a time.
 
     garbage: the longest session is padded as well, and padding holds valid-looking values. filtered: with random filters.
+    own: the sample as it is, of which NVTabular must be able to judge something.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Case:
     batch_size: int
     garbage: bool = False
     filtered: bool = False
+    own: bool = False
 
 
 def make_cases(
@@ -43,7 +46,10 @@ def make_cases(
     max_interactions: int,
     seed: int = 0,
 ) -> list[Case]:
-    """The cases of one export, always the same for the same sample; sessions of `max_interactions` at most."""
+    """The cases of one export, always the same for the same sample; sessions of `max_interactions` at most.
+
+    A perturbed session keeps what is no feature, the id of the session that it was made from.
+    """
     random = np.random.default_rng(seed)
     some = [sessions[i % len(sessions)] for i in range(min(SESSIONS, len(sessions)))]
 
@@ -51,7 +57,8 @@ def make_cases(
         return [change(session.copy()) for session in some]
 
     def of_length(length: int) -> Sessions:
-        return [_of_length(sessions, length, random) for _ in some]
+        rows = (_of_length(sessions, length, random) for _ in some)
+        return [made.assign(**_ids(session, features)) for made, session in zip(rows, some, strict=True)]
 
     strings = [f.name for f in features if f.kind == "string"]
     integers = [f.name for f in features if f.kind == "integer"]
@@ -60,7 +67,7 @@ def make_cases(
     beyond = min(window + 5, max_interactions)
     padded = [session.iloc[-max(1, max_interactions - PADDED) :] for session in some]
     return [
-        Case("the sample", sessions, max_sessions),
+        Case("the sample", sessions, max_sessions, own=True),
         Case("one session alone", sessions[:ALONE], 1),
         Case("three at a time", some, min(3, max_sessions)),
         Case("garbage in padding", padded, max_sessions, garbage=True),
@@ -81,6 +88,11 @@ def make_cases(
     ]
 
 
+def _ids(session: pd.DataFrame, features: Sequence[RawFeature]) -> dict[str, Any]:
+    """The value of each column that is no feature."""
+    return {name: session[name].iloc[0] for name in session if name not in {feature.name for feature in features}}
+
+
 def _of_length(sessions: Sessions, length: int, random: np.random.Generator) -> pd.DataFrame:
     rows: list[pd.DataFrame] = []
     while sum(map(len, rows)) < length:
@@ -99,12 +111,15 @@ def _unknown(
     for name in strings:
         session.loc[rows, name] = "never seen ☃"
     for name in integers:
-        session[name] = (
-            session[name].mask(rows, np.iinfo(session[name].dtype).max - 7)
-            if (np.issubdtype(session[name].dtype, np.integer))
-            else session[name]
-        )
+        session[name] = session[name].mask(rows, _largest(session[name].dtype) - 7)
     return session
+
+
+def _largest(dtype: object) -> int:
+    """Of a column of integers, which among nulls are Int64 or, where the sample's owner has them so, floats."""
+    if isinstance(dtype, np.dtype) and dtype.kind in "iu":
+        return int(np.iinfo(dtype).max)
+    return 2**53 if isinstance(dtype, np.dtype) and dtype.kind == "f" else int(np.iinfo(np.int64).max)
 
 
 def _nulls(session: pd.DataFrame, names: Sequence[str], random: np.random.Generator) -> pd.DataFrame:

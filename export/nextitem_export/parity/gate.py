@@ -22,14 +22,20 @@ from ..wire import request_tensors
 from .cases import PADDED, Case, Sessions
 from .compare import approximate_difference, feature_difference, head_difference, ranking_difference
 from .filters import Filters, draw_filters
-from .truth import Truth
+from .truth import Encoded, Truth
+
+_BY_ID = (
+    "NVTabular's value depends on the session's id, which no request carries: join or compute it before fitting, so that each "
+    "interaction has it in a column that is sent"
+)
 
 
 @dataclasses.dataclass
 class CaseReport:
     """How one case came out.
 
-    judged: sessions that NVTabular has an answer for. head_difference: None for a model without further heads.
+    judged: sessions that NVTabular has an answer for; reason: why it has none for most of the others, None where it has all.
+    head_difference: None for a model without further heads.
     """
 
     case: str
@@ -38,10 +44,20 @@ class CaseReport:
     feature_difference: float = 0.0
     score_difference: float = 0.0
     head_difference: float | None = None
+    reason: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The row as it stands in bundle.json."""
-        return dataclasses.asdict(self)
+        """The row as it stands in bundle.json: without the reason, which may hold paths of this machine."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "reason"}
+
+    def warning(self) -> str | None:
+        """A sentence where NVTabular judged less than half of the sessions."""
+        if 2 * self.judged >= self.sessions:
+            return None
+        return (
+            f"NVTabular has an answer for {self.judged} of the {self.sessions} sessions in case '{self.case}', so that the "
+            f"features of the others are not proved. Of most of them: {self.reason}"
+        )
 
 
 class Gate:
@@ -82,19 +98,30 @@ class Gate:
         self._values = np.array([*null, *values.tolist()], dtype=values.dtype)
 
     def check(self, cases: Sequence[Case], progress: Callable[[str], None] = lambda _: None) -> list[CaseReport]:
-        """Run all cases. Raises ParityError at the first difference, with the case, the session and both values."""
+        """Run all cases.
+
+        Raises ParityError at the first difference, with the case, the session and both values, and where NVTabular has no
+        answer for any session of the sample.
+        """
         reports = []
         for case in cases:
             progress(f"parity: {case.name}")
-            report = CaseReport(case.name)
             true = self._truth.encode(case.sessions)
+            report = CaseReport(case.name, reason=true.reason())
+            if case.own and not true.encoded:
+                raise ParityError(
+                    f"NVTabular has an answer for none of the {len(case.sessions)} sessions of the sample, so that nothing can "
+                    f"be proved: {report.reason}. Give a sample that workflow.transform answers. The bundle was not written"
+                )
             for start in range(0, len(case.sessions), case.batch_size):
                 batch = case.sessions[start : start + case.batch_size]
-                self._check_batch(case, start, batch, true, report)
+                self._check_batch(case, start, batch, true.encoded, report)
             reports.append(report)
         return reports
 
-    def _check_batch(self, case: Case, start: int, batch: Sessions, true: dict[int, Any], report: CaseReport) -> None:
+    def _check_batch(
+        self, case: Case, start: int, batch: Sessions, true: Mapping[int, Encoded], report: CaseReport
+    ) -> None:
         request = request_tensors(batch, self._raw_features, width=_width(batch, case))
         if case.garbage:
             _fill_padding(request, self._raw_features)
@@ -121,6 +148,8 @@ class Gate:
                 newest = true[start + row][feature.name][-self._window :]  # where nothing in the workflow slices it
                 worst, fault = feature_difference(newest, served)
                 report.feature_difference = max(report.feature_difference, worst)
+                if fault and self._truth.reads_ids(batch[row], case.sessions, feature.name):
+                    fault = f"{fault}; {_BY_ID}"
                 _refuse(fault, case, start + row, f"feature '{feature.name}'")
         self._check_ranking(case, start, batch, encoded, ranked, filters, report)
         if self._whole is not None:

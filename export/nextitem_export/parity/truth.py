@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,12 +20,36 @@ from ..workflow.fitted import FittedWorkflow
 
 Encoded = Mapping[str, np.ndarray]  # feature name to [length]
 
+EMPTY = "they have no interactions"
+DROPPED = "the workflow drops them, as a Filter does"
+TIED = (
+    "their interactions of one time have no order, since NVTabular's sort is not stable: fit the workflow with a column behind "
+    "the time in sort_cols, and name it as tie_breaker_column"
+)
+
+#: Ids that a session is asked under, to find out whether they matter.
+_IDS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What NVTabular says of sessions, each by its position: its features, or why it has none."""
+
+    encoded: Mapping[int, Encoded]
+    unjudged: Mapping[int, str]
+
+    def reason(self) -> str | None:
+        """Why NVTabular has no answer, by the reason that most sessions have; None where it has all."""
+        reasons = Counter(self.unjudged.values())
+        return reasons.most_common(1)[0][0] if reasons else None
+
 
 class Truth:
     """Encodes and scores raw sessions without any of the exported graphs.
 
-    tie_breaker_column is filled with the row's position. Where the workflow has none, NVTabular's unstable sort leaves
-    sessions with equal times without a true answer.
+    Sessions have their raw ids in the workflow's session column, which a join may read. tie_breaker_column is filled with the
+    row's position. Where the workflow has none, NVTabular's unstable sort leaves sessions with equal times without a true
+    answer.
     """
 
     def __init__(
@@ -41,18 +68,33 @@ class Truth:
         self._log_popularity = log_popularity
         self._tie_breaker = tie_breaker_column
 
-    def encode(self, sessions: Sequence[pd.DataFrame]) -> dict[int, Encoded]:
-        """The model's features of each session that NVTabular answers, by the session's position.
+    def encode(self, sessions: Sequence[pd.DataFrame]) -> Answers:
+        """The model's features of each session that NVTabular answers.
 
         NVTabular raises on nulls in an integer vocabulary and on empty or all-null columns, and a Filter in the
         workflow drops sessions: those have no true answer.
         """
-        rows = [row for row, session in enumerate(sessions) if self._has_answer(session)]
+        unjudged = {row: why for row, session in enumerate(sessions) if (why := self._without_answer(session))}
+        encoded: dict[int, Encoded] = {}
         with _quiet():
-            try:
-                return self._transform(sessions, rows) if rows else {}
-            except Exception:  # noqa: BLE001  NVTabular raises what pandas raised: ask for each session alone
-                return {row: encoded for row in rows for encoded in self._alone(sessions, row)}
+            for rows in self._apart(sessions, [row for row in range(len(sessions)) if row not in unjudged]):
+                try:
+                    encoded |= self._transform(sessions, rows)
+                except Exception:  # noqa: BLE001  NVTabular raises what pandas raised: ask for each session alone
+                    for row in rows:
+                        try:
+                            encoded |= self._transform(sessions, [row])
+                        except Exception as error:  # noqa: BLE001
+                            unjudged[row] = _raised(error)
+        dropped = {row: DROPPED for row in range(len(sessions)) if row not in encoded and row not in unjudged}
+        return Answers(dict(sorted(encoded.items())), unjudged | dropped)
+
+    def reads_ids(self, session: pd.DataFrame, others: Sequence[pd.DataFrame], feature: str) -> bool:
+        """Whether a feature of the session is another one under the ids of other sessions."""
+        ids = list(dict.fromkeys(self._id(other) for other in [session, *others] if len(other)))[:_IDS]
+        renamed = [session.assign(**{self._fitted.session_column: session_id}) for session_id in ids]
+        values = [encoded[feature] for encoded in self.encode(renamed).encoded.values()]
+        return any(not np.array_equal(value, values[0], equal_nan=value.dtype.kind == "f") for value in values)
 
     def scores(self, encoded: Sequence[Encoded], window: int) -> np.ndarray:
         """The eager model's scores [B, V] float32, cold and empty sessions by popularity, special codes lowest."""
@@ -87,38 +129,52 @@ class Truth:
                 tensors[name][row, : len(values)] = torch.from_numpy(values)
         return tensors, (tensors[self._item_feature] >= FIRST_ITEM).any(dim=1).numpy()
 
-    def _has_answer(self, session: pd.DataFrame) -> bool:
+    def _without_answer(self, session: pd.DataFrame) -> str | None:
         if not len(session):
-            return False
+            return EMPTY
         columns = list(self._fitted.sort_columns)
         stable = self._tie_breaker in columns or not columns
-        return stable or not session.duplicated(columns).any()
+        return None if stable or not session.duplicated(columns).any() else TIED
 
-    def _alone(self, sessions: Sequence[pd.DataFrame], row: int) -> Iterator[Encoded]:
-        with contextlib.suppress(Exception):
-            yield from self._transform(sessions, [row]).values()
+    def _id(self, session: pd.DataFrame) -> Any:
+        return session[self._fitted.session_column].iloc[0]
+
+    def _apart(self, sessions: Sequence[pd.DataFrame], rows: Sequence[int]) -> list[list[int]]:
+        """The rows in as few groups as keep sessions of one id apart, which the Groupby would make one."""
+        groups: list[list[int]] = []
+        seen: Counter[Any] = Counter()
+        for row in rows:
+            session_id = self._id(sessions[row])
+            if seen[session_id] == len(groups):
+                groups.append([])
+            groups[seen[session_id]].append(row)
+            seen[session_id] += 1
+        return groups
 
     def _transform(self, sessions: Sequence[pd.DataFrame], rows: list[int]) -> dict[int, Encoded]:
-        parts = [sessions[row].assign(**{self._fitted.session_column: row}) for row in rows]
-        frame = pd.concat(parts, ignore_index=True)
+        """The features of sessions whose ids differ, by row. Raises what NVTabular does, or LookupError."""
+        frame = pd.concat([sessions[row] for row in rows], ignore_index=True)
         if self._tie_breaker is not None:
             frame[self._tie_breaker] = np.arange(len(frame))
         table = self._fitted.transform(frame)
-        if self._fitted.session_column in table:
-            found = table[self._fitted.session_column].tolist()
-        elif len(table) == len(rows):
-            found = rows
-        elif len(rows) > 1:
-            raise LookupError("a Filter dropped sessions and the output does not say which")
-        else:
-            found = []
+        found = self._rows(table, {self._id(sessions[row]): row for row in rows})
         return {
-            int(row): {
+            row: {
                 feature.name: np.asarray(table[feature.name].iloc[index], dtype=feature.dtype)
                 for feature in self._features
             }
             for index, row in enumerate(found)
         }
+
+    def _rows(self, table: pd.DataFrame, row_of: Mapping[Any, int]) -> list[int]:
+        """The session that each row of the workflow's output is of."""
+        if len(row_of) == 1 and len(table) <= 1:
+            return list(row_of.values())[: len(table)]
+        if self._fitted.session_column in table:
+            return [row_of[session_id] for session_id in table[self._fitted.session_column]]
+        if len(table) == len(row_of):
+            return [row for _, row in sorted(row_of.items())]  # in the order of their ids, as the Groupby has it
+        raise LookupError("a Filter dropped sessions and the output does not say which")
 
 
 def eager_scores(model: nn.Module, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -126,6 +182,15 @@ def eager_scores(model: nn.Module, features: Mapping[str, torch.Tensor]) -> torc
     if hasattr(model, "query"):
         return model.query(features) @ model.item_table().T
     return model(features)
+
+
+def _raised(error: Exception) -> str:
+    """What NVTabular raised, in one line; of merlin's wrapper what it wraps."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    lines = str(cause).strip().splitlines()
+    return f"NVTabular raises {type(cause).__name__}{': ' + lines[0] if lines else ''}"
 
 
 @contextlib.contextmanager

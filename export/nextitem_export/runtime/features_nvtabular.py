@@ -31,8 +31,8 @@ class NvtabularEncoder:
     """Encodes raw sessions with the workflow of `settings`.
 
     Settings: `signature`; `features`, each with the workflow's output `name`, the step's output `tensor` and `dtype`;
-    `columns`, raw column to the pandas dtype it had when the workflow was fitted; `session_column`; and
-    `tie_breaker_column`, null where the workflow has none.
+    `columns`, raw column to the pandas dtype it had when the workflow was fitted; `session_column` and `session_dtype`, the
+    dtype it had; and `tie_breaker_column`, null where the workflow has none.
     """
 
     def __init__(self, workflow: Any, settings: Mapping[str, Any]) -> None:
@@ -41,6 +41,7 @@ class NvtabularEncoder:
         self._features: list[dict[str, str]] = settings["features"]
         self._columns: dict[str, str] = settings["columns"]
         self._session_column: str = settings["session_column"]
+        self._session_dtype: str = settings["session_dtype"]
         self._tie_breaker: str | None = settings["tie_breaker_column"]
         self.outputs = tuple(feature["tensor"] for feature in self._features)
 
@@ -56,7 +57,8 @@ class NvtabularEncoder:
 
     def _fill(self, encoded: dict[str, Array], request: Request) -> None:
         table = self._workflow.transform(self._frame(request))
-        rows = _rows(table, self._session_column, np.flatnonzero(request.lengths))
+        present = np.flatnonzero(request.lengths)
+        rows = _rows(table, self._session_column, present, _stand_ins(present, self._session_dtype))
         for feature in self._features:
             target = encoded[feature["tensor"]]
             for row, values in zip(rows, table[feature["name"]], strict=True):
@@ -65,7 +67,7 @@ class NvtabularEncoder:
 
     def _frame(self, request: Request) -> Any:
         sessions = request.sessions
-        columns: dict[str, Any] = {self._session_column: sessions}
+        columns: dict[str, Any] = {self._session_column: _stand_ins(sessions, self._session_dtype)}
         if self._tie_breaker is not None:
             columns[self._tie_breaker] = np.arange(len(sessions))
         for feature in self._signature.features:
@@ -96,10 +98,23 @@ def _pandas_column(values: Array, kind: str, dtype: str) -> Any:
     return _pd.Series([None if value == NULL_INT64 else int(value) for value in values], dtype=object)
 
 
-def _rows(table: Any, session_column: str, present: Array) -> Array:
+def _stand_ins(rows: Array, dtype: str) -> Array:
+    """Ids for sessions, which a request does not have, of training's type and in the order of the request's rows.
+
+    A join needs the type, though what it finds by them is nothing: no feature of a model may be made from them.
+    """
+    if dtype == "string":
+        return np.array([f"{row:09d}" for row in rows] + [None], dtype=object)[:-1]
+    if dtype == "datetime":
+        return rows.astype("datetime64[ns]")
+    return rows.astype("float64" if dtype.startswith("float") else "int64")
+
+
+def _rows(table: Any, session_column: str, present: Array, stand_ins: Array) -> Array:
     """The request's row of each row of the workflow's output."""
     if session_column in table.columns:
-        return table[session_column].to_numpy()
+        row_of = dict(zip(_pd.Series(stand_ins), present.tolist(), strict=True))
+        return np.array([row_of[stand_in] for stand_in in table[session_column]], dtype=np.int64)
     if len(table) != len(present):
         raise RuntimeError(
             f"the workflow returned {len(table)} rows for {len(present)} sessions and does not return "

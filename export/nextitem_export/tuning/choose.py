@@ -57,7 +57,7 @@ def check_tunable(free: Collection[str]) -> None:
     if unknown:
         raise ExportError(f"cannot tune {', '.join(unknown)}, known are {', '.join(LADDERS)}")
     if not free:
-        raise ExportError(f"--tune has nothing to choose: {', '.join(LADDERS)} are all given")
+        raise ExportError(f"tune has nothing to choose: {', '.join(LADDERS)} are all given")
     serve.command()
 
 

@@ -26,8 +26,8 @@ def command() -> str:
     found = beside or shutil.which(COMMAND)
     if found is None:
         raise ExportError(
-            f"--tune measures with the command {COMMAND}, which is not installed here: install it with pip install "
-            "'nextitem-server[embedded]', or export without --tune"
+            f"tune measures with the command {COMMAND}, which is not installed here: install it with pip install "
+            "'nextitem-server[embedded]', or export without tune"
         )
     return found
 
@@ -64,7 +64,7 @@ def _address(process: subprocess.Popen[str], said: IO[str]) -> tuple[str, int]:
     said.seek(0)
     words = said.read().strip().splitlines()
     last = words[-1] if words else f"exit code {process.returncode}"
-    raise ExportError(f"--tune cannot measure, since the server did not start ({last}); or export without --tune")
+    raise ExportError(f"tune cannot measure, since the server did not start ({last}); or export without tune")
 
 
 def memory_mb(process: int) -> float | None:

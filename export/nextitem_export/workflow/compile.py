@@ -15,9 +15,10 @@ from .emit_onnx import emit_onnx
 from .emitters.lookups import is_dense
 from .expressions import Expr
 from .forms import NUMPY, ServedForm, served_form
-from .lower import lower_workflow
+from .lower import Lowered, lower_workflow
 from .registry import Context
 from .schedule import FeatureOutput, schedule
+from .unsent import check_column
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +78,16 @@ def compile_workflow(
     Raises UnsupportedWorkflow with the operator, the column and the remedy.
     """
     context = Context(session_column, tie_breaker_column)
-    lowered = lower_workflow(workflow, raw_dtypes, context, datatypes)
+    return compile_lowered(lower_workflow(workflow, raw_dtypes, context, datatypes), outputs, context, window)
+
+
+def compile_lowered(
+    lowered: Lowered, outputs: Sequence[FeatureOutput], context: Context, window: int
+) -> CompiledWorkflow:
+    """The same of a workflow whose operators are compiled."""
     columns = {output.column: lowered.column(output.column) for output in outputs}
+    for name, column in columns.items():
+        check_column(name, column, context)
     return CompiledWorkflow(columns, schedule(columns, outputs, window), tuple(outputs), window)
 
 

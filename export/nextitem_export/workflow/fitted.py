@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import nvtabular
 import pandas as pd
+from merlin.dag import ops as dag_ops
 from nvtabular import ops
 
 from .._errors import UnsupportedWorkflow
 from ..runtime.codes import FIRST_ITEM, NULL_INT64, NULL_STRING
 from ..runtime.features_nvtabular import with_plain_sessions
+from ..sample import for_nvtabular
 
 NEVER_ENDS = int(np.iinfo(np.int64).max)  # ListSlice's end where none was given
 
@@ -66,7 +68,7 @@ class FittedWorkflow:
             )
         self.session_column: str = next(iter(keys))[0]
         self.sort_columns: tuple[str, ...] = tuple(groupbys[0].op.sort_cols)
-        self.raw_columns = {column.name: _dtype_name(column) for column in workflow.input_schema}
+        self.raw_columns = {column.name: dtype_name(column) for column in workflow.input_schema}
         self.outputs = {
             column.name: OutputColumn(column.name, np.dtype(column.dtype.to_numpy).name)
             for column in workflow.output_schema
@@ -85,7 +87,7 @@ class FittedWorkflow:
                 raise UnsupportedWorkflow(
                     f"ListSlice({op.start}{end}) on '{output}' does not keep the newest interactions of long sessions, "
                     f"which a recommendation needs: fit the workflow with ListSlice(-{op.max_elements}), or export "
-                    "with --keep-workflow-window to serve it as it is"
+                    "with ExportOptions(keep_workflow_window=True) to serve it as it is"
                 )
         return min((op.max_elements for op in slices), default=None)
 
@@ -95,9 +97,11 @@ class FittedWorkflow:
         Raises UnsupportedWorkflow if no Categorify of a single raw column stands behind the output, or if the
         vocabulary holds a value that means null in a request.
         """
-        for node, column in self._lineage(output):
+        lineage = self._lineage(output)
+        for position, (node, column) in enumerate(lineage):
             if isinstance(node.op, ops.Categorify):
-                return self._read_vocabulary(node.op, column, output)
+                vocabulary = self._read_vocabulary(node.op, column, output)
+                return dataclasses.replace(vocabulary, column=_before_renaming(lineage[position:]))
         raise UnsupportedWorkflow(
             f"no Categorify stands behind the workflow's output '{output}': encode the item column with "
             "ops.Categorify() so that its codes can be turned back into raw ids"
@@ -108,12 +112,16 @@ class FittedWorkflow:
         return [
             name
             for name in self.outputs
-            if any(isinstance(node.op, ops.Categorify) and source == column for node, source in self._lineage(name))
+            if any(
+                isinstance(node.op, ops.Categorify) and _before_renaming(lineage[position:]) == column
+                for lineage in [self._lineage(name)]
+                for position, (node, _) in enumerate(lineage)
+            )
         ]
 
     def transform(self, frame: pd.DataFrame) -> pd.DataFrame:
         """`workflow.transform` on raw interactions, sessions by their raw ids; the index is reset, since NVTabular reads it."""
-        return self._by_raw_session.transform(frame.reset_index(drop=True))
+        return self._by_raw_session.transform(for_nvtabular(frame.reset_index(drop=True)))
 
     @functools.cached_property
     def _by_raw_session(self) -> nvtabular.Workflow:
@@ -158,6 +166,15 @@ class FittedWorkflow:
         return Vocabulary(column, values, counts.astype(np.int64))
 
 
+def _before_renaming(lineage: list[tuple[Any, str]]) -> str:
+    """The name, before all Rename, of the column that enters the first node of the lineage."""
+    name = lineage[0][1]
+    for node, source in lineage[1:]:
+        if isinstance(node.op, (ops.Rename, dag_ops.Rename)):
+            name = source
+    return name
+
+
 def _raw_values(series: pd.Series, column: str) -> np.ndarray:
     if series.dtype == object or isinstance(series.dtype, pd.StringDtype):
         values = series.to_numpy(dtype=object)
@@ -190,7 +207,7 @@ def _raw_values(series: pd.Series, column: str) -> np.ndarray:
     return values
 
 
-def _dtype_name(column: Any) -> str:
+def dtype_name(column: Any) -> str:
     """`string`, `datetime` or numpy's name of the dtype that the column had when the workflow was fitted."""
     if column.is_list:
         raise UnsupportedWorkflow(

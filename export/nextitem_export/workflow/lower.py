@@ -13,6 +13,7 @@ from .._errors import UnsupportedWorkflow
 from . import ops as _operators  # noqa: F401  registers them
 from .columns import INTERACTION, Column, Table
 from .expressions import cast, raw
+from .fitted import dtype_name
 from .registry import Context, Inputs, lower_operator, name_of
 
 _WIRE = {"string": "string", "datetime": "int64", "bool": "int64"}
@@ -51,17 +52,18 @@ def lower_workflow(
     type on the wire where the dtype does not say it (integers with null are float64 in pandas).
     """
     raw_columns = {name: _raw_column(name, dtype, (datatypes or {}).get(name)) for name, dtype in raw_dtypes.items()}
-    return _Lowering(raw_columns, context).lowered(workflow.output_node)
+    unsent = {column.name: dtype_name(column) for column in workflow.input_schema if column.name not in raw_columns}
+    return _Lowering(raw_columns, unsent, context).lowered(workflow.output_node)
 
 
 class _Lowering:
-    def __init__(self, raw_columns: Table, context: Context) -> None:
+    def __init__(self, raw_columns: Table, unsent: Mapping[str, str], context: Context) -> None:
         self._context = context
         self._nodes: dict[int, Lowered] = {}
         self._raw = dict(raw_columns)
         for name in (context.session_column, context.tie_breaker_column):
-            if name is not None:  # only the Groupby reads them, and a request has neither
-                self._raw[name] = _raw_column(name, "int64", None)
+            if name is not None:  # a request has neither: `unsent.py` refuses what is made from them
+                self._raw[name] = _raw_column(name, unsent.get(name, "int64"), None)
 
     def lowered(self, node: Any) -> Lowered:
         """The output columns of a node; each node once."""
@@ -92,13 +94,15 @@ class _Lowering:
         groups = [group for group in selector.grouped_names if not needed and not _refused_in(group, refused)]
         errors: dict[str, UnsupportedWorkflow] = {}
         try:
-            table = self._lower_selection(node, groups, upstream) if groups else {}
+            table, errors = self._lower_selection(node, groups, upstream) if groups else ({}, {})
         except UnsupportedWorkflow as error:
             table, errors = self._one_by_one(node, groups, upstream, error)
         first_refused = next((refused[name] for name in needed), None)
         for name, behind in sources.items():
             if name not in table:
-                cause = first_refused or next((refused[n] for n in _flat(behind) if n in refused), None)
+                cause = (
+                    errors.get(name) or first_refused or next((refused[n] for n in _flat(behind) if n in refused), None)
+                )
                 cause = cause or next((errors[n] for n in _flat(behind) if n in errors), None)
                 cause = cause or next(iter(errors.values()), None)  # a joined column comes from no selected one
                 if cause is not None:
@@ -114,13 +118,19 @@ class _Lowering:
         errors: dict[str, UnsupportedWorkflow] = {}
         for group in groups:
             try:
-                table.update(self._lower_selection(node, [group], upstream))
+                found, reasons = self._lower_selection(node, [group], upstream)
+                table.update(found)
+                errors.update(reasons)
             except UnsupportedWorkflow as error:
                 errors.update(dict.fromkeys(_flat(group), whole if len(groups) == 1 else error))
         return table, errors
 
-    def _lower_selection(self, node: Any, groups: list[Any], upstream: Table) -> Table:
-        return lower_operator(node.op, Inputs(ColumnSelector(groups), upstream, self._context))
+    def _lower_selection(
+        self, node: Any, groups: list[Any], upstream: Table
+    ) -> tuple[Table, dict[str, UnsupportedWorkflow]]:
+        found = lower_operator(node.op, Inputs(ColumnSelector(groups), upstream, self._context))
+        table = {name: column for name, column in found.items() if isinstance(column, Column)}
+        return table, {name: error for name, error in found.items() if isinstance(error, UnsupportedWorkflow)}
 
 
 def _raw_column(name: str, dtype: str, datatype: str | None) -> Column:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from merlin.dag.ops.udf import UDF
 
 from .._errors import UnsupportedWorkflow
-from .columns import Table
+from .columns import Column, Table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Inputs:
         return {name: self.table[name] for name in self.names}
 
 
-Lowering = Callable[[Any, Inputs], Table]
+#: From an operator and its input columns to the output columns, or why one of them cannot be compiled.
+Lowering = Callable[[Any, Inputs], Mapping[str, "Column | UnsupportedWorkflow"]]
 
 LOWERINGS: dict[type, Lowering] = {}
 REFUSALS: dict[type, str] = {}
@@ -82,8 +83,12 @@ def _claim(operator: type) -> None:
         raise ValueError(f"{operator.__name__} is registered already")
 
 
-def lower_operator(operator: Any, inputs: Inputs) -> Table:
-    """Compile one operator. Raises UnsupportedWorkflow with the operator, the columns and the remedy."""
+def lower_operator(operator: Any, inputs: Inputs) -> Mapping[str, Column | UnsupportedWorkflow]:
+    """Compile one operator.
+
+    Raises UnsupportedWorkflow with the operator, the columns and the remedy; gives it in the place of a column where the
+    others can be compiled.
+    """
     for base in type(operator).__mro__:
         if base in LOWERINGS:
             return LOWERINGS[base](operator, inputs)
@@ -92,7 +97,11 @@ def lower_operator(operator: Any, inputs: Inputs) -> Table:
             return named(operator, inputs)
         if base in REFUSALS:
             raise refused(operator, inputs.names, REFUSALS[base])
-    raise refused(operator, inputs.names, "the compiler does not know it; serve the workflow with --features nvtabular")
+    raise refused(
+        operator,
+        inputs.names,
+        "the compiler does not know it; serve the workflow with ExportOptions(features='nvtabular')",
+    )
 
 
 def refused(operator: Any, columns: Sequence[str], reason: str) -> UnsupportedWorkflow:

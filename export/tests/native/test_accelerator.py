@@ -38,10 +38,10 @@ def test_without_one_everything_is_on_the_cpu(plan, tmp_path):
 @pytest.mark.parametrize(
     ("chosen", "part"),
     [
-        ({"runtime": "python"}, "is for the ranker of --runtime native --layout ensemble"),
-        ({"layout": "fused"}, "is for the ranker of --runtime native --layout ensemble"),
+        ({"runtime": "python"}, "is for the ranker of ExportOptions(runtime='native', layout='ensemble')"),
+        ({"layout": "fused"}, "is for the ranker of ExportOptions(runtime='native', layout='ensemble')"),
         ({"accelerator": "tensorrt", "format": "torchscript"}, "a part of ONNX Runtime, which TorchScript has not"),
-        ({"scoring": "int8-rerank"}, "would look at the catalogue on the CPU: give --scoring exact"),
+        ({"scoring": "int8-rerank"}, "would look at the catalogue on the CPU: give ExportOptions(scoring='exact')"),
         ({"accelerator": "rocm"}, "unknown accelerator 'rocm', known are none, cuda, tensorrt"),
     ],
 )

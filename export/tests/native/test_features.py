@@ -111,5 +111,5 @@ def test_every_input_has_a_default(both):
 
 def test_a_workflow_that_needs_numpy_is_refused(plan, tmp_path, monkeypatch):
     monkeypatch.setattr(forms, "STRING_KEYS_LIMIT", 5)
-    with pytest.raises(ExportError, match=r"needs numpy \(a vocabulary of .*--runtime python"):
+    with pytest.raises(ExportError, match=r"needs numpy \(a vocabulary of .*ExportOptions\(runtime='python'\)"):
         write_native_features(plan, tmp_path)

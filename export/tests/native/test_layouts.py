@@ -134,5 +134,7 @@ def test_a_list_that_cannot_be_read_is_refused(export_shop, sample, tmp_path, te
 
 
 def test_graphs_of_two_opsets_are_not_merged(export_shop, sample):
-    with pytest.raises(ExportError, match=r"--format onnx_dynamo writes another opset.*--layout ensemble"):
+    with pytest.raises(
+        ExportError, match=r"format 'onnx_dynamo' writes another opset.*ExportOptions\(layout='ensemble'\)"
+    ):
         export_shop(sample[sample.session_id < 2], runtime="native", layout="fused", format="onnx_dynamo")

@@ -23,7 +23,7 @@ from nvtabular import ops
 
 from nextitem_export.runtime.features_nvtabular import serving_form, with_plain_sessions
 from nextitem_export.wire import raw_feature, request_tensors
-from nextitem_export.workflow.columns import Column, Table
+from nextitem_export.workflow.columns import Column
 from nextitem_export.workflow.compile import compile_workflow
 from nextitem_export.workflow.expressions import raw
 from nextitem_export.workflow.fitted import FittedWorkflow
@@ -84,7 +84,7 @@ def fit(node: Any, frame: pd.DataFrame) -> nvt.Workflow:
     return workflow
 
 
-def lower(operator: Any, names: Sequence[str], *, level: str = "list", dtype: str = "int64") -> Table:
+def lower(operator: Any, names: Sequence[str], *, level: str = "list", dtype: str = "int64") -> Mapping[str, Any]:
     """What an operator makes of raw columns of this level and dtype, for what NVTabular itself would not fit."""
     table = {name: Column(raw(name, dtype), level, dtype) for name in names}
     return lower_operator(operator, Inputs(nvt.ColumnSelector([*names]), table, Context("session_id", "position")))

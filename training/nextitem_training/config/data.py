@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from nextitem_training.config.checks import above_zero, at_least, not_negative
-from nextitem_training.errors import ConfigError
+from nextitem_training.config.checks import above_zero, at_least, not_negative, one_of
+from nextitem_training.config.files import FilesConfig
+from nextitem_training.errors import ConfigError, nearest
+
+DAYS = "days"
+LAST_INTERACTION = "last-interaction"
+HOLDOUTS = (DAYS, LAST_INTERACTION)
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """The columns of the interactions and how they are split."""
+class DataConfig(FilesConfig):
+    """The columns of the interactions, how their files are read and how they are split."""
 
     session_column: str = "session_id"
     item_column: str = "item_id"
@@ -30,12 +35,21 @@ class DataConfig:
     """Made while reading: the row's position in the data, which orders interactions of one time."""
     window: int = 20
     """The newest interactions of a session that the model reads."""
+    holdout: str = DAYS
+    """What is held out for evaluation: `days`, whole sessions by `holdout_days`; `last-interaction`, the newest interaction of
+    each session (leave-one-out), for sessions that are all that a user does."""
     holdout_days: float = 14.0
-    """Sessions that start in the last so many days are held out for evaluation."""
+    """With `days`: sessions that start in the last so many days are held out."""
     validation_days: float = 0.0
-    """Of the rest, those of the last so many days are kept for judging checkpoints; 0 for none, and no early stopping."""
+    """With `days`: of the rest, those of the last so many days are kept for judging checkpoints; 0 for none."""
+    validation_interaction: bool = False
+    """With `last-interaction`: each session's newest interaction of the rest is kept for judging checkpoints."""
+    exclude_seen: bool = False
+    """Items of the input are no answer where the model is judged, as in a request with `exclude_seen`."""
     min_session_length: int = 2
-    """Shorter sessions are no training examples; answers are given for them all the same."""
+    """Sessions of which training sees fewer interactions are no training examples; answers are given for them all the same."""
+    min_item_count: int = 1
+    """Items with fewer interactions in training are unknown: neither learnt nor recommended."""
     sample_sessions: int = 500
     """Held-out sessions that are kept raw in the run directory."""
     item_group: str = ""
@@ -43,6 +57,7 @@ class DataConfig:
     group's mean. The first of `categorical` if empty."""
 
     def __post_init__(self) -> None:
+        self.check_files()
         roles = [self.session_column, self.item_column, self.time_column, self.tie_breaker_column]
         names = [*roles, *self.categorical, *self.continuous, *self.log_continuous]
         names += [*self.time_features, *self.targets]
@@ -60,8 +75,34 @@ class DataConfig:
                 f"[data] item_group is '{self.item_group}'; it has to be one of categorical: "
                 f"{', '.join(self.categorical) or 'which is empty'}."
             )
+        self._check_split()
+        columns = [
+            name for name in (*names, *self.time_from) if name not in (self.tie_breaker_column, *self.time_features)
+        ]
+        for name in self.types:
+            if name not in columns:
+                raise ConfigError(f"[data.types] names '{name}', which is no column of [data].{nearest(name, columns)}")
         at_least("data", "window", self.window, 1)
-        at_least("data", "min_session_length", self.min_session_length, 2)
         at_least("data", "sample_sessions", self.sample_sessions, 1)
+
+    @property
+    def validates(self) -> bool:
+        """Whether a part of the data is kept for judging checkpoints."""
+        return bool(self.validation_days or self.validation_interaction)
+
+    def _check_split(self) -> None:
+        one_of("data", "holdout", self.holdout, HOLDOUTS)
+        at_least("data", "min_session_length", self.min_session_length, 2)
+        at_least("data", "min_item_count", self.min_item_count, 1)
         above_zero("data", "holdout_days", self.holdout_days)
         not_negative("data", "validation_days", self.validation_days)
+        if self.holdout == LAST_INTERACTION and self.validation_days:
+            raise ConfigError(
+                f"[data] validation_days is {self.validation_days:g}, but holdout is '{LAST_INTERACTION}', which knows no "
+                "days; set validation_interaction = true instead."
+            )
+        if self.holdout == DAYS and self.validation_interaction:
+            raise ConfigError(
+                f"[data] validation_interaction is true, but holdout is '{DAYS}', which holds out whole sessions; set "
+                "validation_days instead."
+            )

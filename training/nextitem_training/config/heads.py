@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from nextitem_training.config.checks import at_least, not_negative, one_of
+from nextitem_training.config.names import RESERVED, RESERVED_PREFIXES, is_reserved
 from nextitem_training.errors import ConfigError
 
 BINARY = "binary"
@@ -14,12 +15,6 @@ HEAD_KINDS = (BINARY, REGRESSION)
 
 WIDTH = 1
 """How many numbers a head of either kind gives for a session."""
-
-#: The names of the other tensors of a response and of a request's options.
-RESERVED = (
-    *("item_ids", "scores", "status"),
-    *("session_length", "top_k", "exclude_item_ids", "allow_item_ids", "exclude_seen"),
-)
 
 
 @dataclass(frozen=True)
@@ -41,10 +36,10 @@ class HeadConfig:
     """Width of a hidden layer; 0 for none."""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", self.name) or self.name in RESERVED:
+        if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", self.name) or is_reserved(self.name):
             raise ConfigError(
                 f"[[heads]] name is '{self.name}'; it names an output of the served model: letters, digits and underscores, "
-                f"a letter first, and none of {', '.join(RESERVED)}."
+                f"a letter first, and none of {', '.join(RESERVED)}, nor with {', '.join(RESERVED_PREFIXES)} first."
             )
         one_of("[heads]", "kind", self.kind, HEAD_KINDS)
         not_negative("[heads]", "weight", self.weight)

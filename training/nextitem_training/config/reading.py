@@ -38,11 +38,6 @@ class Config:
 
     def __post_init__(self) -> None:
         _check_heads(self.heads, self.data)
-        if self.training.patience and not self.data.validation_days:
-            raise ConfigError(
-                f"[training] patience is {self.training.patience}, but [data] validation_days is 0, so that nothing tells "
-                "when to stop; keep some days for validation, or set patience = 0."
-            )
         numbers = (*self.data.continuous, *self.data.log_continuous)
         for name in self.inputs.soft_one_hot:
             if name not in numbers:
@@ -78,7 +73,7 @@ def read_config(path: str | Path) -> Config:
     """Reads a TOML file. Raises ConfigError where it is missing, malformed or has unknown keys."""
     path = Path(path)
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows put a byte order mark first
     except OSError as error:
         raise ConfigError(
             f"The configuration {path} cannot be read ({error.strerror}); give --config the path of a TOML file."
@@ -115,6 +110,10 @@ def _value(expected: Any, value: Any, key: str, where: str) -> Any:
         if isinstance(value, Mapping):
             return _section(expected, value, f"[{key}]")
         raise ConfigError(f"'{key}' has to be a table [{key}], not {value!r}.")
+    if typing.get_origin(expected) is Mapping:
+        if isinstance(value, Mapping) and all(isinstance(entry, str) for entry in value.values()):
+            return dict(value)
+        raise ConfigError(f"{where} {key} is {value!r}; it has to be a table of strings.")
     if isinstance(expected, types.GenericAlias):
         kind = typing.get_args(expected)[0]
         if dataclasses.is_dataclass(kind):

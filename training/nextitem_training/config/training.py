@@ -36,7 +36,7 @@ class TrainingConfig:
     metric: str = "recall@20"
     """What of the validation sessions tells the best checkpoint."""
     patience: int = 0
-    """Stop after so many epochs without a better value of it; 0 for never. Needs [data] validation_days."""
+    """Stop after so many epochs without a better value of it; 0 for never. Needs a validation, of [data] or from a file."""
     checkpoint_steps: int = 0
     """Write a checkpoint every so many steps, from which --resume goes on; 0: at the end of each epoch."""
 

@@ -16,9 +16,9 @@ from ..registry import Inputs, lowering, refused
 def lower(operator: ops.Groupby, inputs: Inputs) -> Table:
     """Sorted stably, which training's sort is with a tie-breaker column; the position in the request breaks ties."""
     _check(operator, inputs)
-    sort = tuple(
-        _key(operator, inputs, name) for name in operator.sort_cols if name != inputs.context.tie_breaker_column
-    )
+    # Within a session the one is always the same, and the other has the order of the request.
+    needless = (inputs.context.session_column, inputs.context.tie_breaker_column)
+    sort = tuple(_key(operator, inputs, name) for name in operator.sort_cols if name not in needless)
     grouped: Table = {}
     for name, column in inputs.selected.items():
         if name in operator.groupby_cols:

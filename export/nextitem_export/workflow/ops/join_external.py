@@ -6,13 +6,14 @@ from typing import Any
 
 from nvtabular import ops
 
-from ..columns import INTERACTION, Table
+from ..._errors import UnsupportedWorkflow
+from ..columns import INTERACTION, Column
 from ..matching import Rows, joined_column
 from ..registry import Inputs, lowering, refused
 
 
 @lowering(ops.JoinExternal)
-def lower(operator: ops.JoinExternal, inputs: Inputs) -> Table:
+def lower(operator: ops.JoinExternal, inputs: Inputs) -> dict[str, Column | UnsupportedWorkflow]:
     """Null where the other table has no such key; null is a key where a row has it, as to pandas."""
     on, on_ext = _listed(operator.on), _listed(operator.on_ext)
     _check(operator, inputs, on)
@@ -20,19 +21,22 @@ def lower(operator: ops.JoinExternal, inputs: Inputs) -> Table:
     table = table.compute() if hasattr(table, "compute") else table
     columns = [inputs.table[name] for name in on]
     rows = Rows(operator, on, columns, table[on_ext])
-    joined: Table = dict(inputs.selected)
+    joined: dict[str, Column | UnsupportedWorkflow] = dict(inputs.selected)
     for name in table.columns:
         if name in on and name in on_ext and on.index(name) == on_ext.index(name):
             continue  # the key itself
         if name in joined:
-            raise refused(
+            joined[name] = refused(
                 operator, [name], "both tables have the column, and pandas gives each another name: rename one"
             )
+            continue
         column = joined_column(rows, table[name], columns[0])
-        if column is None:
-            raise refused(operator, [name], f"the joined table holds {table[name].dtype} values that are neither numbers, "
-                          "strings nor date-times: leave the column out with columns_ext")  # fmt: skip
-        joined[name] = column
+        joined[name] = column or refused(
+            operator,
+            [name],
+            f"the joined table holds {table[name].dtype} values that are neither numbers, strings nor date-times: leave the "
+            "column out with columns_ext",
+        )
     return joined
 
 

@@ -48,7 +48,7 @@ def _called(function: Callable[[], Any]) -> Any:
         except Exception as error:
             raise TracingError(
                 f"it fails on columns that stand for any data ({type(error).__name__}: {error}): write it as arithmetic on "
-                "whole columns, or serve the workflow with --features nvtabular"
+                "whole columns, or serve the workflow with ExportOptions(features='nvtabular')"
             ) from error
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from nvtabular import ops
 
 from nextitem_export import UnsupportedWorkflow
+from nextitem_export.workflow.columns import Column
 
 from harness import Harness, fit, interactions, lists, lower
 
@@ -81,19 +84,42 @@ def test_duplicates_that_are_dropped():
             "its table holds a more than once: keep one row",
         ),
         (ITEMS[["item", "weight"]], {"how": "inner"}, "how='inner' drops interactions.*join with how='left'"),
-        (pd.DataFrame({"item": ["a"], "weight": [[1, 2]]}), {}, "object values that are neither numbers, strings"),
     ],
-    ids=["duplicates", "inner", "lists"],
+    ids=["duplicates", "inner"],
 )
 def test_refused(table, options, message):
     with pytest.raises(UnsupportedWorkflow, match=rf"JoinExternal on '(item|weight)'.*{message}"):
         lower(ops.JoinExternal(table, on="item", **options), ["item"], level="interaction", dtype="string")
 
 
-def test_the_same_column_in_both_tables_is_refused():
-    operator = ops.JoinExternal(ITEMS[["item", "weight"]].assign(shop=1), on="item")
-    with pytest.raises(UnsupportedWorkflow, match=r"JoinExternal on 'shop'.*both tables have the column.*rename one"):
-        lower(operator, ["item", "shop"], level="interaction", dtype="string")
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ({"tags": [[1], [2], [3, 4], []]}, "JoinExternal on 'tags'.*object values that are neither numbers, strings"),
+        ({"shop": 1}, "JoinExternal on 'shop'.*both tables have the column.*rename one"),
+    ],
+    ids=["lists", "a column of both"],
+)
+def test_a_column_that_cannot_be_joined_is_refused_and_no_other(column, message):
+    operator = ops.JoinExternal(ITEMS[["item", "weight"]].assign(**column), on="item")
+    found = lower(operator, ["item", "shop"], level="interaction", dtype="string")
+    (name,) = column
+    assert isinstance(found[name], UnsupportedWorkflow)
+    assert re.search(message, str(found[name]))
+    assert {other for other in found if isinstance(found[other], Column)} == {"item", "shop", "weight"} - {name}
+
+
+def test_a_joined_list_that_no_feature_reads_stops_nothing(tmp_path):
+    table = ITEMS[["item", "weight"]].assign(tags=[["x"], ["y", "z"], [], ["x"]])
+    joined = ["item"] >> ops.JoinExternal(table, on="item")
+    codes = joined[["item"]] >> ops.Categorify(out_path=str(tmp_path))
+    names = ["item", "weight"]
+    harness = Harness(fit(lists(codes + joined[["weight"]], names), FRAME))
+    harness.check(FRAME)
+    workflow = fit(lists(codes + joined[["weight", "tags"]], [*names, "tags"], window=None), FRAME)
+    Harness(workflow, outputs=["item_list", "weight_list"])
+    with pytest.raises(UnsupportedWorkflow, match=r"JoinExternal on 'tags'.*leave the column out with columns_ext"):
+        Harness(workflow, outputs=["tags_list"])
 
 
 def test_a_key_that_is_not_selected_is_refused():

@@ -21,7 +21,7 @@ class Unknown:
         (ops.ColumnSimilarity("left", [[1.0]]), "compute the similarity before"),
         (ops.Dropna(), "drops interactions.*fill null with FillMissing"),
         (ops.DataStats(), "only measures the data: leave it out"),
-        (Unknown(), "the compiler does not know it.*--features nvtabular"),
+        (Unknown(), r"the compiler does not know it.*ExportOptions\(features='nvtabular'\)"),
     ],
     ids=lambda value: type(value).__name__,
 )

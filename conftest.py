@@ -1,0 +1,9 @@
+"""How hypothesis draws examples: the same ones each time, or, with --hypothesis-profile=deep, new ones and many."""
+
+from hypothesis import HealthCheck, settings
+
+# Examples take unlike times on a busy machine, which says nothing about the code.
+_PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("quick", derandomize=True, max_examples=30, **_PATIENT)
+settings.register_profile("deep", max_examples=300, print_blob=True, **_PATIENT)
+settings.load_profile("quick")

@@ -1,0 +1,111 @@
+"""How a fitted workflow of one's own would be served, before there is a model: each column's way, or why it has none."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from ._errors import UnsupportedWorkflow
+from .plan import item_feature_of, no_item_column, ranker_dtype, refuse_reserved
+from .runtime.signature import RawFeature
+from .wire import raw_feature
+from .workflow.compile import Explained, compile_lowered
+from .workflow.fitted import FittedWorkflow
+from .workflow.lower import Lowered, lower_workflow
+from .workflow.registry import Context
+from .workflow.schedule import FeatureOutput
+from .workflow.unsent import check_sources
+
+#: Interactions of a feature that nothing slices: how it is computed does not depend on them.
+_ANY_WINDOW = 20
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Refused:
+    """A column that a bundle cannot have, and why: an output of the workflow or a raw column that it reads."""
+
+    column: str
+    reason: UnsupportedWorkflow
+
+
+def explain_workflow(
+    workflow: Any,
+    *,
+    item_column: str = "item_id",
+    item_feature: str | None = None,
+    features: Sequence[str] | None = None,
+    tie_breaker_column: str | None = None,
+    raw_dtypes: Mapping[str, str] | None = None,
+    keep_workflow_window: bool = False,
+) -> list[Explained | Refused]:
+    """What becomes of each column of a fitted `nvtabular.Workflow` when it is compiled, all refusals at once.
+
+    features: the outputs that a model would read, all lists if not given. The other arguments are those of `export_bundle` and
+    `ExportOptions`. Raises UnsupportedWorkflow where the workflow is not fitted or has no one session column.
+    """
+    fitted = FittedWorkflow(workflow)
+    explainer = _Explainer(fitted, Context(fitted.session_column, tie_breaker_column), keep_workflow_window)
+    explainer.read_raw(raw_dtypes or {})
+    explainer.read_items(item_column, item_feature)
+    explainer.explain(list(features or fitted.outputs))
+    return explainer.rows
+
+
+class _Explainer:
+    def __init__(self, fitted: FittedWorkflow, context: Context, keep_oldest: bool) -> None:
+        self.rows: list[Explained | Refused] = []
+        self._fitted = fitted
+        self._context = context
+        self._keep_oldest = keep_oldest
+        self._unsent = (context.session_column, context.tie_breaker_column)
+        self._raw: dict[str, RawFeature] = {}
+
+    def _try(self, column: str, act: Callable[[], T]) -> T | None:
+        """What it returns, or None after a row with the reason."""
+        try:
+            return act()
+        except UnsupportedWorkflow as reason:
+            self.rows.append(Refused(column, reason))
+            return None
+
+    def read_raw(self, pinned: Mapping[str, str]) -> None:
+        """The raw columns that a request would carry."""
+        for name, dtype in self._fitted.raw_columns.items():
+            if name not in self._unsent:
+                self._try(name, lambda name=name: refuse_reserved([name]))
+                feature = self._try(name, lambda name=name, dtype=dtype: raw_feature(name, pinned.get(name, dtype)))
+                if feature is not None:
+                    self._raw[name] = feature
+
+    def read_items(self, column: str, feature: str | None) -> None:
+        """Whether codes of the items can be turned back into ids."""
+        if column in self._fitted.raw_columns:
+            self._try(column, lambda: self._fitted.vocabulary(feature or item_feature_of(self._fitted, column)))
+        else:
+            self.rows.append(Refused(column, no_item_column(self._fitted, column)))
+
+    def explain(self, names: Sequence[str]) -> None:
+        """One row for each output."""
+        lowered = lower_workflow(
+            self._fitted.workflow,
+            {name: dtype for name, dtype in self._fitted.raw_columns.items() if name not in self._unsent},
+            self._context,
+            {name: feature.datatype for name, feature in self._raw.items()},
+        )
+        for name in names:
+            row = self._try(name, lambda name=name: self._explained(lowered, name))
+            if row is not None:
+                self.rows.append(row)
+
+    def _explained(self, lowered: Lowered, name: str) -> Explained:
+        if name not in self._fitted.outputs:
+            raise UnsupportedWorkflow(
+                f"the workflow does not return '{name}' as lists, it returns {', '.join(self._fitted.outputs)}"
+            )
+        check_sources(self._fitted.workflow, name, self._context)
+        window = self._fitted.window(name, keep_oldest=self._keep_oldest) or _ANY_WINDOW
+        output = FeatureOutput(name, "feature", ranker_dtype(self._fitted, name))
+        return compile_lowered(lowered, [output], self._context, window).explain(name)

@@ -1,0 +1,104 @@
+"""What came as the session model: taken out of what training wraps around it, copied and checked before it is traced."""
+
+from __future__ import annotations
+
+import copy
+import types
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
+
+from .._errors import UnsupportedModel
+
+#: Where each wrapper keeps the module: torch.compile's class is private, and known by what it holds.
+_COMPILED, _COMPILED_FUNCTION = "_orig_mod", "_torchdynamo_orig_callable"
+_WRAPPERS = (DataParallel, DistributedDataParallel, AveragedModel)
+
+
+def session_model(model: object) -> nn.Module:
+    """A copy of a model in eval mode on the CPU, without wrappers, nothing in it compiled.
+
+    Raises UnsupportedModel where it is no module, has no weights, cannot be copied, or does not compute in float32.
+    """
+    if not isinstance(model, nn.Module):
+        raise UnsupportedModel(f"the model is {_what(model)}")
+    model = _unwrapped(model)
+    kind = type(model).__name__
+    if isinstance(model, torch.jit.ScriptModule):
+        raise UnsupportedModel(
+            f"the model is TorchScript already ({kind}), expected the torch.nn.Module that it was made from: give that one"
+        )
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise UnsupportedModel(f"{kind} is on the device 'meta' and has no weights: load them before the export")
+    _check_dtype(model, kind)
+    try:
+        copied = copy.deepcopy(model).cpu().eval()
+    except Exception as error:
+        raise UnsupportedModel(
+            f"{kind} cannot be copied, which keeps the export from changing it: {type(error).__name__}: {error}. Let it hold "
+            "weights and settings alone; detach() tensors that it keeps from a run"
+        ) from error
+    for module in list(copied.modules()):
+        for name, child in module.named_children():
+            setattr(module, name, _unwrapped(child))
+    for module in copied.modules():
+        _interpret_methods(module)
+    return copied
+
+
+def _what(model: object) -> str:
+    """What came in place of a module, and what to do."""
+    if isinstance(model, type):
+        return f"the class {model.__name__}, expected a module with its weights: give {model.__name__}(…)"
+    if isinstance(model, Mapping):
+        held = next((key for key, value in model.items() if isinstance(value, nn.Module)), None)
+        if held is not None:
+            return f"a dict whose '{held}' is the module: give that"
+        names = ", ".join(f"'{key}'" for key in list(model)[:3])
+        return (
+            f"a dict of {len(model)} entries ({names}, …), as a state_dict or a checkpoint, which has weights without the "
+            "module: build the module, load them with its load_state_dict(), and give the module"
+        )
+    if isinstance(model, str) or hasattr(model, "__fspath__"):
+        return f"the path '{model}', expected a torch.nn.Module: load what is there and give that"
+    return f"of type {type(model).__name__}, expected a torch.nn.Module with query() and item_table(), or a forward()"
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    while True:
+        if _COMPILED in dict(module.named_children()):
+            module = module.get_submodule(_COMPILED)
+        elif isinstance(module, _WRAPPERS):
+            module = module.module
+        else:
+            return module
+
+
+def _check_dtype(model: nn.Module, kind: str) -> None:
+    other = {
+        name: str(parameter.dtype).removeprefix("torch.")
+        for name, parameter in model.named_parameters()
+        if parameter.dtype != torch.float32 and (parameter.is_floating_point() or parameter.is_complex())
+    }
+    if other:
+        name, dtype = next(iter(other.items()))
+        more = f" and {len(other) - 1} more" if len(other) > 1 else ""
+        raise UnsupportedModel(
+            f"the parameters of {kind} are {dtype} ({name}{more}), and a bundle computes in float32: give model.float(), "
+            "and hold the bundle's answers against what that gives offline"
+        )
+
+
+def _interpret_methods(module: nn.Module) -> None:
+    """Put what torch.compile was given in the place of methods that it compiled, which cannot be traced."""
+    for name in [name for name, value in vars(module).items() if hasattr(value, _COMPILED_FUNCTION)]:
+        delattr(module, name)  # set on the module, bound to the original: the class has the method
+    for owner in reversed(type(module).__mro__):
+        for name, value in vars(owner).items():
+            function: Any = getattr(value, _COMPILED_FUNCTION, None)
+            if isinstance(function, types.FunctionType) and getattr(type(module), name, None) is value:
+                setattr(module, name, types.MethodType(function, module))
