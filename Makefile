@@ -8,13 +8,20 @@
 #   make bench-serving   servers under load: ours and others (an hour; QUICK=1: ten minutes)
 #   make bench-catalogue large catalogues: exact, int8, index (QUICK=1: to a million items)
 #   make bench-accuracy  recommendations by published protocols (DATASET=eshop; others with DATA=FOLDER)
+#   make bench-choices   bodies, losses and windows one after the other (DATASET, DATA; CHOICES='gru4rec sasrec')
+#   make bench-retraining epochs from yesterday's model and from nothing (QUICK=1: fewer; twenty minutes)
+#   make bench-native    the features step of Triton's own backends against the Python runtime's
+#   make bench-client    the client's HTTP, gRPC, shared memory and gzip (QUICK=1: under a minute)
+#   make bench-libraries HTTP libraries under the client (QUICK=1: fewer rounds)
 #   make bench-soak      an hour of requests, one in ten malformed: failures, memory (QUICK=1: five minutes)
 #   make test-container  the image and docker-compose.yml: contract, replicas, monitoring (ten minutes; needs podman or docker)
 #   make clean           remove what tests and builds leave; .venv, runs/ and models stay
 #
+# What begins with bench writes its figures to benchmarks/results/, with QUICK=1 nowhere, with JSON=FILE to that file.
 # PYTHON=python3.10 chooses the interpreter of .venv.
 
-.PHONY: help demo test test-all lint bench bench-serving bench-catalogue bench-accuracy bench-soak test-container clean bootstrap
+.PHONY: help demo test test-all lint bench bench-serving bench-catalogue bench-accuracy bench-choices bench-retraining \
+	bench-native bench-client bench-libraries bench-soak test-container clean bootstrap
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -48,18 +55,37 @@ lint: $(READY)
 	$(BIN)/pyright
 	$(BIN)/hadolint Dockerfile
 
+# How much is measured, and the file of the figures; $(call figures,FILE) where it is benchmarks/results/FILE.json by default.
+figures = $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)',$(if $(QUICK),,--json benchmarks/results/$(1).json))
+DATA_SET = --dataset '$(or $(DATASET),eshop)' $(if $(DATA),--data '$(DATA)')
+
 bench: $(READY)
-	$(BIN)/python benchmarks/features.py $(if $(QUICK),--quick,--json benchmarks/results/features.json)
+	$(BIN)/python benchmarks/features.py $(call figures,features)
 
 bench-serving: $(READY)
-	$(BIN)/python benchmarks/serving.py $(if $(QUICK),--quick,--json benchmarks/results/serving.json --plot benchmarks/results/serving.png)
+	$(BIN)/python benchmarks/serving.py $(call figures,serving) $(if $(QUICK)$(JSON),,--plot benchmarks/results/serving.png)
 
 bench-catalogue: $(READY)
-	$(BIN)/python benchmarks/catalogue.py $(if $(QUICK),--quick,--json benchmarks/results/catalogue.json)
+	$(BIN)/python benchmarks/catalogue.py $(call figures,catalogue)
 
 bench-accuracy: $(READY)
-	$(BIN)/python benchmarks/accuracy.py --dataset '$(or $(DATASET),eshop)' $(if $(DATA),--data '$(DATA)') \
-		$(if $(QUICK),--quick,--json benchmarks/results/accuracy.json)
+	$(BIN)/python benchmarks/accuracy.py $(DATA_SET) $(call figures,accuracy)
+
+bench-choices: $(READY)
+	$(BIN)/python benchmarks/accuracy_choices.py $(DATA_SET) $(if $(CHOICES),--choices $(CHOICES)) \
+		$(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)')
+
+bench-retraining: $(READY)
+	$(BIN)/python benchmarks/retraining.py $(call figures,retraining)
+
+bench-native: $(READY)
+	$(BIN)/python benchmarks/native_features.py $(call figures,native_features)
+
+bench-client: $(READY)
+	$(BIN)/python benchmarks/client_transports.py $(call figures,client_transports)
+
+bench-libraries: $(READY)
+	$(BIN)/python benchmarks/client_libraries.py $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)')
 
 bench-soak: $(READY)
 	$(BIN)/python benchmarks/soak.py $(if $(QUICK),--quick) --json '$(or $(JSON),benchmarks/results/soak$(if $(QUICK),_quick).json)'

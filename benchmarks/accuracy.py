@@ -1,11 +1,13 @@
 """How good are the recommendations, by the protocols that others report figures on, beside plain baselines?
 
-    python benchmarks/accuracy.py --dataset diginetica|beauty|eshop --data FOLDER [--json FILE] [--quick]
+    python benchmarks/accuracy.py --dataset diginetica|beauty|eshop --data FOLDER [--json FILE] [--quick | --smoke]
                                   [--config FILE ...] [--validation] [--only model|baselines] [--seed N]
+    python benchmarks/accuracy.py --smoke
 
 Trains through nextitem-train and ranks the whole catalogue. Without --config it is the configuration in benchmarks/accuracy/.
 Several are first measured on the validation part, and the best of them on the test part; with --validation none is tested.
-Every validation figure goes to results/accuracy-tried.json. What is done is kept in .cache/accuracy/ and not done again.
+Every validation figure goes to benchmarks/results/accuracy-tried.json. What is done is kept in
+benchmarks/.cache/accuracy/ and not done again. --smoke keeps and notes nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -27,15 +30,19 @@ from accuracy_model import model_ranks
 from accuracy_protocols import DATA_SETS, ROOT, TEST, VALIDATION, Stage, read_stage
 from accuracy_ranks import metrics_of
 from accuracy_records import append_tried, merge, table
+from accuracy_sessions import Questions
 from accuracy_training import described, is_judged, trained, with_settings
 from accuracy_tuning import GROUPS, QUESTIONS, tune
 from accuracy_vsknn import Setting, VSkNN
+from command_line import add_options
 from measuring import commit, machine
 
 HERE = Path(__file__).parent
 CACHE = HERE / ".cache" / "accuracy"
 TRIED = HERE / "results" / "accuracy-tried.json"
-_QUICK_QUESTIONS = 2_000
+_QUICK_QUESTIONS, _SMOKE_QUESTIONS = 2_000, 100
+#: What --smoke changes of a configuration, so that it trains in seconds.
+_SMOKE_SETTINGS = {"model": {"d_model": 8, "layers": 1}}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,13 +50,17 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     options = parser.parse_args(given)
+    options.quick = options.quick or options.smoke
     missing = [name for name in DATA_SETS[options.dataset].files if not (options.data / name).is_file()]
     if missing:
         parser.error(
             f"{options.data} has no {missing[0]}; --data has to be the folder of the data set {options.dataset}."
         )
     try:
-        return _measure(options, _command(given))
+        with tempfile.TemporaryDirectory() as made:
+            if options.smoke:  # whose figures are no record, and whose runs nobody asks again
+                options.cache, options.tried = Path(made), Path(made) / "tried.json"
+            return _measure(options, _command(given))
     except subprocess.CalledProcessError as error:
         print(
             f"accuracy: {error.cmd[0]} ended with {error.returncode}; what it says above is to be cured first.",
@@ -79,7 +90,7 @@ def _measure(options: argparse.Namespace, command: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dataset", required=True, choices=list(DATA_SETS))
+    parser.add_argument("--dataset", default="eshop", choices=list(DATA_SETS))
     parser.add_argument(
         "--data", type=Path, default=ROOT / "demo", metavar="FOLDER", help="the data set's (eshop: demo/)"
     )
@@ -88,15 +99,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--validation", action="store_true", help="measure on the validation part alone")
     parser.add_argument("--only", choices=["model", "baselines"], help="measure these alone")
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="put the figures in this file, beside other data sets'"
-    )
     parser.add_argument("--tried", type=Path, default=TRIED, metavar="FILE", help="where validation figures are added")
     parser.add_argument("--cache", type=Path, default=CACHE, metavar="FOLDER", help="where runs are kept")
     parser.add_argument("--seed", type=int, default=42, metavar="N")
-    parser.add_argument(
-        "--quick", action="store_true", help="little data and one epoch: whether it works, not how well"
-    )
+    add_options(parser, quick="little data and one epoch: whether it works, not how well")
     return parser
 
 
@@ -126,6 +132,9 @@ def _best(options: argparse.Namespace, files: list[Path]) -> Path:
         }
         append_tried(options.tried, {**entry, "commit": commit()})
     Console().print(table(f"{options.dataset}, validation, %", chosen, measured))
+    if options.json and options.validation:
+        results = {f"validation.{Path(name).stem}": metrics for name, metrics in measured.items()}
+        merge(options.json, options.dataset, results, {"protocol": DATA_SETS[options.dataset].protocol})
     return max(files, key=lambda file: measured[file.name][chosen[0]])
 
 
@@ -134,9 +143,12 @@ def _model(options: argparse.Namespace, file: Path, name: str) -> tuple[dict[str
     text = with_settings(file.read_text(encoding="utf-8"), "training", {"seed": options.seed})
     if options.quick:
         text = with_settings(text, "training", {"epochs": 1})
+    if options.smoke:
+        for table, settings in _SMOKE_SETTINGS.items():
+            text = with_settings(text, table, settings)
     stage = read_stage(options.dataset, options.data, name, judged=is_judged(text), quick=options.quick)
     run = trained(stage, text, options.cache)
-    metrics = _measured(run, stage, name, options.quick)
+    metrics = _measured(run, name, _asked(options, stage))
     seconds = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["seconds"]
     return metrics, {
         "configuration": described(run),
@@ -145,11 +157,16 @@ def _model(options: argparse.Namespace, file: Path, name: str) -> tuple[dict[str
     }
 
 
-def _measured(run: Path, stage: Stage, name: str, quick: bool) -> dict[str, float]:
+def _asked(options: argparse.Namespace, stage: Stage) -> Questions:
+    """The stage's questions, or a sample of them."""
+    count = _SMOKE_QUESTIONS if options.smoke else _QUICK_QUESTIONS
+    return stage.questions.some(count) if options.quick else stage.questions
+
+
+def _measured(run: Path, name: str, questions: Questions) -> dict[str, float]:
     """Metrics of a run, kept beside it."""
     kept = run.with_name(f"{run.name}.{name}.json")
     if not kept.exists():
-        questions = stage.questions.some(_QUICK_QUESTIONS) if quick else stage.questions
         kept.write_text(json.dumps(metrics_of(model_ranks(run, questions))), encoding="utf-8")
     return json.loads(kept.read_text(encoding="utf-8"))
 
@@ -158,7 +175,7 @@ def _baselines(options: argparse.Namespace) -> tuple[dict[str, dict[str, float]]
     """Metrics of the baselines on the test stage; V-SkNN's setting, and what was tried for it on the validation stage."""
     setting, tried = _tuned(options)
     stage = read_stage(options.dataset, options.data, TEST, quick=options.quick)
-    questions = stage.questions.some(_QUICK_QUESTIONS) if options.quick else stage.questions
+    questions = _asked(options, stage)
     catalogue = Catalogue.of(stage.training)
     scorers = {
         "vsknn": VSkNN(stage.training, catalogue).scorer(setting),

@@ -1,22 +1,25 @@
 """One choice after the other on one data set: bodies, pre-training, losses, windows; the figures behind docs/choosing.md.
 
     python benchmarks/accuracy_choices.py --dataset diginetica|beauty|eshop --data FOLDER [--choices NAME ...] [--seed N]
+                                          [--json FILE] [--quick | --smoke]
 
 Each choice changes a few settings of the data set's configuration in benchmarks/accuracy/ and is trained and asked on the
-validation part, as `accuracy.py --validation` does; its figures go to results/accuracy-tried.json. What is done is not done
-again.
+validation part, as `accuracy.py --validation` does; its figures go to benchmarks/results/accuracy-tried.json. What is done
+is not done again. --smoke tries one choice.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import accuracy
-from accuracy_protocols import DATA_SETS
+from accuracy_protocols import DATA_SETS, ROOT
 from accuracy_training import with_settings
+from command_line import add_options, of_extent
 
 Settings = dict[str, dict[str, Any]]
 
@@ -57,6 +60,10 @@ CHOICES: dict[str, Settings] = {
 }
 
 
+#: The choice of `--smoke`.
+SMOKE = "window-10"
+
+
 def configuration(data_set: str, choice: str) -> str:
     """The TOML of a choice on a data set."""
     text = (accuracy.HERE / "accuracy" / f"{data_set}.toml").read_text(encoding="utf-8")
@@ -68,18 +75,24 @@ def configuration(data_set: str, choice: str) -> str:
 def main() -> int:
     """Write each choice's configuration, and have them measured. Returns the command's exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dataset", required=True, choices=list(DATA_SETS))
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the data set's")
-    parser.add_argument("--choices", nargs="+", choices=list(CHOICES), default=list(CHOICES), metavar="NAME")
+    parser.add_argument("--dataset", default="eshop", choices=list(DATA_SETS))
+    parser.add_argument(
+        "--data", type=Path, default=ROOT / "demo", metavar="FOLDER", help="the data set's (eshop: demo/)"
+    )
+    parser.add_argument("--choices", nargs="+", choices=list(CHOICES), metavar="NAME", help=f"of {', '.join(CHOICES)}")
     parser.add_argument("--seed", type=int, default=42, metavar="N")
+    add_options(parser, quick="little data and one epoch: whether it works, not how well")
     options = parser.parse_args()
-    folder = accuracy.CACHE / "choices" / options.dataset
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{name}.toml" for name in options.choices]
-    for file in files:
-        file.write_text(configuration(options.dataset, file.stem), encoding="utf-8")
-    given = ["--dataset", options.dataset, "--data", str(options.data), "--seed", str(options.seed), "--validation"]
-    return accuracy.main([*given, "--config", *map(str, files)])
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made) if options.smoke else accuracy.CACHE / "choices" / options.dataset
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [folder / f"{name}.toml" for name in options.choices or ([SMOKE] if options.smoke else CHOICES)]
+        for file in files:
+            file.write_text(configuration(options.dataset, file.stem), encoding="utf-8")
+        given = ["--dataset", options.dataset, "--data", str(options.data), "--seed", str(options.seed)]
+        given += of_extent(options, full=[], quick=["--quick"], smoke=["--smoke"])
+        given += ["--json", str(options.json)] if options.json else []
+        return accuracy.main([*given, "--validation", "--config", *map(str, files)])
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
 import re
@@ -29,7 +28,7 @@ COMMAND = Path(sys.executable).with_name("nextitem-train")
 def trained(stage: Stage, config: str, cache: Path) -> Path:
     """The run directory of this configuration on this stage, trained where `cache` lacks it.
 
-    Where nextitem-train can, an interrupted training goes on from its last checkpoint. Raises CalledProcessError where
+    An interrupted training goes on from its last checkpoint. Raises CalledProcessError where
     nextitem-train fails; it says why itself.
     """
     text = with_settings(config, "data", stage.settings)
@@ -41,8 +40,8 @@ def trained(stage: Stage, config: str, cache: Path) -> Path:
     data, settings = cache / f"{stage.name}.parquet", cache / f"{stage.name}-{key}.toml"
     stage.written.to_parquet(data)
     settings.write_text(text, encoding="utf-8")
-    command = [str(COMMAND), "--data", str(data), "--config", str(settings), "--output", str(run)]
-    subprocess.run([*command, *(["--resume"] if _resumes() else [])], check=True)
+    command = [str(COMMAND), "--data", str(data), "--config", str(settings), "--output", str(run), "--resume"]
+    subprocess.run(command, check=True)
     return run
 
 
@@ -81,10 +80,3 @@ def with_settings(text: str, table: str, settings: dict[str, Any]) -> str:
     if not any(re.match(rf"\s*\[{re.escape(table)}\]", line) for line in lines):
         kept += [f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in settings.items())]
     return "\n".join(kept) + "\n"
-
-
-@functools.cache
-def _resumes() -> bool:
-    """Whether this nextitem-train can go on with an interrupted training."""
-    done = subprocess.run([str(COMMAND), "--help"], check=False, capture_output=True, text=True)
-    return "--resume" in done.stdout

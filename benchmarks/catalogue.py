@@ -1,6 +1,6 @@
 """Large catalogues: the ranker as it is served, exactly, by int8 and through an index, against plain ONNX Runtime and torch.
 
-    python benchmarks/catalogue.py [--quick] [--vectors FILE] [--json FILE]
+    python benchmarks/catalogue.py [--quick | --smoke] [--vectors FILE] [--json FILE]
 
 Each size is exported by our own exporter with a session model that costs nothing, filters included, and asked with a batch of 1
 and of 32 sessions for 100 items. `ort` is a Gemm and a TopK, `torch` a product and topk, `read` one pass over the table, which
@@ -16,21 +16,22 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catalogue_vectors import CACHE, VECTORS
+from command_line import add_options, of_extent, output_of, write_figures
 
 if TYPE_CHECKING:
     import numpy as np
 
     from catalogue_cases import Catalogue
 
-SIZES = {"50k": 50_000, "500k": 500_000, "1m": 1_000_000, "5m": 5_000_000}
-QUICK = ("50k", "500k", "1m")
+SIZES = {"2k": 2_000, "50k": 50_000, "500k": 500_000, "1m": 1_000_000, "5m": 5_000_000}
+SMOKE, QUICK, FULL = ("2k",), ("50k", "500k", "1m"), ("50k", "500k", "1m", "5m")
 BATCHES = (1, 32)
 WIDTH = 64
 TARGETS = {
@@ -55,29 +56,32 @@ def main() -> int:
 
     torch.set_num_threads(1)
     console = Console(stderr=True)
-    report: dict[str, Any] = {"metrics": {}, "spread": {}, "rounds": 3 if arguments.quick else 7, "commit": commit()}
+    rounds, round_s = of_extent(arguments, full=(7, 0.4), quick=(3, 0.1), smoke=(1, 0.01))
+    report: dict[str, Any] = {"metrics": {}, "spread": {}, "rounds": rounds, "commit": commit()}
     report["machine"] = machine(["onnxruntime", "torch", "faiss-cpu", "numpy"])
     items, queries, trained = _vectors(arguments.vectors)
     report["trained"] = trained
-    for size in arguments.sizes or (QUICK if arguments.quick else SIZES):
-        console.print(f"{size}: making the catalogue")
-        _one_size(size, items, queries, trained, arguments, report, console)
-        if arguments.json:
-            arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    with tempfile.TemporaryDirectory() as made:
+        cache = Path(made) if arguments.smoke else CACHE
+        for size in arguments.sizes or of_extent(arguments, full=FULL, quick=QUICK, smoke=SMOKE):
+            console.print(f"{size}: making the catalogue")
+            folder = cache / f"catalogue_{size}{'' if trained else '_random'}"
+            catalogue = _catalogue(items, queries, SIZES[size], folder)
+            without_index = not trained or size in arguments.without_index
+            _one_size(catalogue, size, trained, without_index, round_s, report, console)
+            write_figures(report, arguments.json)
     report["machine"]["load_1m_at_the_end"] = machine([])["load_1m"]
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_figures(report, arguments.json)
     Console().print(markdown(report, SIZES, TARGETS), highlight=False, soft_wrap=True)
     return 0
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="three short rounds, to a million items")
+    add_options(parser, quick="three short rounds, to a million items")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, metavar="SIZE", help=f"some of {', '.join(SIZES)}")
     parser.add_argument("--without-index", nargs="*", default=[], choices=SIZES, metavar="SIZE", help="of these sizes")
     parser.add_argument("--vectors", type=Path, default=VECTORS, metavar="FILE", help="of catalogue_vectors.py")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     return parser.parse_args()
 
 
@@ -92,26 +96,29 @@ def _vectors(path: Path) -> tuple[np.ndarray, np.ndarray, bool]:
     return items / np.linalg.norm(items, axis=1, keepdims=True), queries, False
 
 
+def _catalogue(items: np.ndarray, queries: np.ndarray, size: int, folder: Path) -> Catalogue:
+    import numpy as np
+
+    from catalogue_cases import Catalogue
+    from catalogue_scale import scaled
+
+    return Catalogue(np.concatenate([np.zeros((3, WIDTH), np.float32), scaled(items, size)]), queries, folder)
+
+
 def _one_size(
+    catalogue: Catalogue,
     size: str,
-    items: np.ndarray,
-    queries: np.ndarray,
     trained: bool,
-    arguments: argparse.Namespace,
+    without_index: bool,
+    round_s: float,
     report: dict[str, Any],
     console: Any,
 ) -> None:
-    import numpy as np
+    from catalogue_cases import SCORINGS
 
-    from catalogue_cases import SCORINGS, Catalogue
-    from catalogue_scale import scaled
-
-    folder = CACHE / f"catalogue_{size}{'' if trained else '_random'}"
-    table = np.concatenate([np.zeros((3, items.shape[1]), np.float32), scaled(items, SIZES[size])])
-    catalogue = Catalogue(table, queries, folder)
     true = catalogue.true()
     for name in SCORINGS:
-        if name == "ann" and (not trained or size in arguments.without_index):
+        if name == "ann" and without_index:
             continue
         console.print(f"{size}: exporting {name}")
         catalogue.write(name)
@@ -121,9 +128,9 @@ def _one_size(
             report["metrics"][f"{name}_{size}.recall20"] = round(catalogue.recall(name, true), 5)
     for batch in BATCHES:
         console.print(f"{size}: asking with {batch}")
-        _time(catalogue, size, batch, arguments.quick, report)
-    catalogue.steps.clear()
-    del catalogue, table
+        _time(catalogue, size, batch, round_s, report)
+    folder = catalogue.folder
+    catalogue.close()
     gc.collect()
     for name in SCORINGS:
         if (folder / name / "step.json").exists():
@@ -131,12 +138,10 @@ def _one_size(
     _keep_index(folder)
 
 
-def _time(catalogue: Catalogue, size: str, batch: int, quick: bool, report: dict[str, Any]) -> None:
+def _time(catalogue: Catalogue, size: str, batch: int, round_s: float, report: dict[str, Any]) -> None:
     from measuring import in_rounds
 
-    timed = in_rounds(
-        catalogue.ways(batch), rounds=report["rounds"], round_s=0.1 if quick else 0.4, progress=lambda: None
-    )
+    timed = in_rounds(catalogue.ways(batch), rounds=report["rounds"], round_s=round_s, progress=lambda: None)
     busy = {name: statistics.median(found.busy) / 1e3 for name, found in timed.items()}
     metrics = report["metrics"]
     for name, ms in busy.items():
@@ -153,10 +158,7 @@ def _time(catalogue: Catalogue, size: str, batch: int, quick: bool, report: dict
 
 def _memory(step: Path, prefix: str, report: dict[str, Any]) -> None:
     script = Path(__file__).with_name("catalogue_memory.py")
-    done = subprocess.run(
-        [sys.executable, str(script), str(step), str(WIDTH)], capture_output=True, text=True, check=True
-    )
-    for name, value in json.loads(done.stdout).items():
+    for name, value in json.loads(output_of(script, step, WIDTH)).items():
         report["metrics"][f"{prefix}.{name}_mb"] = value
 
 

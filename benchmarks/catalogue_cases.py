@@ -72,6 +72,11 @@ class Catalogue:
             self.build_s[name] += json.loads((folder / "built.json").read_text(encoding="utf-8"))
         self.steps[name] = open_step(folder)
 
+    def close(self) -> None:
+        """Let go of the table and of every step, whose memory other processes need."""
+        self.steps.clear()
+        del self.table
+
     def recall(self, name: str, true: np.ndarray) -> float:
         """The share of the true best items that a step gives to the sessions that it was not calibrated on."""
         codes = [self.steps[name].run(request(query[None]))[CODES][0, :RECALL_AT] for query in self.judged]

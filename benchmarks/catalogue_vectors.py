@@ -1,6 +1,7 @@
 """Trained vectors for `catalogue.py`: trains on Diginetica through nextitem-train, keeps the items' and the sessions' vectors.
 
     python benchmarks/catalogue_vectors.py --diginetica FOLDER [--output FILE]
+    python benchmarks/catalogue_vectors.py --smoke [--output FILE]
 
 FOLDER holds SR-GNN's split, `train_sessions.txt.xz` and `test_sessions.txt.xz`: one session a line, item ids in click order. It
 is not part of this project. Twenty minutes on two cores, if GLIBC_TUNABLES=glibc.malloc.hugetlb=1 and MALLOC_MMAP_MAX_=0 spare
@@ -13,10 +14,12 @@ import argparse
 import lzma
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 CACHE = Path(__file__).with_name(".cache")
 VECTORS = CACHE / "diginetica.npz"
+RUN = CACHE / "diginetica"
 
 #: A session every half minute: the files have an order and no times.
 _SESSION_S = 30
@@ -35,7 +38,7 @@ temperature = 0.07
 layer_norm_eps = 1e-6
 initializer_range = 0.05
 [training]
-epochs = 3
+epochs = {epochs}
 batch_size = 256
 learning_rate = 2e-3
 """
@@ -44,23 +47,45 @@ learning_rate = 2e-3
 def main() -> int:
     """Train where there is no run yet, and write the vectors. Returns the command's exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--diginetica", type=Path, required=True, metavar="FOLDER", help="SR-GNN's split")
-    parser.add_argument("--run", type=Path, default=CACHE / "diginetica", metavar="DIR", help="where the run is kept")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--diginetica", type=Path, metavar="FOLDER", help="SR-GNN's split")
+    source.add_argument("--smoke", action="store_true", help="train on a few random sessions: does it run at all?")
+    parser.add_argument("--run", type=Path, metavar="DIR", help=f"where the run is kept (default: {RUN})")
     parser.add_argument("--output", type=Path, default=VECTORS, metavar="FILE")
     arguments = parser.parse_args()
+    if arguments.smoke:
+        with tempfile.TemporaryDirectory() as made:
+            _write_random_split(Path(made))
+            return _made(Path(made), arguments.run or Path(made) / "run", arguments.output, cache=Path(made), epochs=1)
     CACHE.mkdir(exist_ok=True)
-    if not arguments.run.exists():
-        data, config = _data(arguments.diginetica)
+    return _made(arguments.diginetica, arguments.run or RUN, arguments.output, cache=CACHE, epochs=3)
+
+
+def _made(split: Path, run: Path, output: Path, *, cache: Path, epochs: int) -> int:
+    """Train where there is no run, and write its vectors. Returns nextitem-train's exit code where it fails, else 0."""
+    if not run.exists():
+        data, config = _data(split, cache, epochs)
         command = Path(sys.executable).with_name("nextitem-train")
-        given = ["--data", str(data), "--config", str(config), "--output", str(arguments.run)]
-        done = subprocess.run([str(command), *given], check=False)
+        done = subprocess.run([command, "--data", data, "--config", config, "--output", run], check=False)
         if done.returncode:
             return done.returncode
-    _write(arguments.run, arguments.output)
+    _write(run, output)
     return 0
 
 
-def _data(folder: Path) -> tuple[Path, Path]:
+def _write_random_split(folder: Path) -> None:
+    """Two files of the split's format: sessions of 2 to 6 of 2,000 items, every item in the first."""
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    items = np.concatenate([random.permutation(2_000), random.integers(0, 2_000, 400)])
+    sessions = np.split(items, np.cumsum(random.integers(2, 7, len(items) // 4))[:-1])
+    lines = [" ".join(map(str, session)) for session in sessions if len(session) >= 2]
+    for part, chosen in (("train", lines[:-90]), ("test", lines[-90:])):
+        (folder / f"{part}_sessions.txt.xz").write_bytes(lzma.compress("\n".join(chosen).encode()))
+
+
+def _data(folder: Path, cache: Path, epochs: int) -> tuple[Path, Path]:
     """The interactions as Parquet, the test sessions newest, and the configuration that holds these out."""
     import numpy as np
     import pandas as pd
@@ -79,10 +104,11 @@ def _data(folder: Path) -> tuple[Path, Path]:
             "timestamp": pd.to_datetime(1_450_000_000 + number * _SESSION_S + step, unit="s"),
         }
     )
-    frame.to_parquet(CACHE / "diginetica.parquet")
+    data, config = cache / "diginetica.parquet", cache / "diginetica.toml"
+    frame.to_parquet(data)
     holdout = (len(sessions[1]) - 0.5) * _SESSION_S / 86_400
-    (CACHE / "diginetica.toml").write_text(_CONFIG.format(holdout_days=holdout), encoding="utf-8")
-    return CACHE / "diginetica.parquet", CACHE / "diginetica.toml"
+    config.write_text(_CONFIG.format(holdout_days=holdout, epochs=epochs), encoding="utf-8")
+    return data, config
 
 
 def _write(run: Path, output: Path) -> None:

@@ -1,6 +1,6 @@
 """The client's ways to a server on the same host: HTTP, gRPC, each through shared memory and with gzip.
 
-    python benchmarks/client_transports.py [--quick] [--json FILE]
+    python benchmarks/client_transports.py [--quick | --smoke] [--json FILE]
 
 A real Triton serves a model that looks at two small tensors and answers the same items to everybody, so that the way there
 and back is nearly all that differs. Calls are the client's whole recommend_many(): encoding sessions, the request, the answer.
@@ -23,6 +23,7 @@ from rich.table import Table
 from nextitem_client import Client
 from nextitem_server import TritonServer
 
+from command_line import add_options, of_extent, write_figures
 from measuring import Timed, commit, in_rounds, machine
 
 K, INTERACTIONS, BATCH = 20, 20, 64
@@ -72,7 +73,7 @@ ITEMS = {
 def main() -> int:
     """Run the benchmark and print the table."""
     arguments = _arguments()
-    rounds, round_s = (5, 0.3) if arguments.quick else (15, 1.0)
+    rounds, round_s = of_extent(arguments, full=(15, 1.0), quick=(5, 0.3), smoke=(1, 0.01))
     report: dict[str, Any] = {"metrics": {}, "spread": {}, "rounds": rounds, "commit": commit()}
     report["machine"] = machine(["tritonclient", "numpy", "grpcio", "nvidia-pytriton"])
     with tempfile.TemporaryDirectory() as folder, Progress(console=Console(stderr=True)) as progress:
@@ -91,15 +92,13 @@ def main() -> int:
                     report["spread"][f"{way}_us_{suffix}"] = round(found.spread, 3)
     report["machine"]["load_1m_at_the_end"] = machine([])["load_1m"]
     _print(report)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_figures(report, arguments.json)
     return 0
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="five short rounds: under a minute")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    add_options(parser, quick="five short rounds: under a minute")
     return parser.parse_args()
 
 

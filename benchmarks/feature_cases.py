@@ -13,7 +13,7 @@ import nvtabular as nvt
 import pandas as pd
 from nvtabular import ops
 
-from nextitem_export.graphs.features import write_compiled
+from nextitem_export.graphs.features import write_compiled, write_step
 from nextitem_export.runtime.graph_onnx import OnnxStep
 from nextitem_export.runtime.item_index import ItemIndex
 from nextitem_export.runtime.request import read_request
@@ -40,7 +40,8 @@ class Case:
     """One workflow: fitted, its step in both forms, and raw sessions to ask.
 
     suffix: what its metrics' names end with. steps: each form's folder. served: the form that an export would choose.
-    outputs: the workflow's output behind each of the step's tensors. sessions: raw rows with all columns of the workflow.
+    outputs: the workflow's output behind each of the step's tensors. codes: the tensor with the encoded items. sessions: raw
+    rows with all columns of the workflow.
     """
 
     suffix: str
@@ -49,6 +50,7 @@ class Case:
     steps: dict[str, Path]
     served: str
     outputs: tuple[FeatureOutput, ...]
+    codes: str
     compiled: CompiledWorkflow
     raw: tuple[RawFeature, ...]
     sessions: tuple[pd.DataFrame, ...]
@@ -104,9 +106,10 @@ def demo(folder: Path) -> Case:
     fitted = training_workflow.fit(frame, data, _made(folder / "fitted")).served
     schema = training_workflow.describe(fitted, data, dtypes)
     outputs = [FeatureOutput(f.name, f"feature_{i}", f.dtype) for i, f in enumerate(schema.features)]
+    codes = next(output.tensor for output in outputs if output.column == schema.item_feature)
     newest = frame.groupby(data.session_column, sort=False)[data.time_column].transform("min").nlargest(2_000).index
     sessions = [rows for _, rows in frame.loc[newest.sort_values()].groupby(data.session_column, sort=False)]
-    return _case("", "the demo's workflow, 9 features", fitted, schema.raw_dtypes, outputs, sessions, folder)
+    return _case("", "the demo's workflow, 9 features", fitted, schema.raw_dtypes, outputs, codes, sessions, folder)
 
 
 def vocabulary(folder: Path, suffix: str, title: str, ids: pd.Series) -> Case:
@@ -119,7 +122,7 @@ def vocabulary(folder: Path, suffix: str, title: str, ids: pd.Series) -> Case:
     dtypes = {"item_id": "string" if ids.dtype == object else "int64", TIME: "datetime"}
     outputs = [FeatureOutput("item_id_list", "feature_0", "int64")]
     sessions = [rows for _, rows in frame.groupby(SESSION)]
-    return _case(f"_vocab_{suffix}", title, fitted, dtypes, outputs, sessions, folder)
+    return _case(f"_vocab_{suffix}", title, fitted, dtypes, outputs, "feature_0", sessions, folder)
 
 
 def _sessions_of(ids: pd.Series) -> pd.DataFrame:
@@ -146,16 +149,18 @@ def _case(
     fitted: nvt.Workflow,
     dtypes: dict[str, str],
     outputs: list[FeatureOutput],
+    codes: str,
     sessions: list[pd.DataFrame],
     folder: Path,
 ) -> Case:
     compiled = compile_workflow(fitted, dtypes, outputs, session_column=SESSION, tie_breaker_column=TIE, window=WINDOW)
     raw = tuple(raw_feature(name, dtype) for name, dtype in dtypes.items())
-    steps = {form: _write(compiled, form, raw, _made(folder / form)) for form in (ONNX, NUMPY)}
-    return Case(suffix, title, fitted, steps, compiled.form.name, tuple(outputs), compiled, raw, tuple(sessions))
+    steps = {form: _write(compiled, form, raw, codes, _made(folder / form)) for form in (ONNX, NUMPY)}
+    served = compiled.form.name
+    return Case(suffix, title, fitted, steps, served, tuple(outputs), codes, compiled, raw, tuple(sessions))
 
 
-def _write(compiled: CompiledWorkflow, form: str, raw: tuple[RawFeature, ...], folder: Path) -> Path:
+def _write(compiled: CompiledWorkflow, form: str, raw: tuple[RawFeature, ...], codes: str, folder: Path) -> Path:
     signature = Signature(
         bundle_version=1,
         window=WINDOW,
@@ -169,12 +174,11 @@ def _write(compiled: CompiledWorkflow, form: str, raw: tuple[RawFeature, ...], f
         max_filter_ids=16_384,
         options=("session_length", "top_k"),
     )
-    settings = write_compiled(compiled, folder, ServedForm(form))
-    settings |= {"kind": "features_compiled", "signature": signature.to_json()}
-    settings |= {"filters": [f"excluded__{len(compiled.outputs)}", f"allowed__{len(compiled.outputs) + 1}"]}
+    settings = write_compiled(compiled, folder, ServedForm(form)) | {"kind": "features_compiled"}
+    filters = (f"excluded__{len(compiled.outputs)}", f"allowed__{len(compiled.outputs) + 1}")
+    write_step(settings, signature, filters, codes, folder)
     # No request here has filters, so the index of items, which is mapped from disk, is never read.
     ItemIndex.of(np.array(["none"], dtype=object)).save(folder)
-    (folder / "step.json").write_text(json.dumps(settings), encoding="utf-8")
     return folder
 
 

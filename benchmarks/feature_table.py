@@ -33,7 +33,7 @@ def markdown(
         if f"load_numpy_s{suffix}" in metrics
     ]
     judged = [
-        [f"`{name}`", f"{sign} {wanted:,}", f"{metrics[name]:,}", "yes" if _met(metrics[name], sign, wanted) else "NO"]
+        [f"`{name}`", f"{sign} {wanted:,}", *_judged(metrics.get(name), sign, wanted)]
         for name, (sign, wanted) in targets.items()
     ]
     machine = report["machine"]
@@ -66,8 +66,11 @@ def _held(metrics: Mapping[str, float], form: str, suffix: str) -> str:
     return f"{held:,.0f} MB ({peak:,.0f})"
 
 
-def _met(value: float, sign: str, wanted: float) -> bool:
-    return value >= wanted if sign == ">=" else value <= wanted
+def _judged(value: float | None, sign: str, wanted: float) -> tuple[str, str]:
+    """A figure and whether it meets its target."""
+    if value is None:
+        return "-", "not measured"
+    return f"{value:,}", "yes" if (value >= wanted if sign == ">=" else value <= wanted) else "NO"
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

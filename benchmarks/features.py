@@ -1,6 +1,6 @@
 """The features step against NVTabular: the same requests through the compiled graph, the compiled program and the workflow.
 
-    python benchmarks/features.py [--quick] [--json FILE]
+    python benchmarks/features.py [--quick | --smoke] [--json FILE]
 
 A compiled step is timed whole, as Triton's Python backend calls it: reading the request's tensors, strings as bytes, the
 checks, padding and the graph; `graph` is the graph alone. NVTabular is given a finished DataFrame and timed in its
@@ -13,12 +13,14 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from command_line import add_options, of_extent, output_of, write_figures
 
 if TYPE_CHECKING:
     from feature_cases import Case
@@ -30,6 +32,8 @@ VOCABULARIES = {
     "1m_str": ("one column, 1 million strings", 1_000_000),
     "5m_int": ("one column, 5 million integers", 5_000_000),
 }
+#: The vocabularies of `--smoke`.
+SMOKE = ("5k_str",)
 TARGETS = {
     "speedup_b1": (">=", 300),
     "speedup_b64": (">=", 100),
@@ -49,34 +53,33 @@ def main() -> int:
 
     from measuring import commit, machine
 
-    rounds = 3 if arguments.quick else 9
+    rounds, round_s = of_extent(arguments, full=(9, 0.25), quick=(3, 0.05), smoke=(1, 0.01))
+    vocabularies = {name: VOCABULARIES[name] for name in (SMOKE if arguments.smoke else VOCABULARIES)}
     report: dict[str, Any] = {"metrics": {}, "spread": {}, "rounds": rounds, "commit": commit()}
     report["machine"] = machine(["nvtabular", "pandas", "numpy", "onnxruntime", "onnx"])
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as folder, Progress(console=console) as progress:
-        task = progress.add_task("", total=4 * (1 + len(VOCABULARIES)))
-        for number, make in enumerate(_cases()):
+        task = progress.add_task("", total=4 * (1 + len(vocabularies)))
+        for number, make in enumerate(_cases(vocabularies)):
             case = make(Path(folder) / str(number))
             progress.update(task, advance=1, description=case.title)
             _memory(case, report, Path(folder))
             for batch in BATCHES:
-                _times(case, batch, rounds, 0.05 if arguments.quick else 0.25, report)
+                _times(case, batch, rounds, round_s, report)
                 progress.update(task, advance=1)
     report["machine"]["load_1m_at_the_end"] = machine([])["load_1m"]
-    _print(report)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    _print(report, vocabularies)
+    write_figures(report, arguments.json)
     return 0
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="three short rounds: under two minutes")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    add_options(parser, quick="three short rounds: under two minutes")
     return parser.parse_args()
 
 
-def _cases() -> list[Any]:
+def _cases(vocabularies: Mapping[str, tuple[str, int]]) -> list[Any]:
     import numpy as np
     import pandas as pd
 
@@ -89,10 +92,10 @@ def _cases() -> list[Any]:
         return pd.Series(np.random.default_rng(0).permutation(size) * 1_000_003)
 
     def make(suffix: str) -> Any:
-        title, size = VOCABULARIES[suffix]
+        title, size = vocabularies[suffix]
         return lambda folder: vocabulary(folder, suffix, title, ids(suffix, size))
 
-    return [demo, *(make(suffix) for suffix in VOCABULARIES)]
+    return [demo, *(make(suffix) for suffix in vocabularies)]
 
 
 def _times(case: Case, batch: int, rounds: int, round_s: float, report: dict[str, Any]) -> None:
@@ -114,9 +117,7 @@ def _memory(case: Case, report: dict[str, Any], folder: Path) -> None:
     request.write_text(case.request_json(), encoding="utf-8")
     script = Path(__file__).with_name("load_step.py")
     for form, step in case.steps.items():
-        command = [sys.executable, str(script), str(step), str(request)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found = json.loads(done.stdout)
+        found = json.loads(output_of(script, step, request))
         of = "" if form == case.served else f"_{form}"
         _record(report, f"load{of}_s{case.suffix}", found["load_s"], 3)
         for name in ("rss", "import_rss", "peak_rss"):
@@ -129,12 +130,12 @@ def _record(report: dict[str, Any], name: str, value: float, digits: int, spread
         report["spread"][name] = round(spread, 2)
 
 
-def _print(report: dict[str, Any]) -> None:
+def _print(report: dict[str, Any], vocabularies: Mapping[str, tuple[str, int]]) -> None:
     from rich.console import Console
 
     from feature_table import markdown
 
-    Console().print(markdown(report, BATCHES, VOCABULARIES, TARGETS), highlight=False, soft_wrap=True)
+    Console().print(markdown(report, BATCHES, vocabularies, TARGETS), highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

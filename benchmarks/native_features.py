@@ -1,6 +1,6 @@
 """The features step of a native bundle against the Python runtime's: the same requests, in this process, on one thread.
 
-    python benchmarks/native_features.py [--quick] [--json FILE]
+    python benchmarks/native_features.py [--quick | --smoke] [--json FILE]
 
 `python` is the step as Triton's Python backend calls it: checks, padding and filters in numpy, then the workflow's graph.
 `native` is the one graph that does all of this, as ONNX Runtime runs it. Strings come as bytes to the former and as str to the
@@ -18,6 +18,8 @@ import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
+
+from command_line import add_options, of_extent, write_figures
 
 CATALOGUE = 50_000
 
@@ -43,8 +45,7 @@ ASKED = {
 def main() -> int:
     """Run the benchmark. Returns 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="three short rounds")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    add_options(parser, quick="three short rounds")
     arguments = parser.parse_args()
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
     warnings.filterwarnings("ignore")
@@ -53,7 +54,7 @@ def main() -> int:
     from feature_cases import demo, vocabulary
     from measuring import commit, in_rounds, machine
 
-    rounds, round_s = (3, 0.2) if arguments.quick else (9, 0.5)
+    rounds, round_s = of_extent(arguments, full=(9, 0.5), quick=(3, 0.2), smoke=(1, 0.01))
     metrics: dict[str, float] = {}
     spread: dict[str, float] = {}
     ids = pd.Series([f"item-{number:08d}" for number in range(CATALOGUE)])
@@ -69,8 +70,7 @@ def main() -> int:
     libraries = ["numpy", "onnxruntime"]
     report = {"metrics": metrics, "spread": spread, "rounds": rounds, "commit": commit(), "machine": machine(libraries)}
     _print(metrics)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_figures(report, arguments.json)
     return 0
 
 
@@ -78,7 +78,7 @@ def _steps(case: Any, folder: Path) -> dict[str, Any]:
     """Both steps of a case, opened."""
     import onnx
 
-    from nextitem_export.graphs.features import write_compiled
+    from nextitem_export.graphs.features import write_compiled, write_step
     from nextitem_export.native.features import native_features
     from nextitem_export.plan import REQUEST_OPTIONS
     from nextitem_export.runtime.item_index import ItemIndex
@@ -93,9 +93,8 @@ def _steps(case: Any, folder: Path) -> dict[str, Any]:
     python, native = folder / "python", folder / "native"
     for made in (python, native):
         made.mkdir(parents=True)
-    settings = write_compiled(case.compiled, python)
-    settings |= {"kind": "features_compiled", "signature": signature.to_json(), "filters": written["filters"]}
-    (python / "step.json").write_text(json.dumps(settings), encoding="utf-8")
+    settings = write_compiled(case.compiled, python) | {"kind": "features_compiled"}
+    write_step(settings, signature, written["filters"], case.codes, python)
     ItemIndex.of(values).save(python)
     onnx.save(native_features(case.compiled, signature, tuple(written["filters"]), values), native / "model.onnx")
     settings = {"kind": "native", "threads": 1, "batched": False, "signature": signature.to_json()}

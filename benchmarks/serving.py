@@ -1,6 +1,6 @@
 """Serving under open load: this project and its peers, the same checkpoint and sessions, on this machine in this run.
 
-    python benchmarks/serving.py [--quick] [--json FILE] [--plot FILE] [--only NAME …]
+    python benchmarks/serving.py [--quick | --smoke] [--json FILE] [--plot FILE] [--only NAME …]
 
 Every server is up during the whole run (what they use while idle is measured); they are asked in rounds that take turns, by one
 load generator in a process of its own. README.md beside this file says how to read the figures.
@@ -13,23 +13,24 @@ import contextlib
 import dataclasses
 import json
 import logging
-import math
 import os
 import statistics
-import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from command_line import add_options, of_extent, output_of, write_figures
+from serving_checkpoint import SHOP, SMALL_SHOP, Shop
 from serving_report import COMMON_RATE, HIGH_RATE, SLOW_RATE
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from serving_measures import Measuring, Point
+    from serving_measures import Measuring, Point, Search
 
 FOLDER = Path(__file__).parents[1] / "runs" / "serving"
 TARGETS = {
@@ -49,7 +50,11 @@ _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NU
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How much a run measures: rounds, rates at which every server is measured, seconds of each kind of trial, sessions."""
+    """How much a run measures: rounds, rates at which every server is measured, seconds of each kind of trial, sessions.
+
+    searched: the servers whose highest rates are searched; None: all that are measured. last_step: of that search, see
+    serving_measures.Search.
+    """
 
     rounds: int
     rates: tuple[int, ...]
@@ -59,8 +64,27 @@ class Size:
     confirm_s: float
     overload_s: float
     sessions: int
+    shop: Shop = SHOP
+    warm_s: float = 2.0
+    idle_s: float = 3.0
+    inprocess_s: float = 0.5
+    least_requests: int = 150
+    last_step: int | None = None
+    searched: tuple[str, ...] | None = None
+
+    @property
+    def search(self) -> Search:
+        """How the highest rates are searched."""
+        from serving_measures import Search
+
+        found = Search(self.search_s, self.confirm_s, self.least_requests)
+        return found if self.last_step is None else dataclasses.replace(found, last_step=self.last_step)
 
 
+SMOKE = Size(
+    rounds=1, rates=(20,), fixed_s=0.5, search_rounds=1, search_s=0.5, confirm_s=0.5, overload_s=0.5, sessions=50,
+    shop=SMALL_SHOP, warm_s=1.0, idle_s=0.2, inprocess_s=0.01, least_requests=10, last_step=40, searched=("fused",),
+)  # fmt: skip
 QUICK = Size(3, (50, COMMON_RATE, HIGH_RATE), 2.0, 1, 1.0, 2.0, 2.5, 300)
 FULL = Size(3, (50, 100, COMMON_RATE, 500, HIGH_RATE, 1500), 3.0, 2, 1.5, 4.0, 4.0, 1000)
 
@@ -78,10 +102,10 @@ def main() -> int:
     console = Console(stderr=True)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("serving").setLevel(logging.INFO if arguments.verbose else logging.WARNING)
-    size = QUICK if arguments.quick else FULL
+    size = of_extent(arguments, full=FULL, quick=QUICK, smoke=SMOKE)
     try:
-        with Progress(console=console) as progress:
-            found = _measure(size, arguments.only, progress)
+        with Progress(console=console) as progress, tempfile.TemporaryDirectory() as made:
+            found = _measure(size, _names(arguments), Path(made) if arguments.smoke else FOLDER, progress)
     except KeyboardInterrupt:
         console.print("interrupted; every server is stopped, nothing was written")
         return 130
@@ -89,8 +113,7 @@ def main() -> int:
     print_report(report)
     if arguments.plot:
         plot(report, arguments.plot)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(_without_infinity(report), indent=1) + "\n", encoding="utf-8")
+    write_figures(report, arguments.json)
     return 0
 
 
@@ -98,15 +121,25 @@ def _arguments() -> argparse.Namespace:
     from serving_servers import TARGETS as SERVERS
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="short trials: some ten minutes")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    add_options(parser, quick="short trials: some ten minutes")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw latency against rate into this PNG")
     parser.add_argument("--verbose", action="store_true", help="say what each trial found")
     parser.add_argument("--only", nargs="+", choices=sorted(SERVERS), metavar="NAME", help=f"of {', '.join(SERVERS)}")
     return parser.parse_args()
 
 
-def _measure(size: Size, only: Sequence[str] | None, progress: Progress) -> dict[str, Any]:
+def _names(arguments: argparse.Namespace) -> list[str]:
+    """The servers that are measured."""
+    from serving_servers import TARGETS as SERVERS
+
+    if arguments.only:
+        return [name for name in SERVERS if name in arguments.only]
+    if arguments.smoke:
+        return [name for name, server in SERVERS.items() if server.smoke]
+    return [name for name, server in SERVERS.items() if server.quick or not arguments.quick]
+
+
+def _measure(size: Size, names: Sequence[str], folder: Path, progress: Progress) -> dict[str, Any]:
     """Everything that was found, see serving_report.metrics_of."""
     from measuring import commit, machine
     from serving_checkpoint import checkpoint, sessions
@@ -116,13 +149,12 @@ def _measure(size: Size, only: Sequence[str] | None, progress: Progress) -> dict
     from serving_truth import Truth
 
     began = time.monotonic()
-    names = [name for name, server in SERVERS.items() if (name in only if only else server.quick or size is FULL)]
     task = progress.add_task(
         "the checkpoint", total=len(names) * (1 + size.rounds * len(size.rates) + size.search_rounds)
     )
     described = machine(["nvidia-pytriton", "onnxruntime", "torch", "nvtabular", "fastapi", "uvicorn", "numpy"])
-    run, asked = checkpoint(FOLDER), sessions(size.sessions)
-    truth, work = Truth(run, asked), Workplace(run, FOLDER)
+    run, asked = checkpoint(folder, size.shop), sessions(size.sessions, size.shop)
+    truth, work = Truth(run, asked), Workplace(run, folder)
     with contextlib.ExitStack() as stack:
         measured: dict[str, Measuring] = {}
         for number, name in enumerate(names):
@@ -130,9 +162,9 @@ def _measure(size: Size, only: Sequence[str] | None, progress: Progress) -> dict
             server = stack.enter_context(SERVERS[name].start(name, work))
             requests = [server.protocol.write(session) for session in asked]
             measured[name] = Measuring(server, requests, truth if SERVERS[name].answers else None, seed=1000 * number)
-            measured[name].trial(SLOW_RATE, 2.0)  # its answers are right, and it is warm
+            measured[name].trial(SLOW_RATE, size.warm_s)  # its answers are right, and it is warm
             progress.advance(task)
-        idle = _idle_share(measured)
+        idle = _idle_share(measured, size.idle_s)
         fixed = _fixed(measured, size, progress, task)
         searched = _searched(measured, fixed, size, progress, task)
     inprocess = _inprocess(work, size)
@@ -145,18 +177,11 @@ def _measure(size: Size, only: Sequence[str] | None, progress: Progress) -> dict
     }  # fmt: skip
 
 
-def _without_infinity(value: Any) -> Any:
-    """JSON has no infinity: null stands for the latency of what was never answered."""
-    if isinstance(value, dict):
-        return {name: _without_infinity(part) for name, part in value.items()}
-    return None if isinstance(value, float) and math.isinf(value) else value
-
-
-def _idle_share(measured: dict[str, Measuring]) -> float:
+def _idle_share(measured: dict[str, Measuring], seconds: float) -> float:
     """What all servers together use of one core while nobody asks."""
     time.sleep(1.0)
     busy, began = sum(one.server.busy_us() for one in measured.values()), time.monotonic()
-    time.sleep(3.0)
+    time.sleep(seconds)
     return (sum(one.server.busy_us() for one in measured.values()) - busy) / 1e6 / (time.monotonic() - began)
 
 
@@ -196,14 +221,16 @@ def _searched(
 ) -> dict[str, list[dict[str, Any]]]:
     """For each server and round the highest rates, and goodput at twice the saturating rate over the highest goodput: of
     several trials the middle one, as a short trial is a matter of luck."""
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in measured}
+    names = measured if size.searched is None else [name for name in size.searched if name in measured]
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for number in range(size.search_rounds):
-        for name, one in measured.items():
+        for name in names:
+            one = measured[name]
             progress.update(task, advance=1, description=f"search {number + 1} of {size.search_rounds}: {name}")
             before, start, stride = found[name], _kept_at(fixed[name]), 6
             if before:
                 start, stride = before[-1]["p99_50ms"], 3
-            rates: dict[str, Any] = one.highest_rates(start, stride, size.search_s, size.confirm_s)
+            rates: dict[str, Any] = one.highest_rates(start, stride, size.search)
             twice = max(2 * rates["p99_50ms"], 4.0)
             beyond = [one.trial(twice, size.overload_s).goodput for _ in range(_OVERLOADS)]
             peak = max(point.goodput for point in one.points)
@@ -214,12 +241,8 @@ def _searched(
 def _inprocess(work: Any, size: Size) -> dict[str, Any]:
     """serving_inprocess.py in a process of its own, which uses one thread and nothing else."""
     script = Path(__file__).with_name("serving_inprocess.py")
-    done = subprocess.run(
-        [sys.executable, script, work.bundle("fused", "onnx"), str(size.rounds)], capture_output=True, text=True
-    )
-    if done.returncode:
-        raise RuntimeError(f"serving_inprocess.py failed with exit code {done.returncode}: {done.stderr}")
-    return json.loads(done.stdout)
+    bundle = work.bundle("fused", "onnx")
+    return json.loads(output_of(script, bundle, size.rounds, size.inprocess_s, size.shop.items))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from command_line import run_quietly
 from serving_checkpoint import BIN, ROOT, K
 
 NAME = "shop"
@@ -44,7 +44,7 @@ def export(run: Path, folder: Path, layout: str, format_name: str, instances: in
             shutil.rmtree(outdated)
         command = [BIN / "nextitem-export", "--run", run, "--repository", repository, "--name", NAME]
         command += ["--layout", layout, "--format", format_name, "--instances", str(instances)]
-        subprocess.run(command, check=True, capture_output=True, text=True)
+        run_quietly(command)
     return repository
 
 

@@ -7,6 +7,7 @@ and its vocabulary do.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import subprocess
 import sys
@@ -20,10 +21,22 @@ import pandas as pd
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 
-ITEMS, CATEGORIES, SESSIONS = 50_000, 40, 6_000
-LONGEST = 50
+CATEGORIES, LONGEST = 40, 50
 K = 20
 UNKNOWN_SHARE = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class Shop:
+    """How many items there are, and how many sessions the model is trained on."""
+
+    items: int = 50_000
+    sessions: int = 6_000
+
+
+SHOP = Shop()
+#: The smallest with which everything runs.
+SMALL_SHOP = Shop(items=400, sessions=300)
 
 CONFIG = """
 [data]
@@ -56,15 +69,15 @@ learning_rate = 2e-3
 """
 
 
-def checkpoint(folder: Path) -> Path:
+def checkpoint(folder: Path, shop: Shop) -> Path:
     """The run directory, trained where `folder` does not hold it yet; its name says what it is made of."""
-    made_of = hashlib.sha256(f"{CONFIG}{ITEMS}{CATEGORIES}{SESSIONS}{LONGEST}".encode()).hexdigest()[:12]
+    made_of = hashlib.sha256(f"{CONFIG}{shop.items}{CATEGORIES}{shop.sessions}{LONGEST}".encode()).hexdigest()[:12]
     run = folder / f"checkpoint-{made_of}"
     if run.exists():
         return run
     folder.mkdir(parents=True, exist_ok=True)
     data, config = folder / "interactions.parquet", folder / "config.toml"
-    interactions().to_parquet(data)
+    interactions(shop).to_parquet(data)
     config.write_text(CONFIG, encoding="utf-8")
     command = [BIN / "nextitem-train", "--data", data, "--config", config, "--output", run, "--overwrite"]
     subprocess.run(command, check=True)
@@ -76,16 +89,16 @@ def item_id(number: int) -> str:
     return f"sku-{number * 2_654_435_761 % 2**32:010d}"
 
 
-def interactions() -> pd.DataFrame:
+def interactions(shop: Shop) -> pd.DataFrame:
     """Training sessions of 2 to 50 interactions, most of them short; every item is clicked at least once."""
     random = np.random.default_rng(1)
-    lengths = np.minimum(2 + random.geometric(1 / 9, SESSIONS), LONGEST)
-    session = np.repeat(np.arange(SESSIONS), lengths)
-    items = _clicked(random, session)
-    starts = np.sort(random.integers(0, 30 * 86_400, SESSIONS))
+    lengths = np.minimum(2 + random.geometric(1 / 9, shop.sessions), LONGEST)
+    session = np.repeat(np.arange(shop.sessions), lengths)
+    items = _clicked(random, session, shop.items)
+    starts = np.sort(random.integers(0, 30 * 86_400, shop.sessions))
     # The last two days are held out: an item that is only clicked there would be unknown.
     early = np.flatnonzero(starts[session] < 27 * 86_400)
-    items[random.choice(early, ITEMS, replace=False)] = random.permutation(ITEMS)
+    items[random.choice(early, shop.items, replace=False)] = random.permutation(shop.items)
     within = np.concatenate([np.arange(n) for n in lengths]) * 30
     return pd.DataFrame(
         {
@@ -96,11 +109,11 @@ def interactions() -> pd.DataFrame:
     )
 
 
-def sessions(count: int, seed: int = 7) -> list[dict[str, list[Any]]]:
+def sessions(count: int, shop: Shop, seed: int = 7) -> list[dict[str, list[Any]]]:
     """Sessions to ask for, one dict of columns each: 1 to 50 interactions, every length alike; 1 % of the ids are unknown."""
     random = np.random.default_rng(seed)
     lengths = random.integers(1, LONGEST + 1, count)
-    items = _clicked(random, np.repeat(np.arange(count), lengths))
+    items = _clicked(random, np.repeat(np.arange(count), lengths), shop.items)
     columns = _columns(items)
     ends = np.cumsum(lengths)
     unknown = random.random(len(items)) < UNKNOWN_SHARE
@@ -117,13 +130,13 @@ def sessions(count: int, seed: int = 7) -> list[dict[str, list[Any]]]:
     ]
 
 
-def _clicked(random: np.random.Generator, session: np.ndarray) -> np.ndarray:
+def _clicked(random: np.random.Generator, session: np.ndarray, count: int) -> np.ndarray:
     """The item [N] of each interaction: popular ones more often, and for the most part of the session's category."""
-    weights = 1.0 / np.arange(1, ITEMS + 1) ** 0.8
-    items = random.choice(ITEMS, len(session), p=weights / weights.sum())
+    weights = 1.0 / np.arange(1, count + 1) ** 0.8
+    items = random.choice(count, len(session), p=weights / weights.sum())
     home = random.integers(0, CATEGORIES, session.max() + 1)[session]
     stays = random.random(len(session)) < 0.7
-    return np.where(stays, items - items % CATEGORIES + home, items) % ITEMS
+    return np.where(stays, items - items % CATEGORIES + home, items) % count
 
 
 def _columns(items: Sequence[int] | np.ndarray) -> dict[str, list[Any]]:

@@ -1,6 +1,8 @@
 """The floor in a process: the fused graph by ONNX Runtime on one thread, one session after the other.
 
-    python serving_inprocess.py REPOSITORY ROUNDS
+    python serving_inprocess.py REPOSITORY ROUNDS ROUND_S ITEMS
+
+ITEMS is how many the shop has, whose sessions are asked.
 
 Prints JSON: `p50_ms`, the whole step as Triton's Python backend calls it, with the request's checks; `graph_p50_ms` and
 `kernel_us`, the graph alone, as it passed and as processor time; each with its `spread` over the rounds.
@@ -24,30 +26,31 @@ from nextitem_export.runtime.step import open_step
 
 from measuring import Timed, in_rounds
 from serving_bundles import NAME
-from serving_checkpoint import K, sessions
+from serving_checkpoint import K, Shop, sessions
 
-REQUESTS, ROUND_S = 100, 0.5
+REQUESTS = 100
 
 
 def main() -> None:
     """Time the bundle's one step."""
-    repository, rounds = Path(sys.argv[1]), int(sys.argv[2])
+    repository, rounds, round_s = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    shop = Shop(items=int(sys.argv[4]))
     (settings,) = repository.glob(f"{NAME}/*/step.json")
     step: Any = open_step(settings.parent)
     document = json.loads(settings.read_text(encoding="utf-8"))["signature"]
-    requests = _requests(parse_signature(json.dumps(document), NAME))
+    requests = _requests(parse_signature(json.dumps(document), NAME), shop)
     graph, inputs = _graph_calls(step, requests)
     ways: dict[str, Sequence[Callable[[], Any]]] = {
         "step": [lambda tensors=tensors: step.run(tensors) for tensors in requests],
         "graph": [lambda values=values: graph.run(None, values) for values in inputs],
     }
-    timed = in_rounds(ways, rounds=max(rounds, 3), round_s=ROUND_S, progress=lambda: None)
+    timed = in_rounds(ways, rounds=rounds, round_s=round_s, progress=lambda: None)
     print(json.dumps(_described(timed)))
 
 
-def _requests(signature: Signature) -> list[dict[str, np.ndarray]]:
+def _requests(signature: Signature, shop: Shop) -> list[dict[str, np.ndarray]]:
     requests = []
-    for session in sessions(REQUESTS, seed=11):
+    for session in sessions(REQUESTS, shop, seed=11):
         (tensors,) = build_requests([session], signature, K)
         requests.append(tensors)
     return requests

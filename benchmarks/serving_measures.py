@@ -23,10 +23,21 @@ PROMISES = {"p99_50ms": (0.99, GOOD_MS), "p90_7ms": (0.90, 7.0)}
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p995": 0.995}
 #: Seconds at a trial's start that are not counted.
 SKIP_S = 0.3
-#: Requests that a search's percentiles rest on at least, and the longest that it may take for that.
-LEAST_REQUESTS, LONGEST_TRIAL_S = 150, 6.0
+#: The longest that a trial of a search may take for the requests that its percentiles should rest on.
+LONGEST_TRIAL_S = 6.0
 _log = logging.getLogger("serving")
 _IDLE_SHARE, _LONGEST_SETTLING_S = 0.1, 15.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """How the highest rates are searched: seconds of a trial and of one that confirms, requests that a trial's percentiles
+    rest on at least, and the step (rate_search.RATES) beyond which nothing is tried."""
+
+    trial_s: float
+    confirm_s: float
+    least_requests: int = 150
+    last_step: int = len(RATES) - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,27 +98,27 @@ class Measuring:
             self._settle()
         return point
 
-    def highest_rates(self, start: float, stride: int, trial_s: float, confirm_s: float) -> dict[str, float]:
+    def highest_rates(self, start: float, stride: int, search: Search) -> dict[str, float]:
         """The highest rate for each promise, confirmed by a longer trial; 0 where no rate keeps it."""
         tried: dict[int, list[Point]] = {}
 
         def kept(step: int, promise: str) -> bool:
-            return self._kept(tried.setdefault(step, []), promise, RATES[step], trial_s)
+            return self._kept(tried.setdefault(step, []), promise, RATES[step], search.trial_s, search)
 
         found: dict[str, float] = {}
         at = nearest_step(start)
         for promise in PROMISES:
-            at = highest_step(lambda step, p=promise: kept(step, p), at, stride)
+            at = highest_step(lambda step, p=promise: kept(step, p), at, stride, search.last_step)
             # The shorter a trial the luckier it can be.
             for down in itertools.count(1):
-                if at < 0 or self._kept([], promise, RATES[at], confirm_s):
+                if at < 0 or self._kept([], promise, RATES[at], search.confirm_s, search):
                     break
                 at -= down
             found[promise] = RATES[at] if at >= 0 else 0.0
             stride = 4
         return found
 
-    def _kept(self, tried: list[Point], promise: str, rate: float, duration_s: float) -> bool:
+    def _kept(self, tried: list[Point], promise: str, rate: float, duration_s: float, search: Search) -> bool:
         """Whether one of two trials keeps the promise: something else on the machine can spoil one's tail.
 
         tried: earlier trials at this rate, and then the new ones. A middle beyond the limit is no accident and not tried again.
@@ -116,7 +127,7 @@ class Measuring:
         while not any(point.keeps(promise) for point in tried):
             if len(tried) == 2 or (tried and tried[-1].latency_ms["p50"] > limit_ms):
                 return False
-            tried.append(self.trial(rate, max(duration_s, min(LEAST_REQUESTS / rate, LONGEST_TRIAL_S))))
+            tried.append(self.trial(rate, max(duration_s, min(search.least_requests / rate, LONGEST_TRIAL_S))))
         return True
 
     def _settle(self) -> None:

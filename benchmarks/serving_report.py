@@ -11,6 +11,7 @@ from typing import Any
 #: Requests a second at which processor time is compared; where that is too much for a server; and the published bar's.
 COMMON_RATE, SLOW_RATE, HIGH_RATE = 200, 10, 1000
 PERCENTILES = ("p50", "p90", "p99", "p995")
+_VERDICTS = {True: "yes", False: "NO", None: "not measured"}
 _SEARCHED = {"p99_50ms": "max_rate_p99_50ms", "p90_7ms": "max_rate_p90_7ms"}
 
 
@@ -92,7 +93,7 @@ def markdown(report: Mapping[str, Any]) -> str:
         [f"`{name}`", *(_latencies(metrics, name, rate) for rate in rates)] for name, title in report["titles"].items()
     ]
     judged = [
-        [f"`{name}`", f"{sign} {wanted:,}", _shown(metrics, name, 2), "yes" if report["met"].get(name) else "NO"]
+        [f"`{name}`", f"{sign} {wanted:,}", _shown(metrics, name, 2), _VERDICTS[report["met"].get(name)]]
         for name, (sign, wanted) in report["targets"].items()
     ]
     headings = [
@@ -125,7 +126,7 @@ def _described(report: Mapping[str, Any]) -> str:
         f"The generator used {min(busy, default=0):,.0f} to {max(busy, default=0):,.0f} µs a request at {HIGH_RATE:,}/s; "
         f"99 % of requests were sent within {statistics.median(late):.2f} ms of their time in the middle trial. "
         f"All servers together used {report['idle_share_of_a_core']:.1%} of a core while nobody asked.",
-        ", ".join(f"{name} {value}" for name, value in others.items()) + ".",
+        *([", ".join(f"{name} {value}" for name, value in others.items()) + "."] if others else []),
         f"{machine['processor']}, {machine['cores']} cores, load {machine['load_1m']} at the start and "
         f"{machine['load_1m_at_the_end']} at the end; commit {report['commit']}; {report['size']['rounds']} rounds, "
         f"{report['took_s'] / 60:.0f} minutes.",

@@ -14,7 +14,7 @@ from nextitem_training.run_directory import RunDirectory
 from load_trial import Trial
 from serving_requests import Answer, Protocol, Session
 
-#: Items whose offline scores differ by less may swap; answered scores are right within the other. DESIGN.md's contract.
+#: Items whose offline scores differ by less may swap; answered scores are right within the other. README.md's contract.
 TIE, CLOSE = 1e-5, 1e-4
 
 

@@ -1,6 +1,6 @@
 """Makes clicks.parquet out of the published e-shop data set; README.md beside says what changes.
 
-    python demo/make_data.py "e-shop clothing 2008.csv"
+    python demo/make_data.py "e-shop clothing 2008.csv" [--output FILE]
 
 The file may also be compressed (.xz, .gz, .zip).
 """
@@ -64,16 +64,17 @@ def convert(source: pd.DataFrame) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Reads the published file and writes clicks.parquet beside this script."""
+    """Reads the published file and writes clicks.parquet, beside this script unless told otherwise."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", help="the published file, separated by semicolons")
-    clicks = convert(pd.read_csv(parser.parse_args().source, sep=";"))
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("clicks.parquet"), metavar="FILE")
+    arguments = parser.parse_args()
+    clicks = convert(pd.read_csv(arguments.source, sep=";"))
     if clicks.isna().to_numpy().any():
         raise SystemExit("The source holds a value that the code book does not list.")
     table = pa.Table.from_pandas(clicks, preserve_index=False)
-    target = Path(__file__).with_name("clicks.parquet")
-    pq.write_table(table, target, compression="zstd", compression_level=19)
-    print(f"{len(clicks):,} clicks in {clicks.session_id.nunique():,} sessions: {target.name}")
+    pq.write_table(table, arguments.output, compression="zstd", compression_level=19)
+    print(f"{len(clicks):,} clicks in {clicks.session_id.nunique():,} sessions: {arguments.output.name}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -26,6 +27,8 @@ BIN = Path(sys.executable).parent
 NAME = "shop"
 K = 20
 SHOWN = 5
+#: --smoke takes one session in so many.
+SMOKE_SHARE = 20
 TIE = 1e-5
 
 console = Console()
@@ -43,9 +46,19 @@ def main() -> int:
     """Run the demo. Returns 0 where all answers are the offline ones."""
     warnings.filterwarnings("ignore")
     arguments = _arguments()
+    if not arguments.smoke:
+        return _demo(ROOT / "demo" / "clicks.parquet", ROOT / "runs" / "demo", ROOT / "model_repository", arguments)
+    with tempfile.TemporaryDirectory() as made:
+        few = Path(made) / "clicks.parquet"
+        clicks = pd.read_parquet(ROOT / "demo" / "clicks.parquet")
+        clicks[clicks.session_id % SMOKE_SHARE == 0].to_parquet(few)
+        arguments.epochs = arguments.epochs or 1
+        return _demo(few, Path(made) / "run", Path(made) / "model_repository", arguments)
+
+
+def _demo(clicks: Path, run: Path, repository: Path, arguments: argparse.Namespace) -> int:
     started = time.monotonic()
-    run, repository = ROOT / "runs" / "demo", ROOT / "model_repository"
-    _step("1. Train", "nextitem-train", "--data", ROOT / "demo" / "clicks.parquet", "--config",
+    _step("1. Train", "nextitem-train", "--data", clicks, "--config",
           ROOT / "demo" / "config.toml", "--output", run, "--overwrite", *_overrides(arguments))  # fmt: skip
     _step("2. Export, and prove it", "nextitem-export", "--run", run, "--repository", repository,
           "--name", NAME, "--replace")  # fmt: skip
@@ -58,7 +71,7 @@ def main() -> int:
     from nextitem_training.run_directory import RunDirectory
 
     opened = RunDirectory.open(run)
-    held_out = _held_out(opened)
+    held_out = _held_out(opened, clicks)
     judge = OfflinePredictor(opened)
     offline = _offline(judge, held_out)
     answers = {}
@@ -79,18 +92,20 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--body", help="instead of the configuration's")
     parser.add_argument("--pretraining", help="instead of the configuration's")
     parser.add_argument("--epochs", type=int, help="instead of the configuration's")
+    parser.add_argument("--smoke", action="store_true", help="one session in 20, one epoch: does it run at all?")
     return parser.parse_args()
 
 
 def _overrides(arguments: argparse.Namespace) -> list[str]:
-    given = {name: value for name, value in vars(arguments).items() if value is not None}
+    given = {name: getattr(arguments, name) for name in ("body", "pretraining", "epochs")}
+    given = {name: value for name, value in given.items() if value is not None}
     return [part for name, value in given.items() for part in (f"--{name}", str(value))]
 
 
 def _step(title: str, command: str, *arguments: object) -> None:
     """Run one of the project's commands, its output shown as it comes."""
     console.rule(title)
-    shown = [str(a.relative_to(ROOT)) if isinstance(a, Path) else str(a) for a in arguments]
+    shown = [str(a.relative_to(ROOT) if isinstance(a, Path) and a.is_relative_to(ROOT) else a) for a in arguments]
     console.print("$ " + " ".join([command, *shown]), highlight=False, soft_wrap=True)
     with subprocess.Popen([BIN / command, *map(str, arguments)], cwd=ROOT) as process:
         try:
@@ -102,10 +117,10 @@ def _step(title: str, command: str, *arguments: object) -> None:
         sys.exit(code)
 
 
-def _held_out(run) -> HeldOut:
+def _held_out(run, file: Path) -> HeldOut:
     """The sessions that the offline metrics were measured on."""
     schema = run.schema
-    clicks = pd.read_parquet(ROOT / "demo" / "clicks.parquet")
+    clicks = pd.read_parquet(file)
     cutoff = pd.Timestamp(json.loads((run.path / "metrics.json").read_text())["cutoff"])
     start = clicks.groupby(schema.session_column)[schema.time_column].transform("min")
     groups = clicks[start > cutoff].groupby(schema.session_column, sort=False)

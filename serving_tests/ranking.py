@@ -1,4 +1,4 @@
-"""When a served answer is the true one (DESIGN, MUST 5)."""
+"""When a served answer is the true one (README.md's contract, 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MUST 8: bad input gets a sentence that names the tensor, what came and what is expected; the server stays up."""
+"""Bad input gets a sentence that names the tensor, what came and what is expected; the server stays up (README.md, 8)."""
 
 from __future__ import annotations
 

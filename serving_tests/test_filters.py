@@ -1,4 +1,4 @@
-"""Filters over the wire, each session by its own (MUST 2); what is right is offline's ranking without the barred items."""
+"""Filters over the wire, each session by its own; right is offline's ranking without the barred items (README.md, 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MUST 8 on the wire itself: what no client sends gets an error that says what is wrong, and the server stays up."""
+"""Bad input on the wire itself: what no client sends gets an error that says what is wrong (README.md, 8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any request is answered as offline prediction does, without what its filters bar (MUST 1 to 7 at once)."""
+"""Any request is answered as offline prediction does, without what its filters bar (README.md's contract, 1 to 7 at once)."""
 
 from __future__ import annotations
 

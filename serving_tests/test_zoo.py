@@ -1,4 +1,4 @@
-"""Bodies of each make, trained on the demo's clicks and served: every held-out session is answered as offline (MUST 5)."""
+"""Bodies of each make, trained on the demo's clicks: served answers equal offline for all held-out sessions (README.md, 5)."""
 
 from __future__ import annotations
 

@@ -2,13 +2,12 @@
 
 import ast
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from repository_files import FENCE, ROOT, our_files, text_of
 
 # Written apart, so that this file does not contain what it looks for.
 FOREIGN_TEXT = {
@@ -28,34 +27,13 @@ FOREIGN_TEXT = {
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve"}
 # A run directory's workflow/ is NVTabular's own pickle (docs/run-directory.md); the module that
 # writes it takes the machine's paths out of it.
-UNPICKLERS_BY_FILE = {"training/nextitem_training/workflow.py": {"cloudpickle"}}
+UNPICKLERS_BY_FILE = {
+    "training/nextitem_training/workflow.py": {"cloudpickle"},
+    "client/tests/test_real_programs.py": {"pickle"},  # of a client that it made itself, as multiprocessing does
+}
 UNPICKLING_ARGUMENTS = {("allow_pickle", True), ("weights_only", False)}
 DRAWERS = {"utils.py", "util.py", "helpers.py", "helper.py", "common.py", "misc.py"}
 LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)")
-FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
-
-
-def our_files() -> list[Path]:
-    """Every file that git tracks or would take up, so that a mistake is seen before its commit."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=False,
-        text=True,
-    )
-    if listed.returncode != 0:
-        pytest.skip(f"not a git checkout, so there is no telling what is ours: {listed.stderr}")
-    paths = {ROOT / name for name in listed.stdout.split("\0") if name}
-    return sorted(path for path in paths if path.is_file())
-
-
-def text_of(path: Path) -> str | None:
-    """The file's text, or None for a binary file."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        return None
 
 
 def unpicklings(path: Path) -> Iterator[str]:

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from command_line import write_figures
 from serving_measures import Point
 from serving_report import markdown, metrics_of, plot
 
@@ -75,6 +76,12 @@ def test_a_missed_target_says_no():
     assert "| `rate_over_fastapi_ort` | >= 1.5 | 1.20 | NO |" in markdown(report)
 
 
+def test_a_target_that_was_not_measured_is_not_missed():
+    few = found() | {"searched": {}}
+    text = markdown(metrics_of(few, TARGETS))
+    assert "| `rate_over_fastapi_ort` | >= 1.5 |  | not measured |" in text
+
+
 def test_the_tables_show_every_server_and_what_was_never_answered(report):
     text = markdown(report)
     assert "| nextitem, fused `fused` | 1,100 | 500 | 1,000 | 100 | 0.95 |" in text
@@ -87,8 +94,7 @@ def test_the_plot_is_written(report, tmp_path):
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_stored_report_is_json_without_infinity(report):
-    from serving import _without_infinity
-
-    text = json.dumps(_without_infinity(report), allow_nan=False)
-    assert json.loads(text)["metrics"]["fastapi_ort.p50_ms_at_50"] is None
+def test_the_stored_report_is_json_without_infinity(report, tmp_path):
+    write_figures(report, tmp_path / "figures.json")
+    found = json.loads((tmp_path / "figures.json").read_text())
+    assert found["metrics"]["fastapi_ort.p50_ms_at_50"] is None

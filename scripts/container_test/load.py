@@ -21,7 +21,7 @@ from serving_requests import Answer, Protocol, kserve
 CLICKS = Path(__file__).parents[2] / "demo/clicks.parquet"
 SESSIONS, K = 200, 10
 FIRST_TIMEOUT_S = 120.0
-# DESIGN's contract: items closer than the one may swap, scores are equal to the other.
+# README.md's contract, 5: items closer than the one may swap, scores are equal to the other.
 TIE, CLOSE = 1e-5, 1e-4
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import onnx
 
 from ..plan import Plan
 from ..runtime.item_index import VALUES, ItemIndex
+from ..runtime.signature import Signature
 from ..workflow.compile import CompiledWorkflow, compile_workflow
 from ..workflow.forms import NUMPY, ServedForm
 from ..workflow.newest import newest_only
@@ -24,9 +26,19 @@ def write_features(plan: Plan, features: str, folder: Path) -> None:
     Raises UnsupportedWorkflow where the workflow cannot be compiled.
     """
     settings = _compiled(plan, folder) if features == "compiled" else _nvtabular(plan, folder)
-    settings |= {"kind": f"features_{features}", "signature": plan.signature.to_json()}
-    settings |= {"filters": filter_tensors(plan.features)[:2], "codes": plan.item_tensor}
+    settings |= {"kind": f"features_{features}"}
+    write_step(settings, plan.signature, filter_tensors(plan.features)[:2], plan.item_tensor, folder)
     ItemIndex.of(plan.vocabulary.values).save(folder)
+
+
+def write_step(
+    settings: Mapping[str, Any], signature: Signature, filters: Sequence[str], codes: str, folder: Path
+) -> None:
+    """Write step.json of a features step: what its kind says of itself, and what all kinds have.
+
+    filters: the outputs with the excluded and the allowed codes. codes: the output with the encoded items.
+    """
+    settings = {**settings, "signature": signature.to_json(), "filters": list(filters), "codes": codes}
     (folder / "step.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
 

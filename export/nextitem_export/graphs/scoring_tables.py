@@ -1,7 +1,7 @@
 """Where the numbers of a graph are stored: small ones in the graph, large ones as npy files beside it, mapped at load.
 
 ONNX Runtime maps external data into memory, read-only, so that processes which serve the same bundle share it. What is mapped
-is npy (DESIGN.md): the graph names the bytes behind the file's header. A protobuf ends at 2 GB, a table of 8 million items.
+is npy: the graph names the bytes behind the file's header. A protobuf ends at 2 GB, a table of 8 million items.
 """
 
 from __future__ import annotations

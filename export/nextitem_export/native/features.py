@@ -18,7 +18,7 @@ from .request import check_request
 def native_features(
     compiled: CompiledWorkflow, signature: Signature, filters: tuple[str, str], values: np.ndarray
 ) -> onnx.ModelProto:
-    """A graph that takes a request as DESIGN.md describes it and gives what the Python runtime's features step gives.
+    """A graph that takes a request as README.md describes it and gives what the Python runtime's features step gives.
 
     compiled: a workflow that is served as ONNX. filters: the names of the outputs with the codes excluded and allowed.
     values: raw ids [V - 3] by code from 3, int64 or object array of str. Inputs all have a default: for an option what it

@@ -1,6 +1,6 @@
 """What Triton's own backends would refuse when they load a model, or worse take without a word, told at export.
 
-TRITON.md's facts of release 24.10: ONNX Runtime 1.19.2, which reads opset 21 and IR 10 at most; a tensor of another name, type
+Facts of release 24.10: ONNX Runtime 1.19.2, which reads opset 21 and IR 10 at most; a tensor of another name, type
 or shape fails the load; an input is optional only if the graph has a default for it and `max_batch_size` is 0; the PyTorch
 backend matches names only by NAME__INDEX and takes all others by their order, silently.
 """

@@ -1,4 +1,4 @@
-"""When two answers are the same (DESIGN: integers equal, floats close, rankings equal up to ties)."""
+"""When two answers are the same (integers equal, floats close, rankings equal up to ties)."""
 
 from __future__ import annotations
 

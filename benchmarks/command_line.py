@@ -1,0 +1,53 @@
+"""What every benchmark's command has: how much it measures, the file of its figures, and scripts in processes of their own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def add_options(parser: argparse.ArgumentParser, *, quick: str) -> None:
+    """--quick, --smoke and --json. quick: what the first of them leaves out, for --help."""
+    extent = parser.add_mutually_exclusive_group()
+    extent.add_argument("--quick", action="store_true", help=quick)
+    extent.add_argument("--smoke", action="store_true", help="the smallest sizes, some seconds: does it run at all?")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+
+
+def of_extent(arguments: argparse.Namespace, *, full: T, quick: T, smoke: T) -> T:
+    """The one of three sizes that was asked for."""
+    return smoke if arguments.smoke else quick if arguments.quick else full
+
+
+def write_figures(report: Mapping[str, Any], file: Path | None) -> None:
+    """Write a report, whose figures stand under `metrics`, as JSON: null for what is infinite. None: nowhere."""
+    if file is not None:
+        file.write_text(json.dumps(_without_infinity(report), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _without_infinity(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_infinity(part) for name, part in value.items()}
+    return None if isinstance(value, float) and math.isinf(value) else value
+
+
+def output_of(script: Path, *arguments: object) -> str:
+    """What a Python script prints, in a process of its own. Raises RuntimeError with what it says where it fails."""
+    return run_quietly([sys.executable, script, *map(str, arguments)])
+
+
+def run_quietly(command: Sequence[str | Path]) -> str:
+    """Run a command and return what it prints. Raises RuntimeError with what it says where it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        name = next(Path(part).name for part in command if part != sys.executable)
+        raise RuntimeError(f"{name} failed with exit code {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
