@@ -1,7 +1,7 @@
 """Triton's log, kept from filling memory or disk.
 
 Triton has no limit of its own, and writes in a tight loop where it runs out of file descriptors. Its log is opened for
-appending, so that it can be cut while Triton writes: what was there goes to a second file beside it, which the next cut replaces.
+appending, so that it can be cut while Triton writes: what was there goes to a file beside it, which the next cut replaces.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Has a running Triton start the processes of a model anew, with the versions and the configuration that it answers with.
 
 Two ways. *In place*: Triton 24.10 replaces the processes of a model whose instance group has changed; requests wait in the
-model's queue meanwhile, and processes that live go on answering until the new ones are ready. That takes the memory of old and
-new at once. *From scratch*: the model is unloaded first; its requests fail until it is back. A plain load changes nothing, as the
-model counts as ready.
+model's queue meanwhile, and processes that live go on answering until the new ones are ready. That takes the memory of old
+and new at once. *From scratch*: the model is unloaded first; its requests fail until it is back. A plain load changes nothing,
+as the model counts as ready.
 """
 
 from __future__ import annotations
