@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from nextitem_client import Client, ServerError
 from nextitem_server import TritonServer
 
 from bundles import copied
+from processes import eventually, processes_of
 
 REQUESTS_PER_S = 100
 ASKED_S = float(os.environ.get("NEXTITEM_ASKED_S", "6"))
@@ -34,20 +35,6 @@ def mortal(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield running
 
 
-def processes_of(server: TritonServer, model: str) -> list[int]:
-    """Ids of the processes that serve a model, in the order of their instances."""
-    path = f"{server.repository.resolve()}/{model}/"
-    found: list[tuple[str, int]] = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            program, *arguments = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if program.endswith("python_backend_stub") and arguments[0].startswith(path):
-            found.append((" ".join(arguments), int(folder.name)))
-    return [number for _, number in sorted(found)]
-
-
 def restarts(server: TritonServer, model: str) -> float:
     """What the metrics say."""
     with urllib.request.urlopen(server.metrics_url, timeout=10) as page:
@@ -56,15 +43,6 @@ def restarts(server: TritonServer, model: str) -> float:
         )
     assert match, "no such series"
     return float(match[1])
-
-
-def eventually(condition: Callable[[], bool], timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 class Callers:
