@@ -321,4 +321,5 @@ def test_a_version_is_not_said_to_answer_while_its_process_is_dead(updated, key_
             os.kill(number, signal.SIGKILL)
         done = activate(unwatched, updated, name, 1)
         assert done.returncode == 2
-        assert f"has '{name}' loaded and gives no answer with it: HTTP 500, Stub process" in done.stderr
+        assert f"has '{name}' loaded and gives no answer with it: HTTP 500, " in done.stderr
+        assert "is not healthy. Look at the server's log, and start it again" in done.stderr
