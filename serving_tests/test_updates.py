@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import threading
 import time
 import urllib.error
@@ -23,6 +25,7 @@ from nextitem_client import AmbiguousModel, Client
 from nextitem_server import RepositoryError, TritonServer
 
 from bundles import accept, change, copied
+from processes import eventually, processes_of
 from shop import MAX_TOP_K, run_command, succeed
 
 NAMES = {"shop": (), "shop_fused": ("--layout", "fused")}
@@ -286,3 +289,37 @@ def test_the_list_of_unavailable_items_goes_along(serving, updated, shopping) ->
 
 def configurations(repository: Path) -> dict[str, bytes]:
     return {path.parent.name: path.read_bytes() for path in repository.glob("*/config.pbtxt")}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_update_after_a_process_was_started_again(serving, updated, shopping, name) -> None:
+    """What the server then has is loaded with another instance group than the repository says."""
+    expected = dict([answers_of(serving, name, shopping)])
+    steps = [name] if name == "shop_fused" else [f"{name}_{step}" for step in ("features", "ranker", "items")]
+    for step in steps:
+        os.kill(processes_of(serving, step)[-1], signal.SIGKILL)
+        assert eventually(lambda step=step: any(f"{step} answers again" in line for line in serving.notices), 20)
+    assert answers_of(serving, name, shopping)[0] == "1", "the version that answered does"
+    with Load(serving, name, shopping) as load:
+        for version in (2, 1):
+            done = activate(serving, updated, name, version)
+            assert done.returncode == 0, done.stderr
+            answered, answers = answers_of(serving, name, shopping)
+            assert answered == str(version)
+            expected.setdefault(answered, answers)
+    load.check(expected)
+    loaded = {(model.name, model.version) for model in serving.models() if model.state == "READY"}
+    assert {version for model, version in loaded if model in (name, *steps)} == {"1"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_version_is_not_said_to_answer_while_its_process_is_dead(updated, key_file, shopping, name) -> None:
+    """Under a server that starts nothing again, as a tritonserver that nextitem-serve did not start."""
+    with TritonServer(updated, control_key=key_file.read_text().strip()) as unwatched:
+        unwatched._supervisor.stop()
+        for number in processes_of(unwatched, name if name == "shop_fused" else "shop_items"):
+            os.kill(number, signal.SIGKILL)
+        done = activate(unwatched, updated, name, 1)
+        assert done.returncode == 2
+        assert f"has '{name}' loaded and gives no answer with it: HTTP 500, " in done.stderr
+        assert "is not healthy. Look at the server's log, and start it again" in done.stderr

@@ -22,6 +22,10 @@ from nextitem_client._transport import Address
 
 # Triton's own words, in HTTP's 503 and gRPC's UNAVAILABLE: the queue was full, or the request waited in it too long.
 _OVERLOAD = ("maximum queue size", "Request timeout expired")
+# … in its 500 and INTERNAL, after a second: the process of a step has died, and nextitem-serve starts another one.
+_DEAD_PROCESS = re.compile("[Ss]tub process .*(?:not healthy|unhealthy)")
+# … and for a model that is unloaded but in the repository, as one is that is being loaded anew.
+_UNLOADED = "has no available versions"
 # How OpenSSL (Python's, and BoringSSL in gRPC) and gRPC name what is wrong with a certificate.
 _CERTIFICATE_TROUBLE = (
     "CERTIFICATE_VERIFY_FAILED", "CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "UNKNOWN_CA", "CERTIFICATE_UNKNOWN",
@@ -50,8 +54,10 @@ def from_http_status(
         error.retryable = status != 429
         error.retry_after_s = _seconds(retry_after)
         return error
+    if _DEAD_PROCESS.search(text):
+        return _lost_process(address, text)
     if _means_no_model(text) and status in (400, 404):
-        return ModelNotFound(text)
+        return _no_model(text)
     if status in (502, 503, 504):
         unavailable = _unavailable(address, text)
         unavailable.retry_after_s = _seconds(retry_after)
@@ -73,8 +79,10 @@ def from_grpc_status(address: Address, code: str, text: str, timeout_s: float) -
         error = _busy(address, text)
         error.retryable = False
         return error
+    if _DEAD_PROCESS.search(text):
+        return _lost_process(address, text)
     if _means_no_model(text):
-        return ModelNotFound(text)
+        return _no_model(text)
     if code == "UNAVAILABLE":
         return _from_unavailable(address, text)
     if code == "UNIMPLEMENTED":  # a gRPC server, but not Triton's
@@ -185,6 +193,12 @@ def _means_no_model(text: str) -> bool:
     return "unknown model" in text or "is not found" in text
 
 
+def _no_model(text: str) -> ModelNotFound:
+    error = ModelNotFound(text)
+    error.retryable = _UNLOADED in text
+    return error
+
+
 def _one_line(text: str) -> str:
     # It may be a page of HTML, or bytes that were taken for text.
     shown = " ".join("".join(one if one.isprintable() else " " for one in text).split())
@@ -207,6 +221,13 @@ def _unavailable(address: Address, detail: str) -> ServerUnavailable:
     return ServerUnavailable(
         f"No server answers at {address.url} ({_one_line(detail)}). Is it running, and are host and port "
         f"right? nextitem-serve prints both URLs once it is ready.{_client_certificate(address)}"
+    )
+
+
+def _lost_process(address: Address, detail: str) -> ServerUnavailable:
+    return ServerUnavailable(
+        f"The server at {address.url} has lost a process of the model ({_one_line(detail)}). nextitem-serve starts another "
+        "one within seconds: ask again, or raise retries and timeout_s. Under another server load the model anew."
     )
 
 

@@ -13,6 +13,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ._errors import ControlError, RepositoryError
 from .control import ModelControl
@@ -64,8 +65,8 @@ def activate_bundle(
         verify(repository, name, target)
         running = () if control is None else _running(control, repository, name)
         _take_availability_along(repository, name, before, target)
-        models = read_manifest(repository, name, target)["models"]
-        _Switch(repository, models, before, target, running, control, progress).run()
+        manifest = read_manifest(repository, name, target)
+        _Switch(repository, manifest["models"], manifest["request"], before, target, running, control, progress).run()
         return Activation(name, target, before, tuple(prune(repository, name, keep_versions)))
 
 
@@ -126,11 +127,13 @@ def _take_availability_along(repository: Path, name: str, before: int, target: i
 class _Switch:
     """One switch of the models of a bundle, the one that clients call last.
 
+    request: the signature's part of the target's manifest.
     before: the version that answered by the repository's configuration; running: by the server's, () where there is none.
     """
 
     repository: Path
     models: list[str]
+    request: Mapping[str, Any]
     before: int
     target: int
     running: tuple[int, ...]
@@ -153,9 +156,12 @@ class _Switch:
             self._configure(name, self._own(name))
             self._load(name, f"switching to version {self.target}")
             self._check(name)
+            if self.control is not None:
+                self.progress(f"asking version {self.target}")
+                self.control.ask(name, self.request)
         except BaseException as error:
             self._back(old)
-            if isinstance(error, ControlError):
+            if isinstance(error, ControlError) and self.target != self._answers:
                 raise ControlError(f"{error}; version {self._answers} goes on answering") from error
             raise
         for step in steps:

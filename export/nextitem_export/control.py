@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -15,6 +17,11 @@ KEY_HEADER = "nextitem-control-key"
 #: The longest that loading one model may take.
 LOAD_TIMEOUT_S = 1800.0
 _ASK_TIMEOUT_S = 30.0
+#: How long a model may fail to answer: nextitem-serve needs some seconds to start a dead process again.
+ANSWER_WITHIN_S = 15.0
+_ASK_AGAIN_AFTER_S = 0.5
+_BUSY = (429, 503)  # it answers, if not us
+_EMPTY = {"BYTES": "", "FP32": 0.0}
 
 
 class ModelControl:
@@ -44,8 +51,26 @@ class ModelControl:
             return ()
         return tuple(sorted(int(version) for version in json.loads(body).get("versions", [])))
 
+    def ask(self, model: str, request: Mapping[str, Any]) -> None:
+        """Raise ControlError unless the model answers: that it is ready says nothing of its processes.
+
+        request: its signature's part of the manifest. The session that is asked is an empty one.
+        """
+        question = _empty_session(request["features"])
+        deadline = time.monotonic() + ANSWER_WITHIN_S
+        while True:
+            status, body = self._request("POST", f"/v2/models/{quote(model, safe='')}/infer", _ASK_TIMEOUT_S, question)
+            if status == 200 or status in _BUSY:
+                return
+            if time.monotonic() > deadline:
+                raise ControlError(
+                    f"the server at {self.url} has '{model}' loaded and gives no answer with it: HTTP {status}, "
+                    f"{_error(body).rstrip('.')}. Look at the server's log, and start it again"
+                )
+            time.sleep(_ASK_AGAIN_AFTER_S)
+
     def _control(self, method: str, path: str, what: str, timeout_s: float = _ASK_TIMEOUT_S) -> None:
-        status, body = self._request(method, path, timeout_s)
+        status, body = self._request(method, path, timeout_s, b"{}" if method == "POST" else None)
         if status == 200:
             return
         error = _error(body)
@@ -59,12 +84,12 @@ class ModelControl:
             error = f"{error}; it has to run with explicit model control, as nextitem-serve starts it"
         raise ControlError(f"the server at {self.url} refused {what}: HTTP {status}, {error}")
 
-    def _request(self, method: str, path: str, timeout_s: float) -> tuple[int, bytes]:
+    def _request(self, method: str, path: str, timeout_s: float, content: bytes | None = None) -> tuple[int, bytes]:
         # http.client rather than urllib: a proxy of the environment has no business here.
         kind = http.client.HTTPSConnection if self._tls else http.client.HTTPConnection
         connection = kind(self._host, timeout=timeout_s)
         try:
-            connection.request(method, self._path + path, b"{}" if method == "POST" else None, self._headers)
+            connection.request(method, self._path + path, content, self._headers)
             response = connection.getresponse()
             return response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -74,6 +99,16 @@ class ModelControl:
             ) from error
         finally:
             connection.close()
+
+
+def _empty_session(features: Sequence[Mapping[str, str]]) -> bytes:
+    """A request for one session without an interaction, as JSON."""
+    lengths = {"name": "session_length", "datatype": "INT32", "shape": [1, 1], "data": [0]}
+    columns = [
+        {"name": one["name"], "datatype": one["datatype"], "shape": [1, 1], "data": [_EMPTY.get(one["datatype"], 0)]}
+        for one in features
+    ]
+    return json.dumps({"inputs": [lengths, *columns]}).encode()
 
 
 def _error(body: bytes) -> str:

@@ -28,7 +28,8 @@ def add_version(repository, version: int, models=MODELS, availability: str = EMP
         if not (repository / model / CONFIG).exists():
             (repository / model / CONFIG).write_bytes((folder / CONFIG).read_bytes())
     (repository / models[0] / str(version) / "availability.json").write_text(availability)
-    manifest = {"models": models, "sha256": digests, "availability_given": given}
+    request = {"features": [{"name": "item_id", "datatype": "BYTES"}]}
+    manifest = {"models": models, "sha256": digests, "availability_given": given, "request": request}
     (repository / models[-1] / str(version) / "bundle.json").write_text(json.dumps(manifest))
 
 
@@ -44,10 +45,13 @@ def pins(repository, models=MODELS) -> list[tuple[int, ...]]:
 
 
 class FakeServer:
-    """Loads what the repository's configurations say, as Triton does; `broken`: model and version that it cannot load."""
+    """Loads what the repository's configurations say, as Triton does; `broken`: model and version that it cannot load.
 
-    def __init__(self, repository, broken=None, interrupt_at=None) -> None:
-        self.repository, self.broken, self.interrupt_at = repository, broken, interrupt_at
+    `dumb`: the version with which it gives no answer.
+    """
+
+    def __init__(self, repository, broken=None, interrupt_at=None, dumb=None) -> None:
+        self.repository, self.broken, self.interrupt_at, self.dumb = repository, broken, interrupt_at, dumb
         self.served = {model: pinned_versions(repository / model / CONFIG) for model in MODELS}
         self.history: list[dict[str, tuple[int, ...]]] = []
 
@@ -70,6 +74,11 @@ class FakeServer:
                 continue
             self.served[one] = wanted
         self.history.append(dict(self.served))
+
+    def ask(self, model: str, request) -> None:
+        assert request["features"]
+        if self.dumb in self.served[model]:
+            raise ControlError(f"gives no answer with '{model}'")
 
     def answering(self, model: str) -> tuple[int, ...]:
         return self.served[model]
@@ -108,6 +117,7 @@ def test_a_running_server_has_both_versions_of_the_steps_while_the_outside_chang
         "comparing the files of version 2 with their checksums",
         "loading version 2 beside 1",
         "switching to version 2",
+        "asking version 2",
         "letting go of version 1",
     ]
 
@@ -152,6 +162,20 @@ def test_a_server_that_runs_another_version_keeps_it_where_the_switch_fails(repo
     assert all(state["shop"] == (1,) for state in fake.history)
     assert all(1 in state[step] for state in fake.history for step in MODELS[:2])
     assert active_version(repository, "shop") == 2  # for the next start, as it was
+
+
+def test_a_version_that_is_loaded_and_gives_no_answer_is_not_switched_to(repository, server):
+    fake = server(dumb=2)
+    with pytest.raises(ControlError, match="gives no answer with 'shop'; version 1 goes on answering"):
+        activate_bundle(repository, "shop", url="http://h:1")
+    assert fake.served == dict.fromkeys(MODELS, (1,))
+    assert pins(repository) == [(1,)] * 3
+
+
+def test_the_version_that_is_there_is_not_said_to_answer_where_it_does_not(repository, server):
+    server(dumb=1)
+    with pytest.raises(ControlError, match=r"gives no answer with 'shop'$"):
+        activate_bundle(repository, "shop", 1, url="http://h:1")
 
 
 @pytest.mark.parametrize("interrupt_at", [0, 1])

@@ -18,9 +18,10 @@ def triton():
     class Handler(http.server.BaseHTTPRequestHandler):
         answers: ClassVar[dict] = {}
         seen: ClassVar[list] = []
+        bodies: ClassVar[list] = []
 
         def do_POST(self):
-            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.bodies.append(self.rfile.read(int(self.headers.get("content-length", 0))))
             self.seen.append((self.command, self.path, self.headers.get(KEY_HEADER)))
             status, body = self.answers.get(self.path, (200, ""))
             self.send_response(status)
@@ -32,7 +33,7 @@ def triton():
         def log_message(self, *arguments):
             pass
 
-    Handler.answers, Handler.seen = {}, []
+    Handler.answers, Handler.seen, Handler.bodies = {}, [], []
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     Handler.url = f"http://127.0.0.1:{server.server_port}"
@@ -53,6 +54,37 @@ def test_loads_with_the_key_and_asks_without_failing(triton):
         ("POST", "/v2/repository/index", "key"),
         ("POST", "/v2/repository/models/a%20b/load", "key"),
     ]
+
+
+REQUEST = {
+    "features": [
+        {"name": "item_id", "datatype": "BYTES"},
+        {"name": "price", "datatype": "FP32"},
+        {"name": "timestamp", "datatype": "INT64"},
+    ]
+}
+
+
+@pytest.mark.parametrize("answer", [(200, {"outputs": []}), (503, {"error": "Exceeds maximum queue size"})])
+def test_a_model_that_answers(triton, answer):
+    triton.answers["/v2/models/shop/infer"] = answer
+    ModelControl(triton.url).ask("shop", REQUEST)
+    sent = json.loads(triton.bodies[-1])["inputs"]
+    assert [(one["name"], one["shape"], one["data"]) for one in sent] == [
+        ("session_length", [1, 1], [0]),
+        ("item_id", [1, 1], [""]),
+        ("price", [1, 1], [0.0]),
+        ("timestamp", [1, 1], [0]),
+    ]
+
+
+def test_a_model_that_is_ready_and_does_not_answer(triton, monkeypatch):
+    monkeypatch.setattr("nextitem_export.control.ANSWER_WITHIN_S", 0.6)
+    triton.answers["/v2/models/shop/infer"] = (500, {"error": "Stub process 'shop_items_0_0' is not healthy."})
+    said = r"has 'shop' loaded and gives no answer with it: HTTP 500, Stub process .* is not healthy\. Look at the server's log"
+    with pytest.raises(ControlError, match=said):
+        ModelControl(triton.url).ask("shop", REQUEST)
+    assert len(triton.bodies) == 3, "a process that died is given time to come back"
 
 
 @pytest.mark.parametrize(

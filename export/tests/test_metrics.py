@@ -6,14 +6,17 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from nextitem_export.runtime.metrics import Metrics
+from nextitem_export.runtime.metrics import RESTARTS_FOLDER, Metrics, RestartCount, restarts_of
 from nextitem_export.runtime.tally import LENGTHS, METRICS, Tally
 
 
 class Metric:
     def __init__(self, sent, name, labels) -> None:
         self._sent, self._key = sent, (name, *sorted(labels.items()))
-        sent[self._key] = 0
+        sent.setdefault(self._key, 0)  # processes of a model share a series
+
+    def value(self) -> int:
+        return self._sent[self._key]
 
     def increment(self, count) -> None:
         assert count, "a message for nothing"
@@ -74,6 +77,24 @@ def test_what_has_not_been_seen_yet_stands_at_0():
     name = "nextitem_interactions_total"
     assert (sent[name, ("known", "true")], sent[name, ("known", "false")]) == (2, 0)
     assert sum(key[0] == "nextitem_session_length_bucket" for key in sent) == len(LENGTHS) + 1
+
+
+def test_the_first_process_of_a_model_shows_its_restarts(tmp_path, monkeypatch):
+    sent, key = {}, ("nextitem_restarts_total", ("model", "shop"))
+    monkeypatch.setenv(RESTARTS_FOLDER, str(tmp_path))
+    for told, shown in ((None, 0), ("1", 1), ("1", 1), ("3", 3)):
+        if told is not None:
+            (tmp_path / "shop").write_text(told)
+        for instance in ("shop_0_0", "shop_0_1"):
+            RestartCount(utils(sent), {"model": "shop"}, instance, restarts_of("shop"))
+        assert sent == {key: shown}
+
+
+def test_without_a_server_that_counts_restarts_there_is_no_series(monkeypatch):
+    sent = {}
+    monkeypatch.delenv(RESTARTS_FOLDER, raising=False)
+    RestartCount(utils(sent), {"model": "shop"}, "shop_0_0", restarts_of("shop"))
+    assert sent == {}
 
 
 def test_every_metric_is_described():

@@ -165,7 +165,14 @@ def test_a_queue_without_a_limit_is_answered_whole(triton):
 def test_it_opens_the_step_of_its_version_folder(triton, bundle):
     model = triton[0].TritonPythonModel()
     folder = bundle.repository / "shop_items"
-    model.initialize({"model_name": "shop_items", "model_repository": str(folder), "model_version": "1"})
+    model.initialize(
+        {
+            "model_name": "shop_items",
+            "model_repository": str(folder),
+            "model_version": "1",
+            "model_instance_name": "shop_step_0_0",
+        }
+    )
     tensors = {
         "ranked_codes": np.array([[3]]),
         "ranked_scores": np.zeros((1, 1), np.float32),

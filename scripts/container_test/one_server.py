@@ -1,4 +1,4 @@
-"""The service `server`: an empty repository, the README's request, what the container may do, a server that is killed."""
+"""The service `server`: an empty repository, the README's request, its rights, a process and a server that are killed."""
 
 import json
 import shutil
@@ -10,6 +10,7 @@ from container_test.readme import asked
 from container_test.telling import fail, say
 
 _WAITING = "holds no model. Export a trained model into it: nextitem-export"
+_BACK = "answers again after"
 _LOOK_S = 6.0
 _CONFINED = """
 import json, os
@@ -35,6 +36,15 @@ for folder in pathlib.Path("/proc").glob("[0-9]*"):
     if (folder / "comm").read_text().strip() == "tritonserver":
         os.kill(int(folder.name), 9)
         print(folder.name)
+"""
+
+_KILL_PROCESS = """
+import os, pathlib
+for folder in pathlib.Path("/proc").glob("[0-9]*"):
+    if "python_backend_stub" in (folder / "cmdline").read_text(errors="replace").split("\\0")[0]:
+        os.kill(int(folder.name), 9)
+        print(folder.name)
+        break
 """
 
 
@@ -94,6 +104,20 @@ def check_confined(project: Project) -> None:
     say(
         "runs as user 1000, read-only but /tmp, without capabilities, three ports on 127.0.0.1, Triton's controls closed"
     )
+
+
+def check_killed_process(project: Project, request: str) -> None:
+    """SIGKILL to a process of a model: another one takes its place, and the container runs on."""
+    (container,) = project.containers("server")
+    started = time.monotonic()
+    if not project.python_inside(container, _KILL_PROCESS):
+        fail("no process of a model runs in the container that could be killed.")
+    wait_for("that the dead process is replaced", lambda: _BACK in project.logs(container), 30)
+    say(f"after kill -9 of a model's process another one answered in {time.monotonic() - started:.1f} s")
+    asked(request, project.ports["HTTP_PORT"])
+    state, restarts = project.state(container)
+    if (state, restarts) != ("running", 0):
+        fail(f"a model's process was killed: the container was to run on; it is {state} after {restarts} restarts.")
 
 
 def check_killed_server(project: Project, request: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from nextitem_server import console
 from nextitem_server.access import CLOSABLE
 from nextitem_server.console import LogFollower
 from nextitem_server.control import key_from
@@ -86,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+        console.finish(sys.stdout, sys.stderr)
 
 
 def _raise_stop(number: int, frame: FrameType | None) -> NoReturn:
@@ -134,11 +136,17 @@ def _watch(server: TritonServer, *, verbose: bool) -> int:
     follower = LogFollower(server.log_path, sys.stderr, verbose=verbose)
     pause = threading.Event()  # waits, and is interrupted by the signals' exceptions
     while server.poll() is None:
-        follower.show_new_lines()
+        _show_news(server, follower)
         pause.wait(_POLL_S)
-    follower.show_new_lines()
+    _show_news(server, follower)
     _say(f"nextitem-serve: {server.death_notice()}")
     return EXIT_SERVER_FAILED
+
+
+def _show_news(server: TritonServer, follower: LogFollower) -> None:
+    follower.show_new_lines()
+    while server.notices:
+        _say(f"nextitem-serve: {server.notices.popleft()}")
 
 
 def _announce(server: TritonServer) -> None:
@@ -156,11 +164,11 @@ def _announce(server: TritonServer) -> None:
     if called:
         lines.append(f"try:   nextitem-recommend --url {server.http_url} --model {called[0]}")
     lines.append("Ctrl-C stops the server")
-    print("\n".join(lines), flush=True)
+    console.say("\n".join(lines), sys.stdout)
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    console.say(text, sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -197,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=sorted(CLOSABLE),
         help="let clients reach this API of Triton's, which is closed to them by default (may be repeated)",
     )
-    add("--log-file", metavar="PATH", help="keep Triton's whole log there")
+    add("--log-file", metavar="PATH", help="keep Triton's log there, and the part before its last 256 MB in PATH.1")
     add("--verbose", action="store_true", help="show the whole log, not only warnings and errors")
     return parser
 

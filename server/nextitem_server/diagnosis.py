@@ -37,6 +37,13 @@ _NO_GPU = re.compile(
     r"|DCGM unable to start|Error: Failed to initialize NVML"
 )
 
+_NO_FILES = re.compile(r"Error from accept\(\) call: Too many open files")
+_NO_FILES_ADVICE = (
+    "tritonserver has no file descriptor left for further connections: they wait, and it uses a core until some are "
+    "closed. Raise the hard limit (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of a container), or have clients "
+    "close what they do not use."
+)
+
 # What to do about reasons that come up often.
 _CURES = (
     (
@@ -126,6 +133,11 @@ def last_words(log: str, limit: int = 5) -> str:
     unformatted = [line for line in log.splitlines() if line.strip() and not _LINE.match(line)]
     chosen = errors or [line for line in unformatted if not line.startswith(("+", "|"))]
     return "\n".join(_unescape(text) for text in chosen[-limit:]) or "(its log is empty)"
+
+
+def advice(line: str) -> str | None:
+    """What to do about a log line that Triton repeats in a tight loop; None for others."""
+    return _NO_FILES_ADVICE if _NO_FILES.search(line) else None
 
 
 def worth_showing(line: str) -> bool:

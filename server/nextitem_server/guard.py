@@ -5,7 +5,8 @@ A program of its own, standard library only, started by process.py as
     python -I guard.py PARENT_PID GRACE_S SHM_PREFIX WORK_FOLDER -- tritonserver …
 
 It ends tritonserver when its standard input reaches its end: the caller closed it, exited or was
-killed; without grace if KILL_NOW came before. Then it kills the stubs that are left, unlinks their
+killed; without grace if KILL_NOW came before. After ABANDON_DEAD it waits no longer than there are living stubs: for dead ones
+Triton 24.10 would wait until its own limit. Then it kills the stubs that are left, unlinks their
 shared memory and, if the caller is gone, removes the work folder. PR_SET_PDEATHSIG in the caller's
 place would not do: it acts when the *thread* ends that started the server, and leaves shared
 memory and folder behind.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import select
 import shutil
 import signal
@@ -28,7 +30,10 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 POLL_S = 1.0
+MOST_FILES = 1 << 20
 KILL_NOW = b"k"
+ABANDON_DEAD = b"a"
+_SETTLE_S = 1.0
 
 
 def main(arguments: list[str]) -> int:
@@ -36,15 +41,24 @@ def main(arguments: list[str]) -> int:
     parent, grace_s, shm_prefix, work_folder = arguments[:4]
     command = arguments[arguments.index("--") + 1 :]
     wake, stopping = _listen_to_signals()
+    raise_file_limit()
     # Stubs whose tritonserver was killed become ours: a container's process 1 may reap nobody.
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent)
-    kill_now = _wait(child, int(parent), wake, stopping)
-    _end(child, 0.0 if kill_now else float(grace_s))
+    wish = _wait(child, int(parent), wake, stopping)
+    _end(child, 0.0 if wish == KILL_NOW else float(grace_s), abandon_dead=wish == ABANDON_DEAD)
     remove_shared_memory(shm_prefix)
     if os.getppid() != int(parent):
         shutil.rmtree(work_folder, ignore_errors=True)
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+def raise_file_limit() -> None:
+    """Each connection takes a file descriptor; the usual soft limit of 1,024 is there for programs that use select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listen_to_signals() -> tuple[int, Callable[[], bool]]:
@@ -68,10 +82,10 @@ def _prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def _wait(child: subprocess.Popen[bytes], parent: int, wake: int, stopping: Callable[[], bool]) -> bool:
+def _wait(child: subprocess.Popen[bytes], parent: int, wake: int, stopping: Callable[[], bool]) -> bytes:
     """Return when the child ended, the caller's pipe closed, the caller died or a signal came.
 
-    True if the caller wants no grace for what is under way.
+    What came through the pipe: KILL_NOW, ABANDON_DEAD or nothing.
     """
     standard_input = sys.stdin.fileno()
     while child.poll() is None and not stopping() and os.getppid() == parent:
@@ -80,14 +94,16 @@ def _wait(child: subprocess.Popen[bytes], parent: int, wake: int, stopping: Call
         if wake in ready:
             os.read(wake, 4096)
         if standard_input in ready:
-            return os.read(standard_input, 1) == KILL_NOW
-    return False
+            return os.read(standard_input, 1)
+    return b""
 
 
-def _end(child: subprocess.Popen[bytes], grace_s: float) -> None:
+def _end(child: subprocess.Popen[bytes], grace_s: float, *, abandon_dead: bool = False) -> None:
     if child.poll() is None:
         if grace_s > 0:
             child.send_signal(signal.SIGTERM)
+        if abandon_dead:
+            grace_s = min(grace_s, _wait_for_stubs(child, grace_s))
         try:
             child.wait(grace_s)
         except subprocess.TimeoutExpired:
@@ -100,6 +116,23 @@ def _end(child: subprocess.Popen[bytes], grace_s: float) -> None:
             os.killpg(child.pid, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(-child.pid, 0)
+
+
+def _wait_for_stubs(child: subprocess.Popen[bytes], grace_s: float) -> float:
+    """Until no stub lives, as each does while its model has something to answer; the seconds of grace that are then left."""
+    deadline = time.monotonic() + grace_s
+    while time.monotonic() < deadline and child.poll() is None and _has_living_stubs(child.pid):
+        time.sleep(0.05)
+    return min(_SETTLE_S, max(deadline - time.monotonic(), 0.0))
+
+
+def _has_living_stubs(group: int) -> bool:
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, its_group = status.read_text(errors="replace").rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state not in "ZX" and status.parent.name != str(group):
+                return True
+    return False
 
 
 def remove_shared_memory(prefix: str, folder: Path = Path("/dev/shm")) -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 SIGNATURE = "nextitem.signature"
 
@@ -28,7 +29,7 @@ class ModelState:
 def is_ready(host: str, port: int) -> bool:
     """Whether the server and all its models answer requests."""
     try:
-        return _request(host, port, "GET", "/v2/health/ready")[0] == 200
+        return request(host, port, "GET", "/v2/health/ready")[0] == 200
     except OSError:
         return False
 
@@ -36,7 +37,7 @@ def is_ready(host: str, port: int) -> bool:
 def metrics_answer(host: str, port: int) -> bool:
     """Whether Prometheus metrics can be read."""
     try:
-        return _request(host, port, "GET", "/metrics", timeout_s=1.0)[0] == 200
+        return request(host, port, "GET", "/metrics", timeout_s=1.0)[0] == 200
     except OSError:
         return False
 
@@ -46,7 +47,7 @@ def list_models(host: str, port: int, headers: Mapping[str, str]) -> list[ModelS
 
     headers: with the key to the list, where that is closed.
     """
-    _, body = _request(host, port, "POST", "/v2/repository/index", headers=headers)
+    _, body = request(host, port, "POST", "/v2/repository/index", headers=headers)
     return [
         ModelState(
             name=entry["name"],
@@ -60,18 +61,30 @@ def list_models(host: str, port: int, headers: Mapping[str, str]) -> list[ModelS
 
 
 def _has_signature(host: str, port: int, model: str) -> bool:
-    status, body = _request(host, port, "GET", f"/v2/models/{model}/config")
+    status, body = request(host, port, "GET", f"/v2/models/{model}/config")
     parameters: dict[str, Any] = json.loads(body).get("parameters", {}) if status == 200 else {}
     return SIGNATURE in parameters
 
 
-def _request(
-    host: str, port: int, method: str, path: str, timeout_s: float = 5.0, headers: Mapping[str, str] | None = None
+def is_model_ready(host: str, port: int, model: str, version: str) -> bool:
+    """Whether Triton holds a version of a model for ready; raises OSError where it does not answer."""
+    return request(host, port, "GET", f"/v2/models/{quote(model, safe='')}/versions/{version}/ready")[0] == 200
+
+
+def request(
+    host: str,
+    port: int,
+    method: str,
+    path: str,
+    timeout_s: float = 5.0,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
 ) -> tuple[int, bytes]:
+    """Status and body of an answer; raises OSError where there is none."""
     # http.client rather than urllib: a proxy of the environment has no business here.
     connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
-        connection.request(method, path, headers=headers or {})
+        connection.request(method, path, body, headers or {})
         response = connection.getresponse()
         return response.status, response.read()
     except http.client.HTTPException as error:

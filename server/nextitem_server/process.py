@@ -7,10 +7,10 @@ import os
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 from nextitem_server import command, diagnosis, guard, inquiry, ports
 from nextitem_server.access import make_access
@@ -18,8 +18,11 @@ from nextitem_server.checksums import verify_bundles
 from nextitem_server.errors import InvalidOption, ModelsFailed, ServeError, ServerDied, StartTimeout
 from nextitem_server.layout import WorkFolder, environment, make_work_folder
 from nextitem_server.locate import locate
+from nextitem_server.logfile import KEPT_LIMIT, WORK_LIMIT, LogLimit, open_log
 from nextitem_server.ports import Ports
 from nextitem_server.repository import check_repository
+from nextitem_server.restart import ModelRestart
+from nextitem_server.supervision import RESTARTS, Processes, Restarts, Supervisor
 
 START_ATTEMPTS = 10
 _POLL_S = 0.05
@@ -38,11 +41,12 @@ class TritonServer:
         options: further options of tritonserver, such as "--log-verbose=1".
         open_apis: what clients may reach of Triton's APIs that are closed by default: "shared-memory", "trace",
             "logging" and "model-repository".
-        log_path: where Triton's whole log goes; None keeps it only until stop().
+        log_path: where Triton's log goes, see `logfile.py`; None keeps it only until stop().
         control_key: opens what is closed to whoever sends it, such as loading models anew; None makes one up.
         verify: compare the bundles' files with their checksums before the start.
 
-    `ports` and the URLs are known after start().
+    `ports` and the URLs are known after start(). While it runs, dead processes of models are started again, see
+    `supervision.py`; `notices` takes what whoever runs the server should be told of that, a sentence each.
     """
 
     def __init__(
@@ -74,6 +78,10 @@ class TritonServer:
         self._folder: WorkFolder | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self._last_log = ""
+        self._supervisor: Supervisor | None = None
+        self._log_limit: LogLimit | None = None
+        self._gave_up: str | None = None
+        self.notices: deque[str] = deque(maxlen=100)
 
     def __enter__(self) -> TritonServer:
         return self.start()
@@ -103,6 +111,7 @@ class TritonServer:
             try:
                 self._launch(address)
                 self._wait_until_ready(deadline)
+                self._watch()
                 return self
             except _PortLostError as lost:
                 self.stop(kill=True)
@@ -119,19 +128,28 @@ class TritonServer:
         Requests under way are answered first, unless `kill`.
         """
         process, folder = self._guard, self._folder
+        dead = self._supervisor is not None and self._supervisor.stop()
+        self._supervisor = None
         if process is not None:
-            if process.stdin is not None:
-                with contextlib.suppress(OSError):
-                    if kill:
-                        process.stdin.write(guard.KILL_NOW)
-                    process.stdin.close()  # what the guard waits for
+            self._end(guard.KILL_NOW if kill else guard.ABANDON_DEAD if dead else b"")
             process.wait()
             self._guard = None
+        if self._log_limit is not None:
+            self._log_limit.stop()
+            self._log_limit = None
         if folder is not None:
             self._last_log = self.logs()
             guard.remove_shared_memory(folder.shm_prefix)  # had the guard been killed
             folder.remove()
             self._folder = None
+
+    def _end(self, wish: bytes) -> None:
+        """Have the guard end tritonserver."""
+        pipe = self._guard.stdin if self._guard is not None else None
+        if pipe is not None and not pipe.closed:
+            with contextlib.suppress(OSError):
+                pipe.write(wish)
+                pipe.close()  # what the guard waits for
 
     def poll(self) -> int | None:
         """None while tritonserver runs, else its exit code (128 + N: ended by signal N)."""
@@ -147,7 +165,7 @@ class TritonServer:
         return self._access.headers
 
     def logs(self) -> str:
-        """Triton's whole log so far; after stop(), until then."""
+        """Triton's log so far, from its last cut on; after stop(), until then."""
         if self._folder is None:
             return self._last_log
         try:
@@ -157,7 +175,7 @@ class TritonServer:
 
     @property
     def log_path(self) -> Path | None:
-        """Triton's whole log: where the caller wants it, else in the work folder while running."""
+        """Triton's log: where the caller wants it, else in the work folder while running."""
         if self._kept_log is not None:
             return self._kept_log
         return self._folder.log if self._folder is not None else None
@@ -190,15 +208,40 @@ class TritonServer:
         )
         watcher = [sys.executable, "-I", guard.__file__, str(os.getpid())]
         watcher += [str(command.stop_grace_s(self.options)), folder.shm_prefix, str(folder.path)]
-        with _open_log(folder.log) as log:
+        variables = {**environment(installation, os.environ), RESTARTS: str(self._restarts_folder(folder))}
+        with open_log(folder.log) as log:
             self._guard = subprocess.Popen(
                 [*watcher, "--", *program],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment(installation, os.environ),
+                env=variables,
                 start_new_session=True,  # a terminal's Ctrl-C is for the caller, who stops us
             )
+
+    @staticmethod
+    def _restarts_folder(folder: WorkFolder) -> Path:
+        return folder.path / "restarts"
+
+    def _watch(self) -> None:
+        """Begin what has to be done while it runs."""
+        assert self._folder is not None
+        self._gave_up = None
+        self._log_limit = LogLimit(self._folder.log, KEPT_LIMIT if self._kept_log is not None else WORK_LIMIT)
+        self._log_limit.start()
+        self._supervisor = Supervisor(
+            Processes(self._folder.shm_prefix),
+            ModelRestart(self._reachable_host, self.ports.http, self.control_headers),
+            Restarts(self._restarts_folder(self._folder)),
+            self.notices.append,
+            self._give_up,
+        )
+        self._supervisor.start()
+
+    def _give_up(self, reason: str) -> None:
+        if self.poll() is None:
+            self._gave_up = reason
+            self._end(guard.KILL_NOW)
 
     def _wait_until_ready(self, deadline: float) -> None:
         expected = command.expected_services(self.options)
@@ -249,22 +292,14 @@ class TritonServer:
         )
 
     def death_notice(self, log: str | None = None) -> str:
-        """What is known about a tritonserver that ended by itself."""
+        """What is known about a tritonserver that ended by itself, or that the supervisor ended."""
+        if self._gave_up is not None:
+            return self._gave_up
         words = diagnosis.last_words(self.logs() if log is None else log)
         return (
             f"tritonserver ended with exit code {self.poll()}. Its last words (--log-file PATH "
             f"keeps the whole log):\n{words}"
         )
-
-
-def _open_log(path: Path) -> BinaryIO:
-    try:
-        return path.open("wb")
-    except OSError as error:
-        raise InvalidOption(
-            f"The log file {path} cannot be written ({error.strerror}). Give another one with "
-            "--log-file, in a folder that exists."
-        ) from None
 
 
 class _PortLostError(Exception):

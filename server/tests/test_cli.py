@@ -1,9 +1,11 @@
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 
 import pytest
@@ -12,12 +14,13 @@ ANY_PORTS = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
 FAST = ("--", "--disable-auto-complete-config")
 
 
-def serve(*arguments: str) -> "subprocess.Popen[str]":
+def serve(*arguments: str, **more) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "nextitem_server.cli", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        **more,
     )
 
 
@@ -135,3 +138,65 @@ def test_an_api_is_opened(bundle, private_tmp):
         assert answer.status == 200
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("closed", ["stderr", "stdout"])
+def test_serving_goes_on_where_nobody_reads_the_console(bundle, private_tmp, processes, closed):
+    process = serve("--model-repository", str(bundle), "--verbose", *ANY_PORTS, *FAST)
+    url = lines_until(process, "HTTP")[-1].split()[1]
+    getattr(process, closed).close()
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for _ in range(4):  # something to say each time: an unknown model, and a dead process
+        with pytest.raises(urllib.error.HTTPError):
+            opener.open(f"{url}/v2/models/none/config", timeout=5)
+        time.sleep(0.3)
+    os.kill(next(number for number, line in processes().items() if "/shop/1/model.py" in line), signal.SIGKILL)
+    time.sleep(3)
+    assert process.poll() is None
+    with opener.open(f"{url}/v2/health/ready", timeout=5) as answer:
+        assert answer.status == 200
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 0
+    process.stderr = process.stderr if closed != "stderr" else None
+    process.stdout = process.stdout if closed != "stdout" else None
+    process.communicate()
+
+
+def few_files(hard: int) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+
+
+def test_as_many_connections_as_the_hard_limit_allows(bundle, private_tmp):
+    process = serve("--model-repository", str(bundle), *ANY_PORTS, *FAST, preexec_fn=lambda: few_files(2048))
+    port = int(lines_until(process, "HTTP")[-1].rsplit(":", 1)[1])
+    idle = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(350)]
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"http://127.0.0.1:{port}/v2/health/ready", timeout=5) as answer:
+        assert answer.status == 200
+    for one in idle:
+        one.close()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert "file descriptor" not in errors
+
+
+def test_out_of_file_descriptors_it_says_so_once_and_the_log_stays_small(bundle, private_tmp):
+    process = serve("--model-repository", str(bundle), *ANY_PORTS, *FAST, preexec_fn=lambda: few_files(256))
+    port = int(lines_until(process, "HTTP")[-1].rsplit(":", 1)[1])
+    idle = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(350)]
+    (folder,) = private_tmp.glob("nextitem-serve-*")
+    sizes = []
+    for _ in range(12):
+        time.sleep(0.5)
+        sizes.append(sum(file.stat().st_size for file in folder.glob("tritonserver.log*")))
+    for one in idle:
+        one.close()
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"http://127.0.0.1:{port}/v2/health/ready", timeout=5) as answer:
+        assert answer.status == 200
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert max(sizes) < 40 << 20, sizes  # 8 MB, the part before it, and what came since the last look
+    assert errors.count("tritonserver has no file descriptor left") == 1
+    assert len(errors) < 4000

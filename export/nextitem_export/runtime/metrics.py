@@ -7,14 +7,49 @@ loaded anew.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from .tally import METRICS, Series, Tally
 
 #: The least time from one sending to the next: it takes some milliseconds.
 _EVERY_S = 1.0
+#: The variable with which nextitem-serve names a folder: a file of the model's name holds the number of its restarts.
+RESTARTS_FOLDER = "NEXTITEM_RESTARTS"
+RESTARTS = "nextitem_restarts_total"
+
+
+def restarts_of(model: str) -> int | None:
+    """How often the server started a model's processes anew after one had died; None where nobody counts."""
+    folder = os.environ.get(RESTARTS_FOLDER)
+    if folder is None:
+        return None
+    try:
+        return int((Path(folder) / model).read_text())
+    except FileNotFoundError:
+        return 0
+
+
+class RestartCount:
+    """Shows the number of restarts from the start of a process on: the dead one cannot have sent it.
+
+    utils: the module triton_python_backend_utils. labels: as in Metrics. instance: the name of this process at Triton. The
+    processes of a model share one series, so the first alone raises it.
+    """
+
+    def __init__(self, utils: Any, labels: dict[str, str], instance: str, restarts: int | None) -> None:
+        self._family = self._metric = None
+        if restarts is None or not instance.endswith("_0"):
+            return
+        what = "Times the model was started anew after one of its processes had died"
+        self._family = utils.MetricFamily(name=RESTARTS, description=what, kind=utils.MetricFamily.COUNTER)
+        self._metric = self._family.Metric(labels=labels)
+        missing = restarts - self._metric.value()
+        if missing > 0:
+            self._metric.increment(missing)
 
 
 class Metrics:

@@ -13,7 +13,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
 
 from .arrival import let_arrive, read_strings_of
-from .metrics import Metrics
+from .metrics import Metrics, RestartCount, restarts_of
 from .request import RequestError
 from .step import OwnProcess, open_step
 from .tally import Tally
@@ -31,7 +31,9 @@ class TritonPythonModel:
         let_arrive(_utils)
         self._tally = Tally()
         self._step = open_step(Path(args["model_repository"]) / args["model_version"], OwnProcess(self._tally))
-        self._metrics = Metrics(_utils, self._tally, {"model": self._name, "version": args["model_version"]})
+        labels = {"model": self._name, "version": args["model_version"]}
+        self._metrics = Metrics(_utils, self._tally, labels)
+        self._restarts = RestartCount(_utils, labels, args["model_instance_name"], restarts_of(self._name))
         self._pace = self._step.pace if isinstance(self._step, RunsTogether) else None
         self._warming = True  # Triton's first request warms up
         # What was loaded stays: no collection has to look through it again.
