@@ -2,7 +2,7 @@
 #
 #   make demo            train, export, serve and ask, on the data set in demo/ (BODY=, PRETRAINING=)
 #   make test            the tests without the long matrices: unit tests, then those with a server
-#   make test-all        all tests
+#   make test-all        all tests, hypothesis at random (SEED=N repeats a run)
 #   make lint            format, lint and types, and the Dockerfile
 #   make bench           the compiled features step against NVTabular (QUICK=1: under two minutes)
 #   make bench-serving   servers under load: ours and others (an hour; QUICK=1: ten minutes)
@@ -27,6 +27,7 @@
 BIN := .venv/bin
 READY := .venv/.complete
 # What needs no server runs on both cores, each model on one thread.
+SEED := $(or $(SEED),$(shell date +%s))
 UNIT_TESTS := tests training/tests export/tests
 SERVER_TESTS := server/tests client/tests serving_tests
 
@@ -47,7 +48,8 @@ test: $(READY)
 	$(BIN)/python -m pytest -m 'not slow' --durations=15 $(SERVER_TESTS)
 
 test-all: $(READY)
-	$(BIN)/python -m pytest --durations=30
+	@echo 'Hypothesis explores at random: SEED=$(SEED) repeats it.'
+	$(BIN)/python -m pytest --hypothesis-profile=deep --hypothesis-seed=$(SEED) --durations=30
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -88,7 +90,7 @@ bench-libraries: $(READY)
 	$(BIN)/python benchmarks/client_libraries.py $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)')
 
 bench-soak: $(READY)
-	$(BIN)/python benchmarks/soak.py $(if $(QUICK),--quick) --json '$(or $(JSON),benchmarks/results/soak$(if $(QUICK),_quick).json)'
+	$(BIN)/python benchmarks/soak.py $(call figures,soak)
 
 test-container: $(READY)
 	$(BIN)/python scripts/test-container

@@ -182,7 +182,7 @@ class NotANumber(Wrapped):
     ("kind", "parts"),
     [
         (Forgetful, ["ranking of session 0 in case 'the sample': at rank ", "expected"]),
-        (NotANumber, ["in case 'the sample': the eager model's scores are NaN; fill nulls", "ops.FillMissing"]),
+        (NotANumber, ["in case 'the sample': the eager model's scores are NaN; its", "the model makes NaN of them"]),
     ],
 )
 def test_a_model_whose_export_is_not_the_model_is_refused_and_nothing_is_written(

@@ -17,6 +17,7 @@ from nextitem_export.graphs.features import write_features
 from nextitem_export.graphs.formats import FORMATS, write_ranker
 from nextitem_export.graphs.ranker import Ranker
 from nextitem_export.parity.cases import Case, make_cases
+from nextitem_export.parity.gate import _whence
 from nextitem_export.runtime.codes import COLD
 
 
@@ -291,4 +292,9 @@ def test_a_model_that_gives_nan_is_refused_with_the_remedy(shop, plan, tampered)
         write(plan, tampered[1], Root(), format_name)
         message = fault(shop, dataclasses.replace(plan, model=Root()), tampered, [Case("the sample", plan.sessions, 1)])
         assert message.startswith("ranking of session ")
-        assert "the eager model's scores are NaN; fill nulls in the workflow (ops.FillMissing" in message
+        assert "the eager model's scores are NaN; its features are not: the model makes NaN of them (a root" in message
+
+
+def test_nan_in_a_feature_is_told_with_its_remedy():
+    features = {"item": np.array([3, 4]), "price": np.array([1.0, np.nan], dtype=np.float32)}
+    assert _whence(features).startswith("so is its feature 'price': fill nulls in the workflow (ops.FillMissing")

@@ -164,3 +164,21 @@ def test_torchscript_is_refused():
     message = refusal(script)
     assert message.startswith("the model is TorchScript already (TopLevelTracedModule)")
     assert message.endswith("give that one")
+
+
+def test_weights_of_nan_are_called_what_they_are():
+    model = Mean()
+    model.items.weight.data[3, 1] = float("nan")
+    with pytest.raises(
+        UnsupportedModel, match=r"the parameters of Mean hold NaN \(items\.weight\): its training diverged"
+    ):
+        session_model(model)
+    model.head.bias.data[0] = float("nan")
+    with pytest.raises(UnsupportedModel, match=r"hold NaN \(items\.weight and 1 more\)"):
+        session_model(model)
+
+
+def test_an_infinite_weight_may_bar_an_item():
+    model = Mean()
+    model.head.bias.data[0] = float("-inf")
+    assert session_model(model).head.bias[0] == float("-inf")

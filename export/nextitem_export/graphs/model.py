@@ -22,7 +22,7 @@ _WRAPPERS = (DataParallel, DistributedDataParallel, AveragedModel)
 def session_model(model: object) -> nn.Module:
     """A copy of a model in eval mode on the CPU, without wrappers, nothing in it compiled.
 
-    Raises UnsupportedModel where it is no module, has no weights, cannot be copied, or does not compute in float32.
+    Raises UnsupportedModel where it is no module, has no weights, cannot be copied, does not compute in float32, or holds NaN.
     """
     if not isinstance(model, nn.Module):
         raise UnsupportedModel(f"the model is {_what(model)}")
@@ -35,6 +35,7 @@ def session_model(model: object) -> nn.Module:
     if any(parameter.is_meta for parameter in model.parameters()):
         raise UnsupportedModel(f"{kind} is on the device 'meta' and has no weights: load them before the export")
     _check_dtype(model, kind)
+    _check_numbers(model, kind)
     try:
         copied = copy.deepcopy(model).cpu().eval()
     except Exception as error:
@@ -90,6 +91,17 @@ def _check_dtype(model: nn.Module, kind: str) -> None:
         raise UnsupportedModel(
             f"the parameters of {kind} are {dtype} ({name}{more}), and a bundle computes in float32: give model.float(), "
             "and hold the bundle's answers against what that gives offline"
+        )
+
+
+def _check_numbers(model: nn.Module, kind: str) -> None:
+    """Infinite ones pass: a bias may bar an item by -inf."""
+    broken = [name for name, parameter in model.named_parameters() if bool(parameter.isnan().any())]
+    if broken:
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        raise UnsupportedModel(
+            f"the parameters of {kind} hold NaN ({broken[0]}{more}): its training diverged. Give a checkpoint from before "
+            "that, or train again, with a lower learning rate"
         )
 
 

@@ -193,12 +193,7 @@ class Gate:
             scores[filters.barred] = LOWEST_FLOAT32
         for row, session in enumerate(batch):
             if np.isnan(scores[row]).any():
-                _refuse(
-                    "the eager model's scores are NaN; fill nulls in the workflow (ops.FillMissing after Normalize)",
-                    case,
-                    start + row,
-                    "ranking",
-                )
+                _refuse(f"the eager model's scores are NaN; {_whence(sessions[row])}", case, start + row, "ranking")
             worst, fault = self._ranking_difference(scores[row], ranked[CODES][row], ranked[SCORES][row])
             report.score_difference = max(report.score_difference, worst)
             _refuse(fault, case, start + row, "ranking")
@@ -264,6 +259,17 @@ def _fill_padding(request: dict[str, np.ndarray], features: Sequence[RawFeature]
     for feature in features:
         values = request[feature.name]
         values[np.arange(values.shape[1]) >= lengths] = values[0, 0]
+
+
+def _whence(session: Mapping[str, np.ndarray]) -> str:
+    """What to do about NaN in the scores of a session's features."""
+    wrong = [name for name, values in session.items() if not np.isfinite(values).all()]
+    if wrong:
+        return f"so is its feature '{wrong[0]}': fill nulls in the workflow (ops.FillMissing after Normalize)"
+    return (
+        "its features are not: the model makes NaN of them (a root, a logarithm, an infinite weight or a number too large for "
+        "float32?)"
+    )
 
 
 def _refuse(fault: str | None, case: Case, session: int, what: str) -> None:
