@@ -26,8 +26,8 @@
 
 BIN := .venv/bin
 READY := .venv/.complete
-# What needs no server runs on both cores, each model on one thread.
 SEED := $(or $(SEED),$(shell date +%s))
+# What needs no server runs on both cores, each model on one thread.
 UNIT_TESTS := tests training/tests export/tests
 SERVER_TESTS := server/tests client/tests serving_tests
 

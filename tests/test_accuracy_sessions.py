@@ -1,6 +1,6 @@
 """Questions, and files that nextitem-train splits as a protocol wants it."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nextitem_training.config import DataConfig
@@ -41,7 +41,6 @@ def test_a_sample_keeps_the_order_and_the_rule():
     assert questions.some(50) is questions
 
 
-@settings(deadline=None, max_examples=30)
 @given(SESSIONS, SESSIONS, SESSIONS)
 def test_nextitem_train_holds_out_what_is_to_be_held_out(training, held_out, judged):
     rows, days = arranged(training, held_out, judged)

@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from accuracy_baselines import Catalogue
@@ -63,7 +63,6 @@ SETTINGS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=150)
 @given(
     st.lists(st.lists(ITEMS, min_size=1, max_size=6), min_size=1, max_size=12),
     st.lists(st.lists(ITEMS, min_size=1, max_size=14), min_size=1, max_size=3),

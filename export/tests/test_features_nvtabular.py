@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nvtabular import ops
 
@@ -85,13 +85,11 @@ rows = st.tuples(
 many_sessions = st.lists(st.lists(rows, max_size=7).map(lambda drawn: session(*drawn)), min_size=1, max_size=4)
 
 
-@settings(max_examples=25, deadline=None)
 @given(many_sessions)
 def test_sessions_are_encoded_as_the_workflow_encodes_them(step, workflow, plan, sessions):
     assert_same(encode(step, plan, sessions), transformed(workflow, plan, sessions))
 
 
-@settings(max_examples=15, deadline=None)
 @given(many_sessions, st.data())
 def test_a_session_is_encoded_alike_alone_and_among_others_whatever_the_padding(step, plan, sessions, data):
     together = request_tensors(sessions, plan.raw_features, width=9)

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -73,7 +73,6 @@ def requests(draw):
     return kind, draw(lists), draw(lists), draw(lists), draw(st.lists(st.booleans(), min_size=rows, max_size=rows))
 
 
-@settings(max_examples=200, deadline=None)
 @given(requests())
 def test_ids_become_codes_by_the_rules_of_the_contract(drawn):
     kind, sessions, excluded, allowed, seen = drawn
@@ -219,7 +218,6 @@ def test_wrong_flags_are_refused_with_a_sentence(flags, parts):
         assert part in str(caught.value)
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_whatever_comes_is_codes_or_a_request_error(data):
     kind = data.draw(st.sampled_from(sorted(KINDS)))

@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nextitem_export.runtime.codes import FIRST_ITEM, UNKNOWN
@@ -21,7 +21,6 @@ def array(values: list) -> np.ndarray:
     return np.array([*values, None], dtype=object)[:-1]
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.one_of(*(st.tuples(st.lists(v, unique=True, min_size=1), st.lists(v)) for v in (texts, integers))))
 def test_an_id_has_its_own_code_or_that_of_unknown(drawn):
     catalogue, asked = drawn

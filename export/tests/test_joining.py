@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nextitem_export.runtime.joining import join_tensors, joining_kind
@@ -54,7 +54,6 @@ def joined(one, other) -> bool:
     ),
     st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
 def test_joined_requests_are_one_below_the_other(drawn, with_lengths):
     requests = []
     for rows, width, random in drawn:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -163,7 +163,6 @@ few_values = st.sampled_from([-1.0, -0.0, 0.0, 0.5, 2.0, LOWEST_FLOAT32])
 rows = st.lists(few_values, min_size=V, max_size=V)
 
 
-@settings(max_examples=40, deadline=None)
 @given(batch=st.lists(rows, min_size=1, max_size=5))
 def test_ties_go_to_the_lower_code_and_special_codes_never_come(engines, batch):
     for k, engine in engines.items():
@@ -222,7 +221,6 @@ def barred_by(excluded: list[int], allowed: list[int]) -> set[int]:
     return set(excluded) | ({*range(V)} - {*allowed} if allowed else set())
 
 
-@settings(max_examples=40, deadline=None)
 @given(batch=st.lists(st.tuples(rows, filters), min_size=1, max_size=5), width=st.sampled_from([64, 1024]))
 def test_filters_act_before_top_k_and_leave_ties_in_order(engines, batch, width):
     scores = [row for row, _ in batch]
@@ -258,7 +256,6 @@ def test_one_session_s_filters_do_not_touch_another(engines):
     assert answer["codes__0"].tolist() == [[7, 6, 5, 4], [8, 7, 6, 5], [5, PADDING, PADDING, PADDING]]
 
 
-@settings(max_examples=20, deadline=None)
 @given(scores=rows, unavailable=st.sets(st.integers(FIRST_ITEM, V - 1)), drawn=filters)
 def test_what_is_unavailable_comes_to_nobody(engine_without, scores, unavailable, drawn):
     excluded, allowed, item = drawn

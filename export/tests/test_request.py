@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -185,7 +185,6 @@ def near_misses(draw):
 NAMES = ("item_id", "timestamp", "price", "session_length", "top_k")
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.one_of(near_misses(), st.dictionaries(st.sampled_from(NAMES), arrays(), min_size=3)))
 def test_whatever_comes_is_a_request_or_a_request_error(tensors):
     try:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nextitem_export.runtime.signature import DATATYPES, FORMAT_VERSION, RawFeature, Signature
@@ -29,7 +29,6 @@ signatures = st.builds(
 )
 
 
-@settings(max_examples=50, deadline=None)
 @given(signatures)
 def test_a_signature_comes_back_from_its_json(signature):
     assert Signature.from_json(json.loads(json.dumps(signature.to_json()))) == signature

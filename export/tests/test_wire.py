@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nextitem_export import UnsupportedWorkflow
@@ -85,7 +85,6 @@ interactions = st.tuples(
 )
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(interactions, max_size=5), min_size=1, max_size=5))
 def test_what_is_written_as_a_request_is_read_back(sessions):
     frames = [pd.DataFrame(session, columns=[f.name for f in FEATURES]) for session in sessions]

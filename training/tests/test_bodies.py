@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import ConvBertModel
 
@@ -109,7 +109,6 @@ def test_padding_and_neighbours_change_nothing(body, garbage):
     check_padding_and_neighbours(body[0], torch.randn(len(lengths), POSITIONS, WIDTH), lengths, garbage)
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     lengths=st.lists(st.integers(0, POSITIONS), min_size=1, max_size=4),
     seed=st.integers(0, 1000),

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nextitem_training.bodies import BODIES
@@ -93,7 +93,6 @@ def test_a_soft_one_hot_feature_is_no_plain_number_any_more(schema, batch_of):
     assert inputs.mixtures[0].table.shape == (7, 4)
 
 
-@settings(deadline=None)
 @given(data=st.data(), share=st.sampled_from([0.0, 0.3, 0.9]))
 def test_swap_noise_puts_values_of_other_real_steps_in_the_place_of_real_ones(data, share):
     lengths = data.draw(st.lists(st.integers(0, 4), min_size=1, max_size=5))

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nextitem_training.bodies import BODIES
@@ -162,7 +162,6 @@ def direct_gbce(queries, table, targets, negatives, beta):
     return total
 
 
-@settings(deadline=None)
 @given(t=st.floats(0, 1), negatives=st.integers(1, 40), count=st.integers(2, V), rows=st.integers(1, 4))
 def test_gbce_is_its_formula(t, negatives, count, rows):
     queries, table, targets = torch.randn(rows, D) / 3, torch.randn(count, D), torch.randint(count, (rows,))

@@ -9,7 +9,7 @@ import numpy as np
 import nvtabular as nvt
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from merlin.schema import Tags
 
@@ -110,7 +110,6 @@ def test_several_crosses_of_one_column():
     assert list(codes.columns) == ["a_X_b", "a_X_c"]
 
 
-@settings(deadline=None)
 @given(st.lists(INT64, min_size=1, max_size=20))
 def test_the_integer_hash_is_the_one_that_is_written_down(values):
     def defined(value: int) -> int:

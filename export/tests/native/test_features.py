@@ -62,7 +62,7 @@ def requests(draw, both) -> dict[str, np.ndarray]:
     return tensors
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_every_valid_request_gives_what_the_python_runtime_gives(both, data):
     both.assert_same(data.draw(requests(both)))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nextitem_export.runtime.program import Instruction, Program
@@ -19,7 +19,6 @@ SLICES = [(-4, None), (-2, None), (-9, None), (0, 4), (0, 9), (2, None), (1, 3),
 
 
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
 def test_order(data):
     rows, width = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 7))
     lengths = np.array(data.draw(st.lists(st.integers(0, width), min_size=rows, max_size=rows)))[:, None]

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nextitem_export.graphs.features import compile_plan
@@ -90,7 +90,6 @@ def whole_and_cut(steps, tmp_path_factory):
     return open_step(whole), open_step(steps[0])
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.integers(0, 12), min_size=1, max_size=5),
     st.sampled_from(["rising", "ties", "any", "null"]),

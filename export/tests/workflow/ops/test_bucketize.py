@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nvtabular import ops
 
@@ -34,7 +34,6 @@ def harness() -> Harness:
 
 
 @given(frame=drawn(price=FLOATS, cost=FLOATS, number=NUMBERS))
-@settings(max_examples=20, deadline=None)
 def test_values_equal_nvtabulars(harness, frame):
     harness.check(frame)
 

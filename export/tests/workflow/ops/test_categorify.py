@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nvtabular import ColumnSelector, ops
 
@@ -38,7 +38,6 @@ def items(tmp_path_factory) -> Harness:
 
 
 @given(frame=drawn(item=STRINGS, number=NUMBERS))
-@settings(max_examples=25, deadline=None)
 def test_values_have_nvtabulars_codes(items, frame):
     items.check(frame)
 
@@ -71,7 +70,6 @@ def test_a_vocabulary_that_was_given(tmp_path):
 
 
 @given(frame=drawn(item=STRINGS, shop=STRINGS | st.sampled_from(["x", "y"])))
-@settings(max_examples=25, deadline=None)
 def test_columns_with_one_vocabulary(joint, frame):
     joint.check(frame)
 
@@ -92,7 +90,6 @@ def combined(tmp_path_factory) -> Harness:
     shop=st.lists(st.none() | st.sampled_from(["x", "y", "z"]), min_size=9, max_size=9),
     number=st.lists(st.sampled_from([5, -7, 0, 2**40, 3]), min_size=9, max_size=9),
 )
-@settings(max_examples=25, deadline=None)
 def test_combinations_of_columns(combined, item, shop, number):
     frame = FRAME.assign(item=item, shop=shop, number=number)
     frame.loc[0, ["item", "shop"]] = ["a", "x"]  # NVTabular raises on columns without any value

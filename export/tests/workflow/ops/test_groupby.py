@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nvtabular import ColumnSelector, ops
 
@@ -42,13 +42,11 @@ def by_time() -> Harness:
 
 
 @given(frame=drawn(price=PRICES, number=st.integers(-(2**62), 2**62)))
-@settings(max_examples=20, deadline=None)
 def test_lists_are_sorted_stably_and_hold_the_newest(by_time, frame):
     by_time.check(frame.assign(at=0.0))
 
 
 @given(frame=drawn(price=PRICES, number=st.integers(0, 2), at=st.sampled_from([0.0, -1.0, 2.5])))
-@settings(max_examples=20, deadline=None)
 def test_several_sort_columns_of_several_types(by_number, frame):
     by_number.check(frame)
 

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nvtabular import ops
 
@@ -45,7 +45,6 @@ def test_columns_of_the_table_can_be_features_and_be_encoded(tmp_path):
 
 
 @given(keys=st.lists(KEYS, min_size=9, max_size=9))
-@settings(max_examples=20, deadline=None)
 def test_rows_are_found_by_their_key_null_too(weights, keys):
     weights.check(FRAME.assign(item=keys))
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nvtabular import ColumnSelector, ops
 
@@ -41,7 +41,6 @@ def harness(request, tmp_path_factory) -> Harness:
         st.sampled_from([("a", 1), ("a", 2), ("b", 1), ("c", 2), ("é", 2), (None, 1)]), min_size=9, max_size=9
     )
 )
-@settings(max_examples=20, deadline=None)
 def test_keys_of_training_have_its_statistics(harness, keys):
     harness.check(FRAME.assign(item=[item for item, _ in keys], shop=[shop for _, shop in keys]))
 

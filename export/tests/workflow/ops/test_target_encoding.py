@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nvtabular import ColumnSelector, ops
 
@@ -31,7 +31,6 @@ def harness(tmp_path_factory) -> Harness:
     item=st.lists(st.sampled_from(["a", "b", "c", "é", "unseen", None]), min_size=9, max_size=9),
     shop=st.lists(st.sampled_from([1, 2, 3]), min_size=9, max_size=9),
 )
-@settings(max_examples=20, deadline=None)
 def test_values_equal_nvtabulars(harness, item, shop):
     harness.check(FRAME.assign(item=item, shop=shop))
 
