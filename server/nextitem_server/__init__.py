@@ -14,6 +14,7 @@ from nextitem_server.errors import (
     ServerDied,
     StartTimeout,
     TritonNotFound,
+    WorkFolderError,
 )
 from nextitem_server.inquiry import ModelState
 from nextitem_server.ports import Ports
@@ -32,4 +33,5 @@ __all__ = [
     "StartTimeout",
     "TritonNotFound",
     "TritonServer",
+    "WorkFolderError",
 ]

@@ -22,6 +22,7 @@ from nextitem_server.errors import (
     RepositoryError,
     ServeError,
     TritonNotFound,
+    WorkFolderError,
 )
 from nextitem_server.process import TritonServer
 from nextitem_server.repository import check_repository, wait_for_models
@@ -29,7 +30,7 @@ from nextitem_server.repository import check_repository, wait_for_models
 EXIT_STOPPED = 0
 EXIT_SERVER_FAILED = 1
 EXIT_CALLED_WRONGLY = 2
-_CALLERS_ERRORS = (InvalidOption, PortInUse, RepositoryError, TritonNotFound)
+_CALLERS_ERRORS = (InvalidOption, PortInUse, RepositoryError, TritonNotFound, WorkFolderError)
 _POLL_S = 0.2
 
 _EPILOG = """\
@@ -112,6 +113,7 @@ def _serve(server: TritonServer, *, verbose: bool, wait: bool) -> int:
         _say(f"nextitem-serve: loading the models in {server.repository} …")
         server.start()
         ready = True
+        _say_notices(server)
         _announce(server)
         return _watch(server, verbose=verbose)
     except _Stop as stop:
@@ -120,8 +122,9 @@ def _serve(server: TritonServer, *, verbose: bool, wait: bool) -> int:
     except ServeError as error:
         _say(f"nextitem-serve: {error}")
         return EXIT_CALLED_WRONGLY if isinstance(error, _CALLERS_ERRORS) else EXIT_SERVER_FAILED
-    except OSError as error:  # it was ready, and gone before it could be asked for its models
-        _say(f"nextitem-serve: the server stopped answering ({error}). {server.death_notice()}")
+    except OSError as error:
+        gone = f"the server stopped answering ({error}). {server.death_notice()}"  # before it could be asked for its models
+        _say(f"nextitem-serve: {gone if ready else error}")
         return EXIT_SERVER_FAILED
     finally:
         server.stop()
@@ -152,6 +155,10 @@ def _watch(server: TritonServer, *, verbose: bool) -> int:
 
 def _show_news(server: TritonServer, follower: LogFollower) -> None:
     follower.show_new_lines()
+    _say_notices(server)
+
+
+def _say_notices(server: TritonServer) -> None:
     while server.notices:
         _say(f"nextitem-serve: {server.notices.popleft()}")
 

@@ -45,13 +45,17 @@ def check_options(options: Sequence[str]) -> None:
 def tritonserver_command(
     installation: Installation,
     repository: Path,
+    models: Sequence[str],
     folder: WorkFolder,
     host: str,
     ports: Ports,
     access: Access,
     options: Sequence[str],
 ) -> list[str]:
-    """The program and its arguments; `options` come last and so win where one may be repeated."""
+    """The program and its arguments; `models` are loaded at the start.
+
+    `options` come last and so win where one may be repeated.
+    """
     command = [str(installation.binary), f"--model-repository={repository}"]
     for service, port in ports.items():
         command += [f"--{service}-address={host}", f"--{service}-port={port}"]
@@ -60,7 +64,7 @@ def tritonserver_command(
     command.append(f"--backend-config=python,shm-region-prefix-name={folder.shm_prefix}")
     if option_value(options, "--exit-timeout-secs") is None:
         command.append(f"--exit-timeout-secs={EXIT_TIMEOUT_S}")
-    return [*command, *control.control_options(options), *access.options(), *options]
+    return [*command, *control.control_options(options, models), *access.options(), *options]
 
 
 def expected_services(options: Sequence[str]) -> set[str]:

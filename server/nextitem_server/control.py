@@ -15,6 +15,7 @@ from nextitem_server.errors import InvalidOption
 from nextitem_server.options import option_value
 
 MODE = "--model-control-mode"
+LOAD = "--load-model"
 #: A strict server is not ready while a version loads or unloads beside the one that answers: probes would take it away.
 READINESS = "--strict-readiness"
 _SIGNS = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
@@ -52,15 +53,14 @@ def key_from(file: Path) -> str:
     return key
 
 
-def control_options(options: Sequence[str]) -> list[str]:
-    """tritonserver's options for explicit model control with everything loaded.
+def control_options(options: Sequence[str], models: Sequence[str]) -> list[str]:
+    """tritonserver's options for explicit model control with these models loaded.
 
     None of them where `options` name a mode of their own: then model control is the caller's business.
     """
     if option_value(options, MODE) is not None:
         return []
-    defaults = {"--load-model": "*", READINESS: "false"}
-    return [
-        f"{MODE}=explicit",
-        *(f"{name}={value}" for name, value in defaults.items() if option_value(options, name) is None),
-    ]
+    # By their names, since Triton's "*" takes whatever folder lies there for a model and ends where it is none.
+    loaded = [] if option_value(options, LOAD) is not None else [f"{LOAD}={name}" for name in models]
+    readiness = [] if option_value(options, READINESS) is not None else [f"{READINESS}=false"]
+    return [f"{MODE}=explicit", *loaded, *readiness]

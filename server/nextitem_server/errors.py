@@ -4,6 +4,7 @@ ServeError
 ├── InvalidOption      an option that nextitem-serve cannot take
 ├── RepositoryError    no folder there, or a file, or a model
 │   └── EmptyRepository    no model in it
+├── WorkFolderError    temporary files cannot be what Triton needs of them
 ├── TritonNotFound     no tritonserver for this Python, platform or path
 ├── PortInUse          a fixed port is taken
 ├── StartTimeout       not ready in time
@@ -32,6 +33,10 @@ class RepositoryError(ServeError):
 
 class EmptyRepository(RepositoryError):
     """The model repository holds no model yet."""
+
+
+class WorkFolderError(ServeError):
+    """The folder for temporary files is full, may hold no programs, or has a path that Triton cannot pass on."""
 
 
 class TritonNotFound(ServeError):

@@ -3,6 +3,7 @@
     <temporary>/nextitem-serve-XXXX/
       backends/python/      the embedded server's Python backend, completed with this Python's stub
       tritonserver.log      the whole log, unless the caller names another file
+      models                a link to the model repository, where that has a path that Triton cannot pass on
 
 Copied rather than completed in place: site-packages may be read-only, and is not ours.
 """
@@ -18,7 +19,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nextitem_server.errors import WorkFolderError
 from nextitem_server.locate import Installation
+from nextitem_server.repository import PLAIN_PATH
 
 # Every shared-memory region of every nextitem server starts with this, then with its own token.
 SHM_PREFIX = "nextitem-"
@@ -33,13 +36,40 @@ class WorkFolder:
     log: Path
     shm_prefix: str
 
+    def plain(self, repository: Path) -> Path:
+        """The repository under a path that Triton can pass on: its own, or a link in this folder."""
+        if PLAIN_PATH.fullmatch(str(repository)):
+            return repository
+        link = self.path / "models"
+        link.symlink_to(repository)
+        return link
+
     def remove(self) -> None:
         """Remove the folder; what is gone already is fine."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
 def make_work_folder(installation: Installation, log_path: Path | None = None) -> WorkFolder:
-    """Lay out a new work folder for `installation`; the caller removes it."""
+    """Lay out a new work folder for `installation`; the caller removes it.
+
+    Raises WorkFolderError where temporary files cannot be what is needed.
+    """
+    place = tempfile.gettempdir()
+    if not PLAIN_PATH.fullmatch(place):
+        raise WorkFolderError(
+            f"Temporary files go to {place!r}, a path that Triton cannot start models by; expected are letters and digits of "
+            "ASCII, '_', '-', '.' and '/'. Set TMPDIR to such a folder."
+        )
+    try:
+        return _laid_out(installation, log_path)
+    except OSError as error:
+        raise WorkFolderError(
+            f"The server's work folder cannot be made in {place} ({error}). Free some megabytes there, or set TMPDIR to "
+            "another folder."
+        ) from error
+
+
+def _laid_out(installation: Installation, log_path: Path | None) -> WorkFolder:
     path = Path(tempfile.mkdtemp(prefix="nextitem-serve-"))
     try:
         backends = installation.backends
@@ -50,7 +80,12 @@ def make_work_folder(installation: Installation, log_path: Path | None = None) -
                 backends / "python",
                 ignore=shutil.ignore_patterns("__pycache__"),
             )
-            shutil.copy2(installation.python_stub, backends / "python")
+            stub = Path(shutil.copy2(installation.python_stub, backends / "python"))
+            if not os.access(stub, os.X_OK):
+                raise WorkFolderError(
+                    f"Temporary files go to {tempfile.gettempdir()}, from which no program may be run (it is mounted with "
+                    "noexec), and Triton runs models by one. Set TMPDIR to a folder elsewhere."
+                )
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
         raise

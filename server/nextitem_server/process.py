@@ -20,7 +20,7 @@ from nextitem_server.layout import WorkFolder, environment, make_work_folder
 from nextitem_server.locate import locate
 from nextitem_server.logfile import KEPT_LIMIT, WORK_LIMIT, LogLimit, open_log
 from nextitem_server.ports import Ports
-from nextitem_server.repository import check_repository
+from nextitem_server.repository import check_repository, left_alone
 from nextitem_server.restart import ModelRestart
 from nextitem_server.supervision import RESTARTS, Processes, Restarts, Supervisor
 
@@ -81,6 +81,7 @@ class TritonServer:
         self._supervisor: Supervisor | None = None
         self._log_limit: LogLimit | None = None
         self._gave_up: str | None = None
+        self._models: list[str] = []
         self.notices: deque[str] = deque(maxlen=100)
 
     def __enter__(self) -> TritonServer:
@@ -102,7 +103,9 @@ class TritonServer:
         if self._guard is not None:
             raise ServeError("This TritonServer runs already: stop() it first, or make another.")
         command.check_options(self.options)
-        check_repository(self.repository, may_be_empty=command.may_start_empty(self.options))
+        self._models = check_repository(self.repository, may_be_empty=command.may_start_empty(self.options))
+        if left := left_alone(self.repository):
+            self.notices.append(left)
         if self._verify:
             verify_bundles(self.repository)
         address = ports.resolve_host(self.host)
@@ -204,7 +207,14 @@ class TritonServer:
         self.ports = ports.choose(address, self._wanted)
         self._folder = folder = make_work_folder(installation, self._kept_log)
         program = command.tritonserver_command(
-            installation, self.repository.resolve(), folder, address, self.ports, self._access, self.options
+            installation,
+            folder.plain(self.repository.resolve()),
+            self._models,
+            folder,
+            address,
+            self.ports,
+            self._access,
+            self.options,
         )
         watcher = [sys.executable, "-I", guard.__file__, str(os.getpid())]
         watcher += [str(command.stop_grace_s(self.options)), folder.shm_prefix, str(folder.path)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -9,6 +10,11 @@ from nextitem_server.errors import EmptyRepository, RepositoryError
 
 HOW_TO_EXPORT = "Export a trained model into it: nextitem-export --run runs/<name> --repository {}"
 LOOK_EVERY_S = 2.0
+#: Triton 24.10 starts the process of a Python model by an unquoted line of bash, in the C locale: other signs would split it,
+#: be run, or not be found.
+PLAIN_PATH = re.compile(r"[A-Za-z0-9_./@%+=:,~-]+")
+_CONFIG = "config.pbtxt"
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def check_repository(path: Path, *, may_be_empty: bool = False) -> list[str]:
@@ -21,14 +27,48 @@ def check_repository(path: Path, *, may_be_empty: bool = False) -> list[str]:
         raise RepositoryError(f"The model repository {path} does not exist. {how}")
     if not path.is_dir():
         raise RepositoryError(f"The model repository {path} is a file; a folder is expected.")
-    models = sorted(folder.name for folder in path.iterdir() if (folder / "config.pbtxt").is_file())
+    models = sorted(folder.name for folder in path.iterdir() if _is_model(folder))
+    wrong = [name for name in models if not _PLAIN_NAME.fullmatch(name)]
+    if wrong:
+        raise RepositoryError(
+            f"The model folder {wrong[0]!r} in {path} has a name that Triton cannot start a model by; expected are letters and "
+            "digits of ASCII, '_', '-' and '.'. Export it under another name, or move the folder away."
+        )
     if models or may_be_empty:
         return models
-    if (path / "config.pbtxt").is_file():
+    if _is_model(path):
         raise RepositoryError(
             f"{path} is a model, not a model repository: give the folder that it lies in, {path.resolve().parent}."
         )
-    raise EmptyRepository(f"The model repository {path} holds no model. {how}")
+    beside = f" {left}" if (left := left_alone(path)) else ""
+    raise EmptyRepository(f"The model repository {path} holds no model.{beside} {how}")
+
+
+def left_alone(path: Path) -> str | None:
+    """A sentence on the folders in the repository that are no models, such as a volume's lost+found; None if there are none."""
+    others = [folder for folder in path.iterdir() if not folder.name.startswith(".") and not _is_model(folder)]
+    told = [f"{folder.name} ({why})" for folder in sorted(others) if (why := _why_none(folder))]
+    return f"Left alone in {path}: {', '.join(told)}." if told else None
+
+
+def _is_model(folder: Path) -> bool:
+    try:
+        return (folder / _CONFIG).is_file()
+    except OSError:  # it may not be read
+        return False
+
+
+def _why_none(folder: Path) -> str | None:
+    """Why a folder is no model; None for a file, of which nobody expects that it is one."""
+    try:
+        if not folder.is_dir():
+            return None
+        (folder / _CONFIG).stat()
+    except FileNotFoundError:
+        return f"no {_CONFIG} in it"
+    except OSError as error:
+        return str(error.strerror)
+    return f"{_CONFIG} is no file"
 
 
 def wait_for_models(path: Path) -> None:

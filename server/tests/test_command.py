@@ -43,7 +43,7 @@ def test_grace_follows_tritons_own_limit():
 def test_every_service_is_bound_to_the_host(private_tmp):
     folder = make_work_folder(locate())
     ports = Ports(http=1, grpc=2, metrics=3)
-    command = tritonserver_command(locate(), Path("r"), folder, "127.0.0.1", ports, Access((), ""), ["--x"])
+    command = tritonserver_command(locate(), Path("r"), ["shop"], folder, "127.0.0.1", ports, Access((), ""), ["--x"])
     for service, port in ports.items():
         assert f"--{service}-address=127.0.0.1" in command
         assert f"--{service}-port={port}" in command

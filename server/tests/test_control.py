@@ -5,13 +5,15 @@ from nextitem_server.control import control_options, key_from, new_key
 
 
 def test_everything_is_loaded_on_request_and_at_the_start():
-    given = control_options(["--log-verbose=1"])
-    assert given == ["--model-control-mode=explicit", "--load-model=*", "--strict-readiness=false"]
+    given = control_options(["--log-verbose=1"], ["shop", "shop_features"])
+    loaded = ["--load-model=shop", "--load-model=shop_features"]
+    assert given == ["--model-control-mode=explicit", *loaded, "--strict-readiness=false"]
 
 
 def test_what_the_caller_gives_himself_is_left_to_him():
-    assert control_options(["--model-control-mode=none"]) == []
-    assert control_options(["--load-model=shop", "--strict-readiness", "true"]) == ["--model-control-mode=explicit"]
+    assert control_options(["--model-control-mode=none"], ["shop"]) == []
+    given = ["--load-model=shop", "--strict-readiness", "true"]
+    assert control_options(given, ["shop", "other"]) == ["--model-control-mode=explicit"]
 
 
 def test_a_key_file_is_made_for_its_owner_alone_and_read_again(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 
 from nextitem_server import EmptyRepository, RepositoryError
-from nextitem_server.repository import LOOK_EVERY_S, check_repository, wait_for_models
+from nextitem_server.repository import LOOK_EVERY_S, check_repository, left_alone, wait_for_models
 
 
 def test_lists_the_models(bundle):
@@ -38,3 +38,25 @@ def test_waiting_ends_when_a_model_is_there_and_rests(tmp_path, monkeypatch):
     monkeypatch.setattr("nextitem_server.repository.time.sleep", write_more)
     wait_for_models(tmp_path)
     assert looks == [LOOK_EVERY_S] * 5
+
+
+def test_folders_that_are_no_models_are_left_alone_and_told(bundle):
+    assert left_alone(bundle) is None
+    (bundle / "notes" / "1").mkdir(parents=True)
+    (bundle / ".git").mkdir()
+    (bundle / "README.md").touch()
+    (bundle / "odd" / "config.pbtxt").mkdir(parents=True)
+    assert check_repository(bundle) == ["shop", "shop_features"]
+    told = f"Left alone in {bundle}: notes (no config.pbtxt in it), odd (config.pbtxt is no file)."
+    assert left_alone(bundle) == told
+    with pytest.raises(
+        EmptyRepository, match=r"holds no model\. Left alone in .*: 1 \(no config\.pbtxt in it\)\. Export"
+    ):
+        check_repository(bundle / "notes")
+
+
+@pytest.mark.parametrize("name", ["a b", "a;b", "läden", "$(touch x)", "a'b"])
+def test_a_model_whose_name_a_shell_would_read_is_refused(bundle, name):
+    (bundle / "shop").rename(bundle / name)
+    with pytest.raises(RepositoryError, match="has a name that Triton cannot start a model by; expected are letters"):
+        check_repository(bundle)
