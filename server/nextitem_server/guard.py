@@ -2,7 +2,7 @@
 
 A program of its own, standard library only, started by process.py as
 
-    python -I guard.py PARENT_PID GRACE_S SHM_PREFIX WORK_FOLDER -- tritonserver …
+    python -I guard.py PARENT_PID GRACE_S SHM_PREFIX WORK_FOLDER STACK_BYTES -- tritonserver …
 
 It ends tritonserver when its standard input reaches its end: the caller closed it, exited or was
 killed; without grace if KILL_NOW came before. After ABANDON_DEAD it waits no longer than there are living stubs: for dead ones
@@ -38,10 +38,11 @@ _SETTLE_S = 1.0
 
 def main(arguments: list[str]) -> int:
     """Run the command after `--`; return its exit code, 128 + N if signal N ended it."""
-    parent, grace_s, shm_prefix, work_folder = arguments[:4]
+    parent, grace_s, shm_prefix, work_folder, stack_bytes = arguments[:5]
     command = arguments[arguments.index("--") + 1 :]
     wake, stopping = _listen_to_signals()
     raise_file_limit()
+    resource.setrlimit(resource.RLIMIT_STACK, (int(stack_bytes), resource.getrlimit(resource.RLIMIT_STACK)[1]))
     # Stubs whose tritonserver was killed become ours: a container's process 1 may reap nobody.
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent)

@@ -22,6 +22,7 @@ from nextitem_server.logfile import KEPT_LIMIT, WORK_LIMIT, LogLimit, open_log
 from nextitem_server.ports import Ports
 from nextitem_server.repository import check_repository, left_alone
 from nextitem_server.restart import ModelRestart
+from nextitem_server.stack import stack_limit
 from nextitem_server.supervision import RESTARTS, Processes, Restarts, Supervisor
 
 START_ATTEMPTS = 10
@@ -82,6 +83,7 @@ class TritonServer:
         self._log_limit: LogLimit | None = None
         self._gave_up: str | None = None
         self._models: list[str] = []
+        self._stack_bytes = 0
         self.notices: deque[str] = deque(maxlen=100)
 
     def __enter__(self) -> TritonServer:
@@ -108,6 +110,9 @@ class TritonServer:
             self.notices.append(left)
         if self._verify:
             verify_bundles(self.repository)
+        self._stack_bytes, shortage = stack_limit()
+        if shortage:
+            self.notices.append(shortage)
         address = ports.resolve_host(self.host)
         deadline = time.monotonic() + self.timeout_s
         for attempt in range(START_ATTEMPTS):
@@ -217,7 +222,12 @@ class TritonServer:
             self.options,
         )
         watcher = [sys.executable, "-I", guard.__file__, str(os.getpid())]
-        watcher += [str(command.stop_grace_s(self.options)), folder.shm_prefix, str(folder.path)]
+        watcher += [
+            str(command.stop_grace_s(self.options)),
+            folder.shm_prefix,
+            str(folder.path),
+            str(self._stack_bytes),
+        ]
         variables = {**environment(installation, os.environ), RESTARTS: str(self._restarts_folder(folder))}
         with open_log(folder.log) as log:
             self._guard = subprocess.Popen(
