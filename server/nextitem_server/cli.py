@@ -58,13 +58,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         split = arguments.index("--")
         arguments, options = arguments[:split], arguments[split + 1 :]
     parsed = _parser().parse_args(arguments)
+    repository, *others = parsed.model_repository
+    if others:
+        _say(
+            f"nextitem-serve: --model-repository was given {1 + len(others)} times ({', '.join(parsed.model_repository)}), "
+            "expected once: one folder is served. Export or copy the bundles into one of them, or start a server for each."
+        )
+        return EXIT_CALLED_WRONGLY
     try:
         key = None if parsed.control_key_file is None else key_from(Path(parsed.control_key_file))
     except InvalidOption as error:
         _say(f"nextitem-serve: {error}")
         return EXIT_CALLED_WRONGLY
     server = TritonServer(
-        parsed.model_repository,
+        repository,
         host=parsed.host,
         http_port=parsed.http_port,
         grpc_port=parsed.grpc_port,
@@ -180,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
         usage="%(prog)s --model-repository PATH [options] [-- tritonserver options]",
     )
     add = parser.add_argument
-    add("--model-repository", required=True, metavar="PATH", help="what nextitem-export wrote")
+    add("--model-repository", required=True, action="append", metavar="PATH", help="what nextitem-export wrote")
     add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: all (%(default)s)")
     add("--http-port", type=int, default=8000, metavar="N", help="0: a free one (%(default)s)")
     add("--grpc-port", type=int, default=8001, metavar="N", help="0: a free one (%(default)s)")

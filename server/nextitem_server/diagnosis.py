@@ -33,7 +33,8 @@ _FINAL = re.compile(r"^error: (.*)$", re.MULTILINE)
 
 # Said on every machine without a GPU; nothing that its owner could or should change.
 _NO_GPU = re.compile(
-    r"Unable to allocate pinned system memory|CudaDriverHelper has not been initialized"
+    r"[Uu]nable to allocate pinned system memory|failed to allocate pinned system memory: no pinned memory pool"
+    r"|unable to create stream for \S+: CUDA driver|CudaDriverHelper has not been initialized"
     r"|DCGM unable to start|Error: Failed to initialize NVML"
 )
 

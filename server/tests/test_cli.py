@@ -51,6 +51,15 @@ def test_says_where_and_what_then_stops_when_asked(bundle, private_tmp, processe
     assert list(private_tmp.iterdir()) == []
 
 
+def test_a_second_repository_is_refused_and_not_served_in_the_place_of_the_first(bundle, tmp_path, processes):
+    other = tmp_path / "other"
+    process = serve("--model-repository", str(bundle), "--model-repository", str(other), *ANY_PORTS, *FAST)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert f"--model-repository was given 2 times ({bundle}, {other}), expected once" in errors
+    assert processes() == {}
+
+
 def test_ctrl_c_before_ready(add_model, private_tmp, processes):
     process = serve("--model-repository", str(add_model("slow", "slow")), *ANY_PORTS, *FAST)
     deadline = time.monotonic() + 10

@@ -1,5 +1,7 @@
 import io
 
+import pytest
+
 from nextitem_server import diagnosis
 from nextitem_server.console import LogFollower
 
@@ -11,6 +13,19 @@ NO_GPU = (
     "W1120 19:07:09.330547 15631 pinned_memory_manager.cc:273] "
     '"Unable to allocate pinned system memory, pinned memory pool will not be available: CUDA"\n'
 )
+#: What an ensemble says at its start and at its first request.
+NO_GPU_LATER = (
+    'E1130 06:31:26.460844 10569 ensemble_scheduler.cc:1468] "unable to create stream for shop: CUDA driver version is '
+    'insufficient for CUDA runtime version"',
+    'W1130 06:31:31.943775 10569 pinned_memory_manager.cc:170] "failed to allocate pinned system memory: no pinned memory '
+    'pool, falling back to non-pinned system memory"',
+    *NO_GPU.splitlines(),
+)
+
+
+@pytest.mark.parametrize("line", NO_GPU_LATER)
+def test_what_every_machine_without_a_gpu_says_is_not_shown(line):
+    assert not diagnosis.worth_showing(line)
 
 
 def test_the_reason_is_the_exception_without_its_places():

@@ -5,7 +5,10 @@ import pytest
 from nextitem_training.errors import RunDirectoryError
 from nextitem_training.training_folder import TrainingFolder
 
-BEGUN = {"configuration": {"[training] epochs": 3}, "data": "a", "pretrained_items": "", "init_from": ""}
+BEGUN = {
+    "configuration": {"[training] epochs": 3},
+    **{"data": "a", "pretrained_items": "", "init_from": "", "validation_data": "", "test_data": ""},
+}
 
 
 @pytest.fixture

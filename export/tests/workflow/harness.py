@@ -9,9 +9,7 @@ adds them to columns of values.
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +25,7 @@ from nextitem_export.workflow.columns import Column
 from nextitem_export.workflow.compile import compile_workflow
 from nextitem_export.workflow.expressions import raw
 from nextitem_export.workflow.fitted import FittedWorkflow
+from nextitem_export.workflow.item_probe import quiet
 from nextitem_export.workflow.registry import Context, Inputs, lower_operator
 from nextitem_export.workflow.schedule import FeatureOutput
 
@@ -238,20 +237,8 @@ def _as_fitted(values: pd.Series, kind: str, dtype: str) -> pd.Series:
 
 
 def _transformed(workflow: nvt.Workflow, frame: pd.DataFrame) -> pd.DataFrame:
-    with _quiet():
+    with quiet():
         try:
             return workflow.transform(frame.copy())
         except Exception:  # noqa: BLE001  NVTabular raises what pandas raised
             return serving_form(workflow).transform(frame)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Merlin's log of the errors that are expected here."""
-    logger = logging.getLogger("merlin")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
