@@ -41,7 +41,10 @@ def assert_right(judge, request: Drawn, answer, status: list[str], scores: np.nd
     assert_true_answer(judge.item_ids, scores, answer, request.barred(judge.item_ids))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(st.randoms(use_true_random=False))
 def test_random_requests_are_answered_as_offline(asker: Asker, judge, pool, signature, random) -> None:
     request = draw_request(random, pool)
