@@ -43,8 +43,6 @@ def assert_right(judge, request: Drawn, answer, status: list[str], scores: np.nd
 
 @settings(
     max_examples=25,
-    deadline=None,
-    print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(st.randoms(use_true_random=False))

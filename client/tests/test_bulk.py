@@ -8,7 +8,7 @@ from unittest.mock import Mock
 
 import pytest
 from client_rows import read_lines, rows_of, write_lines
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nextitem_client import InvalidOption, MissingPackage
@@ -23,7 +23,6 @@ FEATURES = {"item_id": "string", "at": "datetime", "size": "integer", "new": "bo
 ids = st.one_of(st.none(), st.integers(0, 4), st.sampled_from(["0", "1", "ä"]))
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(ids, max_size=40), st.integers(1, 7))
 def test_sessions_come_whole_and_in_order_of_first_appearance(rows, chunk):
     numbered = list(enumerate(rows))

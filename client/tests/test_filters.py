@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from client_models import EVENT, INT64_MIN
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nextitem_client import Client, Feature, InvalidOption, Signature, UnsupportedOption
@@ -135,7 +135,6 @@ def test_what_the_model_does_not_know(given, option):
 ids = st.lists(st.text("abc", min_size=1, max_size=3), max_size=6)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(st.none() | ids, min_size=1, max_size=8), st.data())
 def test_every_row_can_be_read_back(excluded, data):
     sessions = [[{"item_id": "a"}]] * len(excluded)

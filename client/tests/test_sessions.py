@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nextitem_client import Feature, InvalidSession, Signature
@@ -79,7 +79,6 @@ sizes = st.none() | st.integers(-(2**63) + 1, 2**63 - 1)
 events = st.fixed_dictionaries({"item_id": ids, "size": sizes})
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(st.lists(events, max_size=5), max_size=8))
 def test_every_row_can_be_read_back(sessions):
     requests = list(build_requests(sessions, SIGNATURE, None))

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nextitem_client._values import (
@@ -25,27 +25,23 @@ int64s = st.integers(INT64_MIN + 1, INT64_MAX)
 zones = st.integers(-23 * 60, 23 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_text_of_any_script_survives(text):
     assert encode_string(text).decode("utf-8") == text
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(int64s)
 def test_integers_are_exact(number):
     assert encode_integer(number) == number
     assert encode_integer(np.int64(number)) == number
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(int64s)
 def test_nanoseconds_are_exact_from_every_type(nanoseconds):
     assert encode_datetime(nanoseconds) == nanoseconds
     assert encode_datetime(np.datetime64(nanoseconds, "ns")) == nanoseconds
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(
     st.datetimes(datetime(1678, 1, 1), datetime(2262, 1, 1), timezones=zones),
     st.integers(0, 999),
@@ -61,7 +57,6 @@ def test_datetimes_iso_text_and_timestamps_agree(moment, rest_ns):
     assert encode_datetime(text) == microseconds * 1000 + rest_ns
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.integers(-(2**62), 2**62))
 def test_pandas_timestamps_to_the_nanosecond(nanoseconds):
     pandas = pytest.importorskip("pandas")
@@ -98,7 +93,6 @@ def test_null_of_every_kind(kind):
         assert encoded in (b"", INT64_MIN) or math.isnan(encoded)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_fp32_survives(number):
     assert np.float32(encode_float(number)) == np.float32(number)
@@ -160,7 +154,6 @@ plain_values = {
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.data())
 def test_columns_at_once_are_as_one_by_one(kind, data):
     mixed = st.sampled_from([*plain_values.values(), st.none()]).flatmap(lambda values: values)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from nextitem_training.config import Config, read_config
-from nextitem_training.errors import ConfigError, NextItemTrainingError
+from nextitem_training.errors import ConfigError, DivergenceError, NextItemTrainingError
 
 if TYPE_CHECKING:
     from nextitem_training.cluster import Cluster
@@ -30,7 +30,7 @@ configuration names the columns and chooses the model. The run directory holds t
 NVTabular workflow, the model, its schema, a sample of raw sessions and the metrics;
 nextitem-export makes a model repository of it.
 
-exit codes: 0 done, 2 the data, the configuration or the output cannot be used, 130 interrupted
+exit codes: 0 done, 2 the data, the configuration or the output cannot be used or the training diverged, 130 interrupted
 """
 
 
@@ -100,7 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else:
                 _train(options, others)
     except NextItemTrainingError as error:
-        print(f"nextitem-train: {error}", file=sys.stderr)
+        if not (processes.rank() and isinstance(error, DivergenceError)):  # all raise it, and one tells
+            print(f"nextitem-train: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\nnextitem-train: interrupted; {options.output} is as it was{_how_to_go_on(options)}", file=sys.stderr)

@@ -11,6 +11,8 @@ from tqdm import tqdm
 
 from nextitem_training.codes import FIRST_KNOWN
 from nextitem_training.config.training import CUTOFFS
+from nextitem_training.errors import DivergenceError
+from nextitem_training.finite import is_finite
 from nextitem_training.model import SessionModel
 from nextitem_training.sessions import EncodedSessions, pad
 
@@ -104,11 +106,20 @@ def _scores(
     starts: np.ndarray,
     lengths: np.ndarray,
 ) -> np.ndarray:
-    """float32 [B, V - 3] of the sessions' inputs; `table` float32 [D, V - 3]."""
+    """float32 [B, V - 3] of the sessions' inputs; `table` float32 [D, V - 3].
+
+    Raises DivergenceError where a score is not finite, as of weights that are and have grown too large.
+    """
     kept = np.minimum(lengths, model.window)
     padded = pad({name: features[name] for name in model.feature_names}, starts + lengths - kept, kept)
     query = model.query({name: torch.from_numpy(values).to(table.device) for name, values in padded.items()})
-    scores = (query @ table).cpu().numpy()
+    products = query @ table
+    if not is_finite(products):
+        raise DivergenceError(
+            "The model's scores of the sessions that judge it are NaN or infinite: its weights have grown too large for "
+            "float32. Lower [training] learning_rate, or raise weight_decay."
+        )
+    scores = products.cpu().numpy()
     # Counts that float32 makes equal stay in their order: ties are ranked by code, the most frequent first.
     scores[~(padded[model.item_feature] >= FIRST_KNOWN).any(axis=1)] = counts
     return scores

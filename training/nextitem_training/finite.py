@@ -1,4 +1,4 @@
-"""Which weights are no numbers any more: NaN or infinite."""
+"""Which numbers are none any more: NaN or infinite."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ _NAMED = 3
 
 def not_finite(tensors: Mapping[str, torch.Tensor]) -> str:
     """Names the tensors that hold NaN or an infinite value, the first few of them; empty where all are finite."""
-    wrong = [name for name, tensor in tensors.items() if not _is_finite(tensor)]
+    wrong = [name for name, tensor in tensors.items() if not is_finite(tensor)]
     more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
     return ", ".join(wrong[:_NAMED]) + more
 
 
-def _is_finite(tensor: torch.Tensor) -> bool:
+def is_finite(tensor: torch.Tensor) -> bool:
+    """Whether it holds neither NaN nor an infinite value; integers and empty tensors do not."""
     if not tensor.is_floating_point() or not tensor.numel():
         return True
     # Both are NaN where any value is; torch.isfinite would make three copies of a table of millions of items.

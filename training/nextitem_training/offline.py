@@ -109,7 +109,7 @@ class OfflinePredictor:
         scores = np.take_along_axis(result.scores, best, axis=1)
         items = self.item_ids[best]
         null = self.item_ids[0]
-        items[best < FIRST_KNOWN] = null
+        items[scores <= LOWEST_SCORE] = null  # special codes, and what the model has no number for
         lacking = ((0, 0), (0, max(0, k - best.shape[1])))
         return Recommendations(
             session_ids=result.session_ids,
@@ -166,6 +166,9 @@ class OfflinePredictor:
         query, heads = self._model.query_and_heads({name: torch.from_numpy(v) for name, v in features.items()})
         scores = (query @ self._model.item_table().T).numpy()
         scores[:, :FIRST_KNOWN] = LOWEST_SCORE
+        scores[~(scores > LOWEST_SCORE)] = (
+            LOWEST_SCORE  # NaN and -inf, as of features beyond float32, are no recommendation
+        )
         return known, scores, {name: values.numpy() for name, values in heads.items()}
 
 

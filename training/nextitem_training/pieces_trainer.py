@@ -79,6 +79,14 @@ def _targets_counted(model: SessionModel) -> Iterator[list[torch.Tensor]]:
         del model.item_loss
 
 
+def seeks_scale(scaler: torch.amp.GradScaler | None) -> bool:
+    """Whether a step that float16 left out is one of those by which loss scaling finds its scale, halving it each time.
+
+    A gradient that is not finite without any scaling has another cause. The scale is asked for after it was halved.
+    """
+    return scaler is not None and scaler.get_scale() >= 1
+
+
 class PiecesTrainer(Trainer):
     """A Trainer whose loss is the mean over a whole step's targets, however the step is divided.
 
@@ -161,27 +169,25 @@ class PiecesTrainer(Trainer):
 
     def _maybe_log_save_evaluate(self, tr_loss: torch.Tensor, grad_norm: Any, *arguments: Any, **options: Any) -> None:
         """Comes after each step: raises DivergenceError, in all processes, where its gradient was not finite."""
-        if not self._lowers_loss_scale():
+        if not (self.accelerator.optimizer_step_was_skipped and seeks_scale(self.accelerator.scaler)):
             self._refuse_not_finite("the length of the gradient", float(grad_norm), self.state.global_step)
         super()._maybe_log_save_evaluate(tr_loss, grad_norm, *arguments, **options)
 
-    def _lowers_loss_scale(self) -> bool:
-        """Whether float16's loss scaling has left out this step, to try again with half the scale.
-
-        That is how it finds its scale. Where a gradient is not finite without any scaling, the scale is not what is wrong.
-        """
-        scaler = self.accelerator.scaler
-        return scaler is not None and self.accelerator.optimizer_step_was_skipped and scaler.get_scale() >= 1
-
     def _refuse_not_finite(self, what: str, value: float, step: int) -> None:
-        if math.isfinite(value):
-            return
-        shortened = self.args.max_grad_norm
+        if not math.isfinite(value):
+            self._stop(f"{what} is {value:g}", step)
+
+    def _stop(self, reason: str, step: int) -> None:
+        norm = self.args.max_grad_norm
+        shorter = (
+            f"lower max_gradient_norm, which is {norm:g}"
+            if math.isfinite(norm)
+            else "set max_gradient_norm, which is 0"
+        )
         raise DivergenceError(
-            f"The training stopped at step {step} of {self.state.max_steps}, since {what} is {value:g} there. Lower [training] "
-            f"learning_rate, which is {self.args.learning_rate:g}, or max_gradient_norm, which is "
-            f"{f'{shortened:g}' if math.isfinite(shortened) else '0, for never'}; look for extreme values in the numbers of "
-            "[data] continuous, or list them in log_continuous"
+            f"The training stopped at step {step} of {self.state.max_steps}, since {reason} there. Lower [training] "
+            f"learning_rate, which is {self.args.learning_rate:g}, or {shorter}; or look for extreme values in [data] "
+            "continuous and list their columns in log_continuous"
             + ("; or set precision = 'bfloat16' or 'float32', as float16 ends at 65,504." if self.args.fp16 else ".")
         )
 
@@ -209,8 +215,9 @@ class PiecesTrainer(Trainer):
         Raises DivergenceError, in all processes, where the weights are not finite, which the last step's loss and gradient
         cannot tell.
         """
-        wrong = not_finite(self.model.state_dict())
-        self._refuse_not_finite(f"what it made of {wrong}", math.nan if wrong else 0.0, self.state.global_step)
+        wrong = not_finite(self.model.model.state_dict())
+        if wrong:
+            self._stop(f"the weights {wrong} are NaN or infinite", self.state.global_step)
         if self.is_world_process_zero():
             self.folder.clear_unfinished()
         processes.wait()

@@ -8,7 +8,6 @@ from nextitem_training.config import Config
 from nextitem_training.model import SessionModel
 from nextitem_training.pretrained_items import PretrainedVectors
 from nextitem_training.sessions import EncodedSessions
-from nextitem_training.targets import check_training_targets
 
 if TYPE_CHECKING:
     from nextitem_training.workflow import Vocabulary
@@ -28,9 +27,8 @@ def prepare(
         items: the item column's vocabulary.
         pretrained: as `read_pretrained` gives them.
 
-    Raises DataError where a head's column has no value in training, or where the pretrained vectors are of other items.
+    Raises DataError where the pretrained vectors are of other items.
     """
-    check_training_targets(training.features, config.heads)
     for head in model.heads:
         head.take_statistics(training.features[head.column])
     model.criterion.take_counts(items.counts)

@@ -24,6 +24,7 @@ from nextitem_training.schema import FORMAT_VERSION, SessionSchema
 if TYPE_CHECKING:
     import nvtabular
     import pandas as pd
+    import torch
 
     from nextitem_training.model import SessionModel
 
@@ -62,28 +63,39 @@ class RunDirectory:
         schema = SessionSchema.from_json((path / SCHEMA).read_text(encoding="utf-8"))
         return cls(path, _read_config(path / CONFIG), schema)
 
-    def load_model(self) -> SessionModel:
-        """Loads the trained model on the CPU, in evaluation mode. Raises RunDirectoryError where that is none."""
+    def load_weights(self) -> dict[str, torch.Tensor]:
+        """Loads the weights by name, on the CPU. Raises RunDirectoryError where they cannot be read or are not finite."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         from nextitem_training.finite import not_finite
-        from nextitem_training.model import SessionModel
 
-        model = SessionModel.of(self.config, self.schema)
         try:
-            model.load_state_dict(load_file(self.path / WEIGHTS))
-        except (RuntimeError, SafetensorError) as error:
+            weights = load_file(self.path / WEIGHTS)
+        except SafetensorError as error:
             raise RunDirectoryError(
-                f"{WEIGHTS} in {self.path} does not fit {CONFIG} and {SCHEMA}: {error}. "
-                "The files have to come from one training run."
+                f"{WEIGHTS} in {self.path} cannot be read ({error}). Copy the whole folder, or train again."
             ) from error
-        wrong = not_finite(model.state_dict())
+        wrong = not_finite(weights)
         if wrong:
             raise RunDirectoryError(
                 f"{WEIGHTS} in {self.path} holds NaN or infinite weights, in {wrong}: its training diverged. Train again, with "
                 "a lower [training] learning_rate."
             )
+        return weights
+
+    def load_model(self) -> SessionModel:
+        """Loads the trained model on the CPU, in evaluation mode. Raises RunDirectoryError where the weights are none."""
+        from nextitem_training.model import SessionModel
+
+        model, weights = SessionModel.of(self.config, self.schema), self.load_weights()
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise RunDirectoryError(
+                f"{WEIGHTS} in {self.path} does not fit {CONFIG} and {SCHEMA}: {error}. "
+                "The files have to come from one training run."
+            ) from error
         return model.eval()
 
     def load_workflow(self) -> nvtabular.Workflow:

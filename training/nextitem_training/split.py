@@ -125,7 +125,7 @@ def _check_training(split: Split, data: DataConfig, advice: str) -> None:
     learnt = is_learnt_from(split, lengths.index.to_numpy(), data)
     if not (learnt & (lengths >= data.min_session_length)).any():
         raise DataError(f"No session of {data.min_session_length} interactions is left for training. {advice}")
-    for name in (data.item_column, *data.categorical, *data.continuous, *data.log_continuous):
+    for name in (data.item_column, *data.categorical, *data.continuous, *data.log_continuous, *data.targets):
         if split.training[name].isna().all():
             raise DataError(
                 f"Column '{name}' holds no value in the {len(split.training)} interactions of the training part, only in later "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -24,14 +24,4 @@ def check_targets(frame: pd.DataFrame, heads: Iterable[HeadConfig]) -> None:
                 f"Column '{head.column}' holds {wrong[0]:g} in one of {len(wrong)} rows that are neither 0 nor 1; the "
                 f"{BINARY} head '{head.name}' takes 0, 1, false, true or null. Convert the column, or make the head a "
                 "regression."
-            )
-
-
-def check_training_targets(features: Mapping[str, np.ndarray], heads: Iterable[HeadConfig]) -> None:
-    """Raises DataError where a head's column is null in all training interactions."""
-    for head in heads:
-        if np.isnan(features[head.column]).all():
-            raise DataError(
-                f"Column '{head.column}' is null in every interaction of the training sessions, so that the head "
-                f"'{head.name}' has nothing to learn. Leave the head out, or give data with values before the cutoff."
             )

@@ -52,9 +52,11 @@ class WarmStart:
     def __init__(self, path: str | Path, config: Config) -> None:
         """Opens the run.
 
-        Raises RunDirectoryError where it is none, and ConfigError where its model is of another make than `config` asks for.
+        Raises RunDirectoryError where it is none or its weights are not finite, and ConfigError where its model is of another
+        make than `config` asks for.
         """
         self.run = RunDirectory.open(path)
+        self.run.load_weights()  # not kept: that they can be used is asked before the work begins
         ours, theirs = config.model, self.run.config.model
         differing = {name: (getattr(theirs, name), getattr(ours, name)) for name in _SAME}
         # A configuration that training has not completed yet does not know the width.

@@ -48,7 +48,7 @@ def test_tables_become_dataclasses_and_the_rest_keeps_its_default(tmp_path):
         ({"model": {"mask_probability": 1.0}}, "mask_probability is 1.0"),
         ({"model": {"generator_share": 0}}, "generator_share is 0.0; it has to be above 0 and at most 1"),
         ({"model": {"detection_weight": -1}}, "detection_weight is -1.0; it has to be at least 0"),
-        ({"model": {"detection_weight": float("nan")}}, "detection_weight is nan; it has to be at least 0"),
+        ({"model": {"detection_weight": float("nan")}}, "detection_weight is nan; it has to be a finite number"),
         ({"model": {"d_model": 30, "heads": 4}}, "d_model has to be a multiple of 8"),
         ({"training": {"epochs": 0}}, "epochs is 0"),
         ({"training": {"learning_rate": -1}}, "learning_rate is -1.0"),

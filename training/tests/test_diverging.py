@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nextitem_training import cli
-from nextitem_training.config import Config
-from nextitem_training.errors import DataError, DivergenceError, RunDirectoryError
+from nextitem_training.config import Config, read_config
+from nextitem_training.errors import ConfigError, DataError, DivergenceError, RunDirectoryError
 from nextitem_training.evaluation import metrics_of, ranks_of
 from nextitem_training.finite import not_finite
+from nextitem_training.offline import OfflinePredictor
+from nextitem_training.pieces_trainer import Validation, seeks_scale
 from nextitem_training.run_directory import WEIGHTS, RunDirectory, write
+from nextitem_training.sessions import EncodedSessions
 from nextitem_training.train import train_run
 
 
@@ -47,7 +51,8 @@ def test_training_stops_at_the_first_number_that_is_not_finite(
     )
     with pytest.raises(
         DivergenceError,
-        match=r"stopped at step \d+ of \d+, since .* is (nan|inf) there\. Lower \[training\] learning_rate, which is 1e\+36",
+        match=r"stopped at step \d+ of \d+, since .* (is nan|is inf|are NaN or infinite) there\. Lower \[training\] "
+        rf"learning_rate, which is 1e\+36, or (set|lower) max_gradient_norm, which is {clip:g};",
     ):
         train_run(clicks_path, with_data(wild, validation_days=validation_days), tmp_path / "run")
     assert left(tmp_path) == []
@@ -61,6 +66,63 @@ def test_the_command_says_so_and_writes_nothing(clicks_path, tmp_path, capsys):
     assert cli.main([*map(str, arguments)]) == 2
     assert "The training stopped at step" in capsys.readouterr().err
     assert left(tmp_path / "runs") == []
+
+
+def test_weights_that_a_finite_gradient_made_infinite_reach_no_checkpoint(clicks_path, config, tmp_path):
+    # Of one step, after which no loss would tell.
+    wild = with_training(config, learning_rate=1e39, epochs=1, batch_size=10_000, schedule="constant", warmup_share=0.0)
+    with pytest.raises(
+        DivergenceError,
+        match=r"stopped at step 1 of 1, since the weights (?!model\.)\S+, .* and \d+ more are NaN or infinite there",
+    ):
+        train_run(clicks_path, wild, tmp_path / "run")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_step_without_a_finite_gradient_is_let_pass_while_float16_seeks_its_scale():
+    assert not seeks_scale(None)
+    weight = torch.nn.Parameter(torch.zeros(()))
+    optimizer, scaler = torch.optim.SGD([weight]), torch.amp.GradScaler("cpu", init_scale=4.0)
+    passed = []
+    for _ in range(4):
+        weight.grad = torch.tensor(math.inf)
+        scaler.scale(torch.zeros(()))
+        scaler.step(optimizer)
+        scaler.update()
+        passed.append(seeks_scale(scaler))
+    assert passed == [True, True, False, False]  # the scales were 4, 2, 1 and 1/2
+    assert weight == 0
+
+
+def test_a_model_whose_scores_overflow_is_not_judged(run, trained):
+    model = run.load_model()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(1e38)
+    model.normalize = False
+    sessions = EncodedSessions(
+        np.arange(1), np.array([0, 3]), {f.name: np.full(3, 4, dtype=f.dtype) for f in run.schema.features}
+    )
+    with pytest.raises(DivergenceError, match="scores of the sessions that judge it are NaN or infinite"):
+        Validation(sessions, np.ones(run.schema.item_count - 3, np.int64)).metrics(model)
+
+
+def test_what_has_no_number_for_a_score_is_not_recommended(run):
+    predictor = OfflinePredictor(run)
+    with torch.no_grad():
+        predictor._model.inputs.item_table()[5] = math.nan
+    rows = run.sample()
+    answer = predictor.predict(rows[rows["session_id"] == rows["session_id"].iloc[0]], 15)
+    assert np.isfinite(answer.scores).all()
+    assert predictor.item_ids[5] not in answer.item_ids
+    assert answer.item_ids[0, 11:].tolist() == [""] * 4
+
+
+@pytest.mark.parametrize("value", ["inf", "nan"])
+def test_a_setting_that_is_not_finite_is_refused(tmp_path, value):
+    (tmp_path / "config.toml").write_text(f"[training]\nlearning_rate = {value}")
+    with pytest.raises(ConfigError, match=rf"\[training\] learning_rate is {value}; it has to be a finite number"):
+        read_config(tmp_path / "config.toml")
 
 
 @pytest.mark.parametrize("part", ["training", "held-out"])
@@ -97,8 +159,6 @@ def test_weights_that_are_not_finite_are_named():
 @pytest.fixture
 def broken(run, tmp_path):
     """A run that an older version wrote with weights that are NaN."""
-    import shutil
-
     shutil.copytree(run.path, tmp_path / "broken")
     weights = load_file(tmp_path / "broken" / WEIGHTS)
     name = next(name for name, tensor in weights.items() if tensor.is_floating_point())
@@ -107,12 +167,12 @@ def broken(run, tmp_path):
     return tmp_path / "broken", name
 
 
-def test_a_run_of_nan_is_neither_loaded_nor_started_from(broken, clicks_path, config, tmp_path):
+def test_a_run_of_nan_is_neither_loaded_nor_started_from(broken, config, tmp_path):
     path, name = broken
     with pytest.raises(RunDirectoryError, match=rf"holds NaN or infinite weights, in {name}.*: its training diverged"):
         RunDirectory.open(path).load_model()
-    with pytest.raises(RunDirectoryError, match="its training diverged"):
-        train_run(clicks_path, with_training(config, epochs=1), tmp_path / "next", init_from=path)
+    with pytest.raises(RunDirectoryError, match="its training diverged"):  # before the data is read
+        train_run("no such data", with_training(config, epochs=1), tmp_path / "next", init_from=path)
     assert left(tmp_path) == ["broken"]
 
 
@@ -136,9 +196,10 @@ def test_a_run_directory_of_nan_is_not_written(run, tmp_path, what):
 # Columns without a value.
 
 
-@pytest.mark.parametrize("column", ["item_id", "brand", "shop", "price", "clicks"])
+@pytest.mark.parametrize("column", ["item_id", "brand", "shop", "price", "clicks", "bought"])
 def test_a_column_without_a_value_in_the_training_part_is_refused(clicks, config, tmp_path, column):
-    frame = clicks.assign(clicks=clicks["clicks"].astype("Int64"))
+    frame = clicks.assign(clicks=clicks["clicks"].astype("Int64"), bought=1.0)
+    config = with_data(config, targets=("bought",))
     early = frame["timestamp"] <= frame["timestamp"].max() - pd.Timedelta(days=3)
     frame[column] = frame[column].mask(early)
     frame.to_parquet(tmp_path / "clicks.parquet")

@@ -90,6 +90,16 @@ def test_a_failure_of_process_0_in_the_midst_ends_all_with_its_sentence(command,
     assert done.stderr.count("nextitem-train: The validation cannot be read.") == 1
 
 
+@pytest.mark.slow
+def test_a_training_that_diverges_ends_all_and_one_tells(command, tmp_path):
+    wild = CONFIG.replace("learning_rate = 1e-2", "learning_rate = 1e36")
+    (tmp_path / "config.toml").write_text(wild)
+    done = torchrun("-m", "nextitem_training", *command, tmp_path / "run")
+    assert done.returncode != 0
+    assert done.stderr.count("nextitem-train: The training stopped at step") == 1, done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_one_process_has_no_others():
     with processes.together() as others:
         assert processes.count() == 1

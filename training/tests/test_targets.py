@@ -5,7 +5,7 @@ import pytest
 from nextitem_training.config import DataConfig, HeadConfig
 from nextitem_training.errors import DataError
 from nextitem_training.interactions import read_interactions
-from nextitem_training.targets import check_targets, check_training_targets
+from nextitem_training.targets import check_targets
 
 BINARY = HeadConfig("b", "binary", "bought")
 NAN = float("nan")
@@ -23,12 +23,6 @@ def test_another_value_is_refused_for_a_binary_head_alone():
         DataError, match=r"'bought' holds 2.5 in one of 2 rows .* head 'b' takes 0, 1, false, true or n"
     ):
         check_targets(frame, [BINARY])
-
-
-def test_a_column_without_a_value_in_training_is_refused():
-    with pytest.raises(DataError, match=r"'bought' is null in every interaction of the training .* 'b' has nothing"):
-        check_training_targets({"bought": np.full(3, NAN, np.float32)}, [BINARY])
-    check_training_targets({"bought": np.array([NAN, 1], np.float32)}, [BINARY])
 
 
 @pytest.mark.parametrize(

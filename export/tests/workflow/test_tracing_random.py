@@ -66,7 +66,7 @@ def holds(source: str, seed: int, *, null: bool) -> None:
         check(function, rows(seed, null=null), DTYPES, rtol=1e-6)
 
 
-GENEROUS = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+GENEROUS = {"suppress_health_check": list(HealthCheck)}
 
 
 @settings(max_examples=150, derandomize=True, **GENEROUS)

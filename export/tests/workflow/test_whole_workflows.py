@@ -167,7 +167,7 @@ def same_dtypes(harness: Harness) -> None:
         assert had == column.dtype or (had == "float64" and not column.dtype.startswith("float")), name
 
 
-WHOLE = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
+WHOLE = {"derandomize": True, "suppress_health_check": list(HealthCheck)}
 
 
 @settings(max_examples=15, **WHOLE)
@@ -178,7 +178,7 @@ def test_random_workflows_equal_nvtabular(recipe):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1_200)
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, suppress_health_check=list(HealthCheck))
 @given(RECIPES)
 def test_many_random_workflows_equal_nvtabular(recipe):
     """Other ones each time. Takes about five minutes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 import types
 import typing
@@ -127,4 +128,6 @@ def _value(expected: Any, value: Any, key: str, where: str) -> Any:
         return float(value)
     if type(value) is not expected:
         raise ConfigError(f"{where} {key} is {value!r}; it has to be of type {expected.__name__}.")
+    if expected is float and not math.isfinite(value):
+        raise ConfigError(f"{where} {key} is {value!r}; it has to be a finite number.")
     return value
