@@ -92,7 +92,7 @@ BUSY_FORK = """
 import os, sys, threading, time, warnings
 warnings.simplefilter("ignore")
 from nextitem_client import Client
-client = Client(sys.argv[1], "slow", pool_size=1, timeout_s=8, retries=0)
+client = Client(sys.argv[1], "slow", pool_size=1, timeout_s=40, retries=0)
 event = eval(sys.argv[2])
 holder = threading.Thread(target=lambda: client.recommend([event]))
 holder.start()

@@ -85,7 +85,7 @@ def _target(repository: Path, name: str, version: int | None) -> int:
     if target not in there:
         raise RepositoryError(
             f"{repository / name} has no version {target}, there are {', '.join(map(str, there)) or 'none'}: older ones are "
-            "kept as far as keep_versions says"
+            "kept as far as activate_bundle(keep_versions=…) says"
         )
     models = read_manifest(repository, name, target)["models"]
     for model in models:
