@@ -1,8 +1,7 @@
 """How much stack tritonserver's threads get.
 
-Triton 24.10 takes stack by the number of chunks of an HTTP body, as sent or as unpacked (16 bytes each; CVE-2025-23310 and
--23311): a body of 6 MB ends a server whose threads have the usual 8 MiB. A thread's stack is address space until it is used, so
-that a large one costs nothing.
+Triton 24.10 takes stack by the number of chunks of an HTTP body (CVE-2025-23310, -23311): one of 6 MB ends a server whose
+threads have the usual 8 MiB. A thread's stack is address space until it is used, so a large one costs nothing.
 """
 
 from __future__ import annotations

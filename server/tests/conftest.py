@@ -45,14 +45,26 @@ def add_model(tmp_path: Path) -> AddModel:
     repository = tmp_path / "repository"
 
     def add(name: str, source: str = "good", backend: str = "python", extra: str = "") -> Path:
-        (repository / name / "1").mkdir(parents=True)
-        config = CONFIG.format(name=name, backend=backend, extra=extra)
-        (repository / name / "config.pbtxt").write_text(config)
-        if SOURCES[source] is not None:
-            (repository / name / "1" / "model.py").write_text(SOURCES[source])
+        _write_model(repository, name, source, backend, extra)
         return repository
 
     return add
+
+
+@pytest.fixture(scope="module")
+def shop_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with one model for a server that the tests of a module ask."""
+    repository = tmp_path_factory.mktemp("shop") / "repository"
+    _write_model(repository, "shop")
+    return repository
+
+
+def _write_model(repository: Path, name: str, source: str = "good", backend: str = "python", extra: str = "") -> None:
+    (repository / name / "1").mkdir(parents=True)
+    config = CONFIG.format(name=name, backend=backend, extra=extra)
+    (repository / name / "config.pbtxt").write_text(config)
+    if SOURCES[source] is not None:
+        (repository / name / "1" / "model.py").write_text(SOURCES[source])
 
 
 @pytest.fixture

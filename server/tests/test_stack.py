@@ -1,69 +1,73 @@
-"""How much stack tritonserver has, and the requests that ended it where it had less."""
-
-import contextlib
-import http.client
 import resource
-import socket
+import subprocess
+import sys
 
 import pytest
+from container_test.chunks import sent_in_chunks
 
 from nextitem_server import TritonServer
 from nextitem_server.stack import STACK_BYTES, stack_limit
 
 MIB = 1 << 20
 NONE = resource.RLIM_INFINITY
-#: A million ended a server with the usual 8 MiB of stack.
-CHUNKS = 4_000_000
 
 
-@pytest.mark.parametrize(
-    ("stack", "address_space", "limit", "told"),
-    [
-        ((8 * MIB, NONE), NONE, STACK_BYTES, None),
-        ((8 * MIB, 2 * STACK_BYTES), NONE, STACK_BYTES, None),
-        ((2 * STACK_BYTES, NONE), NONE, 2 * STACK_BYTES, None),
-        ((NONE, NONE), NONE, STACK_BYTES, None),
-        (
-            (8 * MIB, 64 * MIB),
-            NONE,
-            64 * MIB,
-            "have 64 MiB of stack, as the hard limit is no higher; expected are 1024 MiB",
-        ),
-        ((8 * MIB, NONE), 4 * STACK_BYTES, 8 * MIB, "have 8 MiB of stack, as the address space is limited"),
-    ],
-)
-def test_the_limit_and_what_is_said_where_it_is_low(tmp_path, stack, address_space, limit, told):
-    (tmp_path / "overcommit").write_text("0\n")
-    found, sentence = stack_limit(stack, address_space, tmp_path / "overcommit")
-    assert found == limit
-    assert (sentence is None) == (told is None)
-    if told:
-        assert told in sentence
-        assert "through the load balancer alone" in sentence
+@pytest.fixture
+def lenient(tmp_path):
+    """A kernel that reserves nothing."""
+    file = tmp_path / "overcommit_memory"
+    file.write_text("0\n")
+    return file
 
 
-def test_a_kernel_that_reserves_all_memory_leaves_the_limit(tmp_path):
-    (tmp_path / "overcommit").write_text("2\n")
-    found, sentence = stack_limit((8 * MIB, NONE), NONE, tmp_path / "overcommit")
-    assert found == 8 * MIB
-    assert "vm.overcommit_memory" in sentence
+@pytest.mark.parametrize("hard", [NONE, STACK_BYTES, 2 * STACK_BYTES])
+def test_a_gibibyte_where_the_hard_limit_allows_it(lenient, hard):
+    assert stack_limit((8 * MIB, hard), NONE, lenient) == (STACK_BYTES, None)
+    assert stack_limit((NONE, NONE), NONE, lenient) == (STACK_BYTES, None), "without a limit threads get 2 MiB"
 
 
-def test_a_body_of_four_million_chunks_ends_nothing(bundle, private_tmp):
-    with TritonServer(bundle, timeout_s=30) as server:
-        with socket.create_connection(("127.0.0.1", server.ports.http), timeout=120) as connection:
-            connection.sendall(b"POST /v2/models/shop/infer HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
-            part = b"1\r\n \r\n" * 10_000
-            for _ in range(CHUNKS // 10_000):
-                connection.sendall(part)
-            connection.sendall(b"1\r\n{\r\n0\r\n\r\n")
-            with contextlib.suppress(ConnectionError):
-                assert connection.recv(100).startswith(b"HTTP/1.1 ")
+def test_what_is_more_is_left(lenient):
+    assert stack_limit((2 * STACK_BYTES, NONE), NONE, lenient) == (2 * STACK_BYTES, None)
+
+
+def test_the_hard_limit_where_it_is_less(lenient):
+    limit, sentence = stack_limit((8 * MIB, 64 * MIB), NONE, lenient)
+    assert limit == 64 * MIB
+    assert "tritonserver's threads have 64 MiB of stack, as the hard limit is no higher; expected are 1024" in sentence
+
+
+def test_nothing_is_reserved_that_is_not_there(tmp_path, lenient):
+    limit, sentence = stack_limit((8 * MIB, NONE), 40 * STACK_BYTES, lenient)
+    assert limit == 8 * MIB
+    assert "have 8 MiB of stack, as the address space is limited" in sentence
+    strict = tmp_path / "strict"
+    strict.write_text("2\n")
+    limit, sentence = stack_limit((NONE, NONE), NONE, strict)
+    assert limit == NONE
+    assert "have 2 MiB of stack, as the kernel reserves memory for all of it" in sentence
+
+
+def test_without_proc(tmp_path):
+    assert stack_limit((8 * MIB, NONE), NONE, tmp_path / "missing") == (STACK_BYTES, None)
+
+
+@pytest.mark.parametrize("chunks", [1_000_000, pytest.param(4_000_000, marks=pytest.mark.slow)])
+def test_a_body_in_very_many_chunks_is_answered(add_model, chunks):
+    """Six bytes each. Triton takes a kilobyte of memory for each, which only a limit in front of it helps against."""
+    with TritonServer(add_model("shop")) as server:
+        for count in (chunks, 1):
+            assert sent_in_chunks(server.ports.http, count).startswith(b"HTTP/1.1 200 OK"), (count, server.logs())
         assert server.poll() is None
-        asked = http.client.HTTPConnection("127.0.0.1", server.ports.http, timeout=20)
-        body = b'{"inputs": [{"name": "x", "shape": [1], "datatype": "INT64", "data": [7]}]}'
-        asked.request("POST", "/v2/models/shop/infer", body)
-        answer = asked.getresponse()
-        assert (answer.status, b"7" in answer.read()) == (200, True)
-        asked.close()
-        assert server.poll() is None
+        assert not server.notices
+
+
+def test_a_short_stack_is_said(add_model):
+    program = (
+        "import resource, sys\n"
+        f"resource.setrlimit(resource.RLIMIT_STACK, ({8 * MIB}, {16 * MIB}))\n"
+        "from nextitem_server import TritonServer\n"
+        "with TritonServer(sys.argv[1]) as server: print(*server.notices)\n"
+    )
+    repository = add_model("shop")
+    done = subprocess.run([sys.executable, "-c", program, repository], capture_output=True, text=True, timeout=60)
+    assert "tritonserver's threads have 16 MiB of stack, as the hard limit" in done.stdout, done.stderr
