@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,17 +19,18 @@ _VERSIONS = re.compile(r"^version_policy \{\s*specific \{([^}]*)\}\s*\}\n", re.M
 _BLOCK_BYTES = 1 << 20
 
 
-def verify_bundles(repository: Path) -> None:
-    """Compare the files of each bundle, in the version that it is pinned to, with its manifest.
+def verify_bundles(repository: Path, models: Sequence[str]) -> None:
+    """Compare the files of each bundle among `models`, in the version that it is pinned to, with its manifest.
 
     Models that nextitem-export did not write are left alone, and so is what a manifest does not list. Raises RepositoryError.
     """
-    for config in sorted(repository.glob(f"*/{_CONFIG}")):
-        text = config.read_text(encoding="utf-8", errors="replace")
+    for model in models:
+        config = repository / model / _CONFIG
+        text = config.read_text(encoding="utf-8", errors="replace") if config.exists() else ""
         pinned = _VERSIONS.search(text)
         versions = re.findall(r"\d+", pinned[1]) if pinned else []
         if _SIGNATURE in text and len(versions) == 1:
-            _verify(repository, config.parent.name, versions[0])
+            _verify(repository, model, versions[0])
 
 
 def _verify(repository: Path, name: str, version: str) -> None:

@@ -59,20 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         split = arguments.index("--")
         arguments, options = arguments[:split], arguments[split + 1 :]
     parsed = _parser().parse_args(arguments)
-    repository, *others = parsed.model_repository
-    if others:
-        _say(
-            f"nextitem-serve: --model-repository was given {1 + len(others)} times ({', '.join(parsed.model_repository)}), "
-            "expected once: one folder is served. Export or copy the bundles into one of them, or start a server for each."
-        )
-        return EXIT_CALLED_WRONGLY
     try:
         key = None if parsed.control_key_file is None else key_from(Path(parsed.control_key_file))
     except InvalidOption as error:
         _say(f"nextitem-serve: {error}")
         return EXIT_CALLED_WRONGLY
     server = TritonServer(
-        repository,
+        parsed.model_repository,
         host=parsed.host,
         http_port=parsed.http_port,
         grpc_port=parsed.grpc_port,
@@ -109,11 +102,14 @@ def _serve(server: TritonServer, *, verbose: bool, wait: bool) -> int:
     ready = False
     try:
         if wait:
-            _wait_for_models(server.repository)
-        _say(f"nextitem-serve: loading the models in {server.repository} …")
-        server.start()
+            for repository in server.repositories:
+                _wait_for_models(repository)
+        _say(f"nextitem-serve: loading the models in {', '.join(map(str, server.repositories))} …")
+        try:
+            server.start()
+        finally:
+            _say_notices(server)
         ready = True
-        _say_notices(server)
         _announce(server)
         return _watch(server, verbose=verbose)
     except _Stop as stop:
@@ -124,7 +120,7 @@ def _serve(server: TritonServer, *, verbose: bool, wait: bool) -> int:
         return EXIT_CALLED_WRONGLY if isinstance(error, _CALLERS_ERRORS) else EXIT_SERVER_FAILED
     except OSError as error:
         gone = f"the server stopped answering ({error}). {server.death_notice()}"  # before it could be asked for its models
-        _say(f"nextitem-serve: {gone if ready else error}")
+        _say(f"nextitem-serve: {gone if ready else f'the server could not be started: {error}'}")
         return EXIT_SERVER_FAILED
     finally:
         server.stop()
@@ -194,7 +190,13 @@ def _parser() -> argparse.ArgumentParser:
         usage="%(prog)s --model-repository PATH [options] [-- tritonserver options]",
     )
     add = parser.add_argument
-    add("--model-repository", required=True, action="append", metavar="PATH", help="what nextitem-export wrote")
+    add(
+        "--model-repository",
+        required=True,
+        action="append",
+        metavar="PATH",
+        help="what nextitem-export wrote (may be repeated: all are served)",
+    )
     add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: all (%(default)s)")
     add("--http-port", type=int, default=8000, metavar="N", help="0: a free one (%(default)s)")
     add("--grpc-port", type=int, default=8001, metavar="N", help="0: a free one (%(default)s)")

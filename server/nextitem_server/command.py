@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from nextitem_server import control
 from nextitem_server.access import Access
 from nextitem_server.errors import InvalidOption
 from nextitem_server.layout import WorkFolder
-from nextitem_server.locate import Installation
 from nextitem_server.options import option_value
 from nextitem_server.ports import Ports
 
@@ -43,10 +41,8 @@ def check_options(options: Sequence[str]) -> None:
 
 
 def tritonserver_command(
-    installation: Installation,
-    repository: Path,
-    models: Sequence[str],
     folder: WorkFolder,
+    models: Sequence[str],
     host: str,
     ports: Ports,
     access: Access,
@@ -56,11 +52,12 @@ def tritonserver_command(
 
     `options` come last and so win where one may be repeated.
     """
-    command = [str(installation.binary), f"--model-repository={repository}"]
+    command = [str(folder.installation.binary)]
+    command += [f"--model-repository={repository}" for repository in folder.repositories]
     for service, port in ports.items():
         command += [f"--{service}-address={host}", f"--{service}-port={port}"]
-    if folder.backends is not None:
-        command.append(f"--backend-directory={folder.backends}")
+    if folder.installation.backends is not None:
+        command.append(f"--backend-directory={folder.installation.backends}")
     command.append(f"--backend-config=python,shm-region-prefix-name={folder.shm_prefix}")
     if option_value(options, "--exit-timeout-secs") is None:
         command.append(f"--exit-timeout-secs={EXIT_TIMEOUT_S}")

@@ -12,7 +12,7 @@ import platform
 import shutil
 import sys
 import sysconfig
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nextitem_server.errors import TritonNotFound
@@ -27,7 +27,7 @@ class Installation:
 
     `python_backend` and `python_stub` are set for the embedded server only: its backend has to be
     completed with the stub of the running Python. `backends` is set for an installed server whose
-    backends were found beside it; None leaves Triton's own default.
+    backends were found beside it; None leaves Triton's own default. `programs` is the folder of the running Python.
     """
 
     binary: Path
@@ -35,6 +35,7 @@ class Installation:
     python_backend: Path | None = None
     python_stub: Path | None = None
     backends: Path | None = None
+    programs: Path = field(default_factory=lambda: Path(sys.executable).parent)
 
 
 def locate(server: str | os.PathLike[str] | None = None) -> Installation:

@@ -20,7 +20,7 @@ from nextitem_server.layout import WorkFolder, environment, make_work_folder
 from nextitem_server.locate import locate
 from nextitem_server.logfile import KEPT_LIMIT, WORK_LIMIT, LogLimit, open_log
 from nextitem_server.ports import Ports
-from nextitem_server.repository import check_repository, left_alone
+from nextitem_server.repository import check_repositories, left_alone
 from nextitem_server.restart import ModelRestart
 from nextitem_server.stack import stack_limit
 from nextitem_server.supervision import RESTARTS, Processes, Restarts, Supervisor
@@ -34,7 +34,7 @@ class TritonServer:
     """A Triton that serves the models in `repository`, as a context manager or start()/stop().
 
     Args:
-        repository: the model repository, as nextitem-export writes it.
+        repository: the model repository, as nextitem-export writes it, or several.
         host: IPv4 address (or name of one) that HTTP, gRPC and metrics listen on.
         http_port, grpc_port, metrics_port: 0 picks a free one.
         server: an installed tritonserver; None takes the one in the nvidia-pytriton wheel.
@@ -52,7 +52,7 @@ class TritonServer:
 
     def __init__(
         self,
-        repository: str | os.PathLike[str],
+        repository: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         *,
         host: str = "127.0.0.1",
         http_port: int = 0,
@@ -66,7 +66,8 @@ class TritonServer:
         control_key: str | None = None,
         verify: bool = True,
     ):
-        self.repository = Path(repository)
+        several = [repository] if isinstance(repository, (str, os.PathLike)) else repository
+        self.repositories = tuple(Path(path) for path in several)
         self.host = host
         self.ports = Ports(http=http_port, grpc=grpc_port, metrics=metrics_port)
         self.timeout_s = timeout_s
@@ -85,6 +86,11 @@ class TritonServer:
         self._models: list[str] = []
         self._stack_bytes = 0
         self.notices: deque[str] = deque(maxlen=100)
+
+    @property
+    def repository(self) -> Path:
+        """The first of the repositories."""
+        return self.repositories[0]
 
     def __enter__(self) -> TritonServer:
         return self.start()
@@ -105,11 +111,12 @@ class TritonServer:
         if self._guard is not None:
             raise ServeError("This TritonServer runs already: stop() it first, or make another.")
         command.check_options(self.options)
-        self._models = check_repository(self.repository, may_be_empty=command.may_start_empty(self.options))
-        if left := left_alone(self.repository):
-            self.notices.append(left)
+        models = check_repositories(self.repositories, may_be_empty=command.may_start_empty(self.options))
+        self._models = [name for names in models.values() for name in names]
+        self.notices.extend(left for path in models if (left := left_alone(path)))
         if self._verify:
-            verify_bundles(self.repository)
+            for path, names in models.items():
+                verify_bundles(path, names)
         self._stack_bytes, shortage = stack_limit()
         if shortage:
             self.notices.append(shortage)
@@ -177,7 +184,7 @@ class TritonServer:
         if self._folder is None:
             return self._last_log
         try:
-            return self._folder.log.read_text(encoding="utf-8", errors="replace")
+            return self._folder.with_real_paths(self._folder.log.read_text(encoding="utf-8", errors="replace"))
         except FileNotFoundError:
             return ""
 
@@ -208,14 +215,11 @@ class TritonServer:
         return "127.0.0.1" if self.host == _EVERY_INTERFACE else self.host
 
     def _launch(self, address: str) -> None:
-        installation = locate(self._server)
         self.ports = ports.choose(address, self._wanted)
-        self._folder = folder = make_work_folder(installation, self._kept_log)
+        self._folder = folder = make_work_folder(locate(self._server), self.repositories, self._kept_log)
         program = command.tritonserver_command(
-            installation,
-            folder.plain(self.repository.resolve()),
-            self._models,
             folder,
+            self._models,
             address,
             self.ports,
             self._access,
@@ -228,7 +232,7 @@ class TritonServer:
             str(folder.path),
             str(self._stack_bytes),
         ]
-        variables = {**environment(installation, os.environ), RESTARTS: str(self._restarts_folder(folder))}
+        variables = {**environment(folder.installation, os.environ), RESTARTS: str(self._restarts_folder(folder))}
         with open_log(folder.log) as log:
             self._guard = subprocess.Popen(
                 [*watcher, "--", *program],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from nextitem_server.errors import EmptyRepository, RepositoryError
@@ -12,9 +13,28 @@ HOW_TO_EXPORT = "Export a trained model into it: nextitem-export --run runs/<nam
 LOOK_EVERY_S = 2.0
 #: Triton 24.10 starts the process of a Python model by an unquoted line of bash, in the C locale: other signs would split it,
 #: be run, or not be found.
-PLAIN_PATH = re.compile(r"[A-Za-z0-9_./@%+=:,~-]+")
+#: A colon would part it in a list such as LD_LIBRARY_PATH.
+PLAIN_PATH = re.compile(r"[A-Za-z0-9_./@%+=,~-]+")
 _CONFIG = "config.pbtxt"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+def check_repositories(paths: Sequence[Path], *, may_be_empty: bool = False) -> dict[Path, list[str]]:
+    """The names of the models in each repository, sorted; no name may be in two.
+
+    Raises RepositoryError, EmptyRepository: see check_repository.
+    """
+    found: dict[Path, list[str]] = {}
+    for path in paths:
+        models = check_repository(path, may_be_empty=may_be_empty)
+        for other, its_models in found.items():
+            if twice := sorted(set(models) & set(its_models)):
+                raise RepositoryError(
+                    f"Model {twice[0]} is in two of the model repositories, {other} and {path}, and a server has one of a "
+                    "name. Export it under another name (nextitem-export --name), or leave one of the two folders out."
+                )
+        found[path] = models
+    return found
 
 
 def check_repository(path: Path, *, may_be_empty: bool = False) -> list[str]:
@@ -23,11 +43,16 @@ def check_repository(path: Path, *, may_be_empty: bool = False) -> list[str]:
     Raises RepositoryError if there is no such folder, EmptyRepository if no model is in it and not `may_be_empty`.
     """
     how = HOW_TO_EXPORT.format(path)
-    if not path.exists():
-        raise RepositoryError(f"The model repository {path} does not exist. {how}")
-    if not path.is_dir():
-        raise RepositoryError(f"The model repository {path} is a file; a folder is expected.")
-    models = sorted(folder.name for folder in path.iterdir() if _is_model(folder))
+    try:
+        models = sorted(folder.name for folder in path.iterdir() if _is_model(folder))
+    except FileNotFoundError:
+        raise RepositoryError(f"The model repository {path} does not exist. {how}") from None
+    except NotADirectoryError:
+        raise RepositoryError(f"The model repository {path} is a file; a folder is expected.") from None
+    except OSError as error:
+        raise RepositoryError(
+            f"The model repository {path} cannot be read ({error.strerror}). Let the user who runs nextitem-serve read it."
+        ) from None
     wrong = [name for name in models if not _PLAIN_NAME.fullmatch(name)]
     if wrong:
         raise RepositoryError(
@@ -36,7 +61,7 @@ def check_repository(path: Path, *, may_be_empty: bool = False) -> list[str]:
         )
     if models or may_be_empty:
         return models
-    if _is_model(path):
+    if (path / _CONFIG).is_file():
         raise RepositoryError(
             f"{path} is a model, not a model repository: give the folder that it lies in, {path.resolve().parent}."
         )
@@ -52,10 +77,18 @@ def left_alone(path: Path) -> str | None:
 
 
 def _is_model(folder: Path) -> bool:
+    """Whether it has a configuration that can be read, or a version whose configuration Triton makes itself."""
     try:
-        return (folder / _CONFIG).is_file()
+        if (folder / _CONFIG).is_file():
+            with (folder / _CONFIG).open("rb"):
+                return True
+        return folder.is_dir() and any(any(folder.glob(f"{number}/model.*")) for number in _versions(folder))
     except OSError:  # it may not be read
         return False
+
+
+def _versions(folder: Path) -> list[str]:
+    return [version.name for version in folder.iterdir() if version.name.isdigit()]
 
 
 def _why_none(folder: Path) -> str | None:
@@ -63,7 +96,9 @@ def _why_none(folder: Path) -> str | None:
     try:
         if not folder.is_dir():
             return None
-        (folder / _CONFIG).stat()
+        (folder / _CONFIG).open("rb").close()
+    except IsADirectoryError:
+        return f"{_CONFIG} is no file"
     except FileNotFoundError:
         return f"no {_CONFIG} in it"
     except OSError as error:

@@ -5,6 +5,7 @@ import pytest
 
 from nextitem_server import RepositoryError, TritonServer
 from nextitem_server.checksums import verify_bundles
+from nextitem_server.repository import check_repository
 
 CONFIG = 'name: "{0}"\nversion_policy {{\n  specific {{\n    versions: {1}\n  }}\n}}\n{2}'
 
@@ -33,15 +34,15 @@ def exported(tmp_path):
 
 
 def test_what_was_exported_passes_and_what_was_not_is_left_alone(exported):
-    verify_bundles(exported)
+    verify_bundles(exported, check_repository(exported))
     (exported / "shop_ranker" / "1" / "availability.json").write_text("{}")
     (exported / "shop_ranker" / "config.pbtxt").write_text(
         CONFIG.format("shop_ranker", "[1, 2]", "max_batch_size: 64\n")
     )
-    verify_bundles(exported)  # as an interrupted switch leaves it
+    verify_bundles(exported, check_repository(exported))  # as an interrupted switch leaves it
     (exported / "own").mkdir()
     (exported / "own" / "config.pbtxt").write_text('name: "own" parameters { key: "nextitem.signature" }')
-    verify_bundles(exported)
+    verify_bundles(exported, check_repository(exported))
 
 
 @pytest.mark.parametrize("name", ["shop_ranker/1/graph", "shop_ranker/config.pbtxt", "shop/1/config.pbtxt"])
@@ -54,7 +55,7 @@ def test_a_changed_file_is_refused_before_the_start(exported, name):
         TritonServer(exported).start()
     file.unlink()
     with pytest.raises(RepositoryError, match=rf"{name} is not the file .*: it cannot be read"):
-        verify_bundles(exported)
+        verify_bundles(exported, check_repository(exported))
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", '{"sha256": 3}'])
@@ -66,4 +67,4 @@ def test_a_manifest_that_cannot_be_read(exported, text):
     with pytest.raises(
         RepositoryError, match=r"1/bundle.json cannot be read as the manifest of the bundle shop \(.*--no-verify"
     ):
-        verify_bundles(exported)
+        verify_bundles(exported, check_repository(exported))

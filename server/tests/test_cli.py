@@ -12,6 +12,14 @@ import pytest
 
 ANY_PORTS = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
 FAST = ("--", "--disable-auto-complete-config")
+ENSEMBLE = """
+name: "whole" platform: "ensemble" max_batch_size: 0
+input [ { name: "x" data_type: TYPE_INT64 dims: [-1] } ]
+output [ { name: "y" data_type: TYPE_INT64 dims: [-1] } ]
+ensemble_scheduling { step [ {
+    model_name: "step" model_version: -1 input_map { key: "x" value: "x" } output_map { key: "y" value: "y" }
+} ] }
+"""
 
 
 def serve(*arguments: str, **more) -> "subprocess.Popen[str]":
@@ -51,13 +59,44 @@ def test_says_where_and_what_then_stops_when_asked(bundle, private_tmp, processe
     assert list(private_tmp.iterdir()) == []
 
 
-def test_a_second_repository_is_refused_and_not_served_in_the_place_of_the_first(bundle, tmp_path, processes):
+def test_several_repositories_are_served(bundle, tmp_path, private_tmp):
+    other = tmp_path / "more books"
+    other.mkdir()
+    (bundle / "shop_features").rename(other / "shop_features")
+    process = serve("--model-repository", str(bundle), "--model-repository", str(other), *ANY_PORTS, *FAST)
+    assert lines_until(process, "Ctrl-C")[:2] == ["ready: shop, shop_features", "ask:   shop"]
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert f"loading the models in {bundle}, {other} " in errors
+
+
+def test_a_name_in_two_repositories_is_refused(bundle, tmp_path, processes):
     other = tmp_path / "other"
+    (other / "shop").mkdir(parents=True)
+    (other / "shop" / "config.pbtxt").touch()
     process = serve("--model-repository", str(bundle), "--model-repository", str(other), *ANY_PORTS, *FAST)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 2
-    assert f"--model-repository was given 2 times ({bundle}, {other}), expected once" in errors
+    assert f"Model shop is in two of the model repositories, {bundle} and {other}" in errors
+    assert "nextitem-export --name" in errors
     assert processes() == {}
+
+
+def test_nothing_is_shown_about_a_missing_gpu(add_model, private_tmp):
+    repository = add_model("step")
+    (repository / "whole" / "1").mkdir(parents=True)
+    (repository / "whole" / "config.pbtxt").write_text(ENSEMBLE)
+    process = serve("--model-repository", str(repository), *ANY_PORTS, *FAST)
+    url = lines_until(process, "Ctrl-C")[1].split()[1]
+    body = b'{"inputs": [{"name": "x", "datatype": "INT64", "shape": [1], "data": [7]}]}'
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"{url}/v2/models/whole/infer", data=body, timeout=5) as answer:
+        assert answer.status == 200
+    time.sleep(0.5)  # two looks at the log
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    said = [line.partition(":")[2] for line in errors.splitlines()]
+    assert said == [f" loading the models in {repository} …", " stopping …"]
 
 
 def test_ctrl_c_before_ready(add_model, private_tmp, processes):

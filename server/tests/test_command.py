@@ -40,13 +40,14 @@ def test_grace_follows_tritons_own_limit():
     assert stop_grace_s(["--exit-timeout-secs=60"]) == 65.0
 
 
-def test_every_service_is_bound_to_the_host(private_tmp):
-    folder = make_work_folder(locate())
+def test_every_service_is_bound_to_the_host(tmp_path, private_tmp):
+    folder = make_work_folder(locate(), [tmp_path])
     ports = Ports(http=1, grpc=2, metrics=3)
-    command = tritonserver_command(locate(), Path("r"), ["shop"], folder, "127.0.0.1", ports, Access((), ""), ["--x"])
+    command = tritonserver_command(folder, ["shop"], "127.0.0.1", ports, Access((), ""), ["--x"])
     for service, port in ports.items():
         assert f"--{service}-address=127.0.0.1" in command
         assert f"--{service}-port={port}" in command
+    assert f"--model-repository={tmp_path}" in command
     assert command[-1] == "--x"
     folder.remove()
     assert list(private_tmp.iterdir()) == []

@@ -1,3 +1,8 @@
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import pytest
 
 from nextitem_server import EmptyRepository, RepositoryError
@@ -60,3 +65,51 @@ def test_a_model_whose_name_a_shell_would_read_is_refused(bundle, name):
     (bundle / "shop").rename(bundle / name)
     with pytest.raises(RepositoryError, match="has a name that Triton cannot start a model by; expected are letters"):
         check_repository(bundle)
+
+
+def test_a_model_whose_configuration_triton_makes(tmp_path):
+    (tmp_path / "made" / "1").mkdir(parents=True)
+    (tmp_path / "made" / "1" / "model.onnx").touch()
+    assert check_repository(tmp_path) == ["made"]
+    assert left_alone(tmp_path) is None
+
+
+LOOK = """
+import os, sys
+from pathlib import Path
+from nextitem_server.repository import check_repository, left_alone
+if os.getuid() == 0:  # root may read everything
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+repository = Path(sys.argv[1])
+try:
+    print(check_repository(repository), left_alone(repository))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_what_may_not_be_read_is_left_alone():
+    """lost+found on every volume, and a bundle that somebody else copied."""
+    with TemporaryDirectory() as folder:
+        repository = Path(folder)
+        repository.chmod(0o755)
+        for name in ("shop", "hidden", "lost+found"):
+            (repository / name).mkdir()
+        for name in ("shop", "hidden"):
+            (repository / name / "config.pbtxt").touch()
+        (repository / "hidden" / "config.pbtxt").chmod(0)
+        (repository / "lost+found").chmod(0)
+        told = f"Left alone in {repository}: hidden (Permission denied), lost+found (Permission denied)."
+        assert looked(repository) == f"['shop'] {told}"
+        repository.chmod(0)
+        assert looked(repository) == (
+            f"RepositoryError The model repository {repository} cannot be read (Permission denied). Let the user who runs "
+            "nextitem-serve read it."
+        )
+        repository.chmod(0o755)
+        (repository / "lost+found").chmod(0o755)
+
+
+def looked(repository: Path) -> str:
+    done = subprocess.run([sys.executable, "-c", LOOK, repository], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
