@@ -89,10 +89,11 @@ class RegressionHead(PredictionHead):
         return (self.raw(hidden).squeeze(-1) - (targets - self.mean) / self.std).square()
 
     def take_statistics(self, targets: np.ndarray) -> None:
-        """Takes mean and standard deviation; a column of one value has the deviation 1."""
+        """Takes mean and standard deviation; the latter is 1 where it is too small for float32, as of one value."""
         values = targets[~np.isnan(targets)].astype(np.float64)
         self.mean.fill_(float(values.mean()))
-        self.std.fill_(float(values.std()) or 1.0)
+        std, float32 = float(values.std()), np.finfo(np.float32)
+        self.std.fill_(std if std > max(float32.tiny, float32.eps * abs(values.mean())) else 1.0)
 
 
 HEADS: Registry[type[PredictionHead]] = Registry("kind of head")
