@@ -231,6 +231,10 @@ def test_kserve_finds_the_runtime_and_the_runtime_the_bundles(tmp_path):
     assert server(manifests)["name"] == "kserve-container"
     assert option(server(manifests), "--model-repository") == "/mnt/models"
     command, _ = entrypoint()
+    # Behind the image's own entry point its /models would be a second repository, which --wait-for-models waits for.
+    assert server(manifests)["command"] == ["nextitem-serve"]
+    assert [one for one in server(manifests)["args"] if "repository" in one] == ["--model-repository=/mnt/models"]
+    assert option(server(manifests), "--host") == command[command.index("--host") + 1]
     annotations = runtime["spec"]["annotations"]
     assert annotations["prometheus.io/port"] == command[command.index("--metrics-port") + 1]
 
