@@ -173,7 +173,9 @@ class AsyncClient(BaseClient):
         way = self._ways.get(loop)
         if way is None:
             for ended in [other for other in list(self._ways) if other.is_closed()]:
-                self._ways.pop(ended).transport.abandon()
+                left = self._ways.pop(ended, None)  # None: another thread was faster
+                if left is not None:
+                    left.transport.abandon()
             way = self._ways[loop] = _Way(self._connect(), asyncio.Lock())
         return way
 

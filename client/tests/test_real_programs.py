@@ -59,6 +59,18 @@ def test_one_loop_after_another(many, protocol, url, caplog):
         asyncio.run(client.recommend([EVENT]))
 
 
+def test_two_threads_let_go_of_an_ended_loop_at_once():
+    client = fake_async_client(["a"])
+
+    class Ended:
+        def is_closed(self) -> bool:
+            del client._ways[self]  # the other thread, in between
+            return True
+
+    client._ways[Ended()] = None
+    assert asyncio.run(client.recommend({"item_id": ["b"]})).item_ids == ["a"]
+
+
 def test_close_reaches_the_connections_of_another_running_loop(many, protocol, url):
     client = AsyncClient(url(many, protocol), "shop", timeout_s=10)
     ready, end = threading.Event(), threading.Event()
