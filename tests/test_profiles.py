@@ -1,7 +1,11 @@
 """How hypothesis draws is said once, in conftest.py, so that `make test` has the same examples each time."""
 
+import os
 import re
+import subprocess
+import sys
 
+import pytest
 from hypothesis import settings
 
 from repository_files import ROOT, our_files, text_of
@@ -15,6 +19,17 @@ def test_every_day_s_tests_draw_the_same_examples_and_the_long_ones_others():
     recipe = re.search(r"^test-all:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
     assert "--hypothesis-profile=deep --hypothesis-seed=$(SEED)" in recipe
     assert "echo" in recipe.split("pytest")[0]  # the seed is printed
+
+
+@pytest.mark.parametrize("environment", [{}, {"CI": "true"}], ids=["a desk", "a merge check"])
+def test_where_the_tests_run_changes_nothing_of_the_profiles(environment):
+    asked = "[s.get_profile(p).derandomize for p in ('quick', 'deep')]"
+    script = f"import conftest; from hypothesis import settings as s; print({asked})"
+    clean = {name: value for name, value in os.environ.items() if name != "CI"}
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=clean | environment, capture_output=True, text=True
+    )
+    assert run.stdout.strip() == "[True, False]", run.stderr
 
 
 def test_no_test_has_a_number_of_its_own_but_for_a_reason():
