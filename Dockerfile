@@ -53,9 +53,11 @@ RUN if [ "$WITH_FAISS" = 1 ]; then \
 
 COPY deploy/slim_environment.py ./
 RUN python3 slim_environment.py /opt/nextitem
+COPY bundle/pyproject.toml bundle/
+COPY bundle/nextitem_bundle bundle/nextitem_bundle
 COPY server/pyproject.toml server/
 COPY server/nextitem_server server/nextitem_server
-RUN python3 -m pip --python /opt/nextitem/bin/python install --no-deps ./server
+RUN python3 -m pip --python /opt/nextitem/bin/python install --no-deps ./bundle ./server
 
 
 FROM ${BASE} AS server
@@ -88,9 +90,11 @@ RUN --mount=type=bind,source=requirements.lock,target=/build/requirements.lock \
     if [ "$WITH_PYTHON_RUNTIME" = 1 ]; then \
         python3 -m pip install --no-cache-dir --no-deps --constraint /build/requirements.lock numpy onnxruntime; \
     fi
+COPY bundle/pyproject.toml /tmp/bundle/
+COPY bundle/nextitem_bundle /tmp/bundle/nextitem_bundle
 COPY server/pyproject.toml /tmp/server/
 COPY server/nextitem_server /tmp/server/nextitem_server
-RUN python3 -m pip install --no-cache-dir --no-deps /tmp/server && rm -rf /tmp/server && mkdir -p /models
+RUN python3 -m pip install --no-cache-dir --no-deps /tmp/bundle /tmp/server && rm -rf /tmp/bundle /tmp/server && mkdir -p /models
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 # The image has a user of that number already.

@@ -28,11 +28,11 @@ BIN := .venv/bin
 READY := .venv/.complete
 SEED := $(or $(SEED),$(shell date +%s))
 # What needs no server runs on both cores, each model on one thread.
-UNIT_TESTS := tests training/tests export/tests
+UNIT_TESTS := tests bundle/tests training/tests export/tests
 SERVER_TESTS := server/tests client/tests serving_tests
 
 $(READY): requirements.lock scripts/bootstrap training/pyproject.toml export/pyproject.toml \
-		server/pyproject.toml client/pyproject.toml $(if $(PYTHON),bootstrap)
+		server/pyproject.toml client/pyproject.toml bundle/pyproject.toml $(if $(PYTHON),bootstrap)
 	@PYTHON='$(PYTHON)' scripts/bootstrap
 
 bootstrap: # a named PYTHON is compared with .venv's on each call, which no file's age can tell
@@ -97,6 +97,6 @@ test-container: $(READY)
 
 clean:
 	rm -rf .pytest_cache .ruff_cache .hypothesis build dist
-	rm -rf $(foreach package,training export server client,$(package)/build $(package)/dist $(package)/*.egg-info)
+	rm -rf $(foreach package,bundle training export server client,$(package)/build $(package)/dist $(package)/*.egg-info)
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 	@echo 'Kept: .venv, runs/, model_repository/. To make .venv anew: rm -rf .venv'

@@ -14,12 +14,12 @@ import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper, save
 
+from nextitem_bundle.runtime.item_index import ItemIndex
+from nextitem_bundle.runtime.step import open_step
 from nextitem_export.graphs.formats import write_ranker
 from nextitem_export.graphs.ranker import CODES, Ranker, RankerFeature
 from nextitem_export.graphs.scoring_ann import build_index
 from nextitem_export.graphs.scoring_choice import ScoringChoice, true_best
-from nextitem_export.runtime.item_index import ItemIndex
-from nextitem_export.runtime.step import open_step
 
 K = 100
 RECALL_AT = 20

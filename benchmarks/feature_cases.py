@@ -13,12 +13,12 @@ import nvtabular as nvt
 import pandas as pd
 from nvtabular import ops
 
+from nextitem_bundle.runtime.graph_onnx import OnnxStep
+from nextitem_bundle.runtime.item_index import ItemIndex
+from nextitem_bundle.runtime.request import read_request
+from nextitem_bundle.runtime.signature import RawFeature, Signature
+from nextitem_bundle.runtime.step import open_step
 from nextitem_export.graphs.features import write_compiled, write_step
-from nextitem_export.runtime.graph_onnx import OnnxStep
-from nextitem_export.runtime.item_index import ItemIndex
-from nextitem_export.runtime.request import read_request
-from nextitem_export.runtime.signature import RawFeature, Signature
-from nextitem_export.runtime.step import open_step
 from nextitem_export.wire import raw_feature, request_tensors
 from nextitem_export.workflow.compile import CompiledWorkflow, compile_workflow
 from nextitem_export.workflow.forms import NUMPY, ONNX, ServedForm

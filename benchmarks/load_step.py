@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime  # noqa: F401  counted as part of the process, not of the step
 
-from nextitem_export.runtime.step import open_step
+from nextitem_bundle.runtime.step import open_step
 
 
 def main() -> None:

@@ -78,12 +78,12 @@ def _steps(case: Any, folder: Path) -> dict[str, Any]:
     """Both steps of a case, opened."""
     import onnx
 
+    from nextitem_bundle.runtime.item_index import ItemIndex
+    from nextitem_bundle.runtime.signature import Signature
+    from nextitem_bundle.runtime.step import open_step
     from nextitem_export.graphs.features import write_compiled, write_step
     from nextitem_export.native.features import native_features
     from nextitem_export.plan import REQUEST_OPTIONS
-    from nextitem_export.runtime.item_index import ItemIndex
-    from nextitem_export.runtime.signature import Signature
-    from nextitem_export.runtime.step import open_step
     from nextitem_export.workflow.fitted import FittedWorkflow
 
     fitted = FittedWorkflow(case.workflow)

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from nextitem_export.runtime.codes import FIRST_ITEM
-from nextitem_export.runtime.features import TOP_K
-from nextitem_export.runtime.program import Program
-from nextitem_export.runtime.step import open_step
+from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.features import TOP_K
+from nextitem_bundle.runtime.program import Program
+from nextitem_bundle.runtime.step import open_step
 
 #: Raw columns [1, T] to numbers [1, k] of items in the vocabulary, from 0, and their scores.
 Rank = Callable[[dict[str, np.ndarray]], tuple[np.ndarray, np.ndarray]]

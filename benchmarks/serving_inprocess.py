@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from nextitem_bundle.runtime.step import open_step
 from nextitem_client import Signature
 from nextitem_client._request import build_requests
 from nextitem_client._signature import parse_signature
-from nextitem_export.runtime.step import open_step
 
 from measuring import Timed, in_rounds
 from serving_bundles import NAME

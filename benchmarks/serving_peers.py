@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_export.graphs.features import write_compiled
-from nextitem_export.runtime.codes import FIRST_ITEM
 from nextitem_export.workflow.compile import compile_workflow
 from nextitem_export.workflow.fitted import FittedWorkflow
 from nextitem_export.workflow.forms import NUMPY, ONNX, ServedForm

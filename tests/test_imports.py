@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-RUNTIME = "export/nextitem_export/runtime"
+RUNTIME = "bundle/nextitem_bundle/runtime"
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,17 @@ def _rule(folder: str, *allowed: str, remedy: str) -> Rule:
 
 
 RULES = [
+    _rule("bundle", "nextitem_bundle", remedy="the written format rests on nothing but itself"),
     _rule(
         "training",
+        "nextitem_bundle",
         "nextitem_training",
-        remedy="training imports no sibling; what export has to know stands in the run directory "
-        "(docs/run-directory.md)",
+        remedy="of its siblings training imports nextitem_bundle only; what export has to know stands in the run "
+        "directory (docs/run-directory.md)",
     ),
     _rule(
         "export/nextitem_export",
+        "nextitem_bundle",
         "nextitem_export",
         "nextitem_training.model",
         "nextitem_training.schema",
@@ -43,41 +46,46 @@ RULES = [
     ),
     _rule(
         "export/tests",
+        "nextitem_bundle",
         "nextitem_export",
         "nextitem_training",
         remedy="export's tests may train what they export; serving it belongs to serving_tests/",
     ),
     _rule(
         "server",
+        "nextitem_bundle",
         "nextitem_server",
-        remedy="server imports no sibling; what it has to know stands in the bundle (model_repository/README.md)",
+        remedy="of its siblings server imports nextitem_bundle only",
     ),
     _rule(
         "client/tests",
+        "nextitem_bundle",
         "nextitem_client",
         "nextitem_server",
         remedy="client's tests may start the server that they ask",
     ),
     _rule(
         "client/nextitem_client",
+        "nextitem_bundle",
         "nextitem_client",
-        remedy="client imports no sibling; what it has to know stands in nextitem.signature "
-        "(model_repository/README.md)",
+        remedy="of its siblings client imports nextitem_bundle only",
     ),
     *(
         _rule(
             folder,
+            "nextitem_bundle",
             "nextitem_client",
             "nextitem_server",
             "nextitem_training.offline",
             "nextitem_training.run_directory",  # what the offline predictor is made from
-            remedy=f"{folder} uses client, server and nextitem_training.offline as libraries, and "
+            remedy=f"{folder} uses bundle, client, server and nextitem_training.offline as libraries, and "
             "everything else through the commands nextitem-train and nextitem-export",
         )
         for folder in ("serving_tests", "demo")
     ),
     _rule(
         "benchmarks",
+        "nextitem_bundle",
         "nextitem_client",
         "nextitem_server",
         "nextitem_export",  # a compiled workflow is timed apart from a bundle, with vocabularies that no model is trained on

@@ -15,11 +15,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from nextitem_bundle.runtime.ranker import AVAILABILITY
+
 from ._errors import ControlError, RepositoryError
 from .control import ModelControl
 from .lock import locked
 from .options import KEEP_VERSIONS
-from .runtime.ranker import AVAILABILITY
 from .triton_config import CONFIG, pinned_to
 from .verify import verify
 from .versions import active_version, prune, read_manifest, versions_of

@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from nextitem_bundle.runtime.signature import RawFeature
+
 from ._errors import UnsupportedWorkflow
 from .plan import item_feature_of, no_item_column, ranker_dtype, refuse_reserved
-from .runtime.signature import RawFeature
 from .wire import raw_feature
 from .workflow.compile import Explained, compile_lowered
 from .workflow.fitted import FittedWorkflow

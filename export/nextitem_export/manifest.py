@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nextitem_bundle.runtime.codes import STATUS
+from nextitem_bundle.runtime.ranker import AVAILABILITY
+
 from .layouts.runtimes import NO_CACHE
 from .options import ExportOptions
 from .parity.gate import CaseReport
 from .plan import Plan
-from .runtime.codes import STATUS
-from .runtime.ranker import AVAILABILITY
 from .triton_config import CONFIG
 from .tuning import Tuning
 from .versions import MANIFEST

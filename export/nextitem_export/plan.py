@@ -10,6 +10,10 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
+from nextitem_bundle.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
+from nextitem_bundle.runtime.filters import WIDTHS
+from nextitem_bundle.runtime.signature import Head, RawFeature, Signature
+
 from ._errors import ExportError, UnsupportedModel, UnsupportedWorkflow
 from .graphs.heads import heads_of
 from .graphs.item_rows import by_code, model_rows
@@ -18,9 +22,6 @@ from .graphs.items import TOP_K
 from .graphs.model import session_model
 from .graphs.ranker import OUTPUTS, RankerFeature
 from .options import ExportOptions
-from .runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
-from .runtime.filters import WIDTHS
-from .runtime.signature import Head, RawFeature, Signature
 from .sample import plain_sample
 from .wire import raw_feature
 from .workflow.fitted import FittedWorkflow, Vocabulary

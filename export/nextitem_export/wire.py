@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from nextitem_bundle.runtime.codes import NULL_INT64, NULL_STRING
+from nextitem_bundle.runtime.signature import RawFeature
+
 from ._errors import UnsupportedWorkflow
-from .runtime.codes import NULL_INT64, NULL_STRING
-from .runtime.signature import RawFeature
 
 _FILL = {"BYTES": b"", "INT64": 0, "FP32": 0.0}
 _DTYPES = {"BYTES": np.object_, "INT64": np.int64, "FP32": np.float32}

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL_INT64, NULL_STRING
 from nextitem_export import Bundle, ExportOptions, export_bundle
 from nextitem_export.layouts import LAYOUTS
 from nextitem_export.layouts.steps import write_steps
@@ -20,7 +21,6 @@ from nextitem_export.parity.gate import Gate
 from nextitem_export.parity.items import ItemReference
 from nextitem_export.parity.truth import Truth
 from nextitem_export.plan import Plan, make_plan
-from nextitem_export.runtime.codes import FIRST_ITEM, NULL_INT64, NULL_STRING
 
 warnings.filterwarnings("ignore")
 

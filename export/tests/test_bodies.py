@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import torch
 
+from nextitem_bundle.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
+from nextitem_bundle.runtime.item_index import ItemIndex
+from nextitem_bundle.runtime.step import Step, open_step
 from nextitem_export.graphs.formats import FORMATS, write_ranker
 from nextitem_export.graphs.ranker import CODES, SCORES, Ranker, RankerFeature
 from nextitem_export.parity.compare import ranking_difference
-from nextitem_export.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
-from nextitem_export.runtime.item_index import ItemIndex
-from nextitem_export.runtime.step import Step, open_step
 from nextitem_training.bodies import BODIES
 from nextitem_training.config import ModelConfig
 from nextitem_training.model import SessionModel

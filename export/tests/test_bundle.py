@@ -12,6 +12,8 @@ import torch
 from nvtabular import ops
 from torch import nn
 
+from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.step import open_step
 from nextitem_export import (
     ExportError,
     ExportOptions,
@@ -22,8 +24,6 @@ from nextitem_export import (
     export_bundle,
 )
 from nextitem_export.parity.cases import make_cases
-from nextitem_export.runtime.codes import FIRST_ITEM
-from nextitem_export.runtime.step import open_step
 from nextitem_export.wire import request_tensors
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nextitem_bundle.runtime.codes import LOWEST_FLOAT32, PADDING
 from nextitem_export.parity.compare import (
     FEATURE_RELATIVE,
     SCORE_ABSOLUTE,
@@ -11,7 +12,6 @@ from nextitem_export.parity.compare import (
     feature_difference,
     ranking_difference,
 )
-from nextitem_export.runtime.codes import LOWEST_FLOAT32, PADDING
 
 #: Three special codes, then items 3 to 7.
 TRUE = np.array([LOWEST_FLOAT32] * 3 + [0.5, 2.0, 1.0, 1.0, -3.0], dtype=np.float32)

@@ -9,8 +9,8 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 from tritonclient.utils import deserialize_bytes_tensor, triton_to_np_dtype
 
-from nextitem_export import runtime
-from nextitem_export.runtime.step import open_step
+from nextitem_bundle import runtime
+from nextitem_bundle.runtime.step import open_step
 
 STEPS = ("features", "ranker", "items")
 

@@ -8,15 +8,15 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from nextitem_bundle.runtime.codes import NULL_INT64
+from nextitem_bundle.runtime.features import FeaturesStep
+from nextitem_bundle.runtime.item_index import ItemIndex
+from nextitem_bundle.runtime.program import Instruction, Program
+from nextitem_bundle.runtime.signature import RawFeature, Signature
+from nextitem_bundle.runtime.step import open_step
 from nextitem_export import explain_workflow
 from nextitem_export.graphs.features import compile_plan, write_features
 from nextitem_export.report import explained_table
-from nextitem_export.runtime.codes import NULL_INT64
-from nextitem_export.runtime.features import FeaturesStep
-from nextitem_export.runtime.item_index import ItemIndex
-from nextitem_export.runtime.program import Instruction, Program
-from nextitem_export.runtime.signature import RawFeature, Signature
-from nextitem_export.runtime.step import open_step
 from nextitem_export.wire import request_tensors
 from nextitem_export.workflow import forms
 from nextitem_export.workflow.expressions import sorted_keys

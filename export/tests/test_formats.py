@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from nextitem_bundle.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
+from nextitem_bundle.runtime.item_index import ItemIndex
+from nextitem_bundle.runtime.step import open_step
 from nextitem_export import UnsupportedModel
 from nextitem_export.graphs.formats import FORMATS, IR_VERSION, OPSET, write_ranker
 from nextitem_export.graphs.ranker import OUTPUTS, Ranker, RankerFeature
-from nextitem_export.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
-from nextitem_export.runtime.item_index import ItemIndex
-from nextitem_export.runtime.step import open_step
 
 ITEMS = 5000
 FEATURES = (RankerFeature("item", "feature__0", "int64"),)

@@ -11,15 +11,15 @@ import numpy as np
 import onnx
 import pytest
 
+from nextitem_bundle.runtime.request import RequestError
+from nextitem_bundle.runtime.step import open_step
+from nextitem_bundle.runtime.together import answer_all
 from nextitem_export import ExportOptions, UnsupportedModel
 from nextitem_export.graphs.items import INPUTS
 from nextitem_export.graphs.merge import can_merge, merge, open_graph
 from nextitem_export.graphs.ranker import OUTPUTS
 from nextitem_export.layouts import LAYOUTS
 from nextitem_export.layouts.steps import write_steps
-from nextitem_export.runtime.request import RequestError
-from nextitem_export.runtime.step import open_step
-from nextitem_export.runtime.together import answer_all
 from nextitem_export.wire import request_tensors
 
 

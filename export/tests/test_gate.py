@@ -12,13 +12,13 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
+from nextitem_bundle.runtime.codes import COLD
 from nextitem_export import ParityError
 from nextitem_export.graphs.features import write_features
 from nextitem_export.graphs.formats import FORMATS, write_ranker
 from nextitem_export.graphs.ranker import Ranker
 from nextitem_export.parity.cases import Case, make_cases
 from nextitem_export.parity.gate import _whence
-from nextitem_export.runtime.codes import COLD
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import nn
 
+from nextitem_bundle.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32, UNKNOWN
+from nextitem_bundle.runtime.item_index import ItemIndex
+from nextitem_bundle.runtime.signature import Head
+from nextitem_bundle.runtime.step import open_step
 from nextitem_export import UnsupportedModel
 from nextitem_export.graphs.formats import FORMATS, write_ranker
 from nextitem_export.graphs.heads import heads_of
 from nextitem_export.graphs.ranker import OUTPUTS, Ranker, RankerFeature
 from nextitem_export.graphs.scoring_choice import SCORINGS, ScoringChoice
-from nextitem_export.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32, UNKNOWN
-from nextitem_export.runtime.item_index import ItemIndex
-from nextitem_export.runtime.signature import Head
-from nextitem_export.runtime.step import open_step
 
 V, D, T = 3000, 8, 4
 FEATURES = (RankerFeature("item", "feature__0", "int64"),)

@@ -4,10 +4,10 @@ import numpy as np
 import onnx
 import pytest
 
+from nextitem_bundle.runtime.codes import COLD, EMPTY, NULL_INT64, OK
+from nextitem_bundle.runtime.step import open_step
 from nextitem_export.graphs.formats import IR_VERSION, OPSET
 from nextitem_export.graphs.items import INPUTS, write_items
-from nextitem_export.runtime.codes import COLD, EMPTY, NULL_INT64, OK
-from nextitem_export.runtime.step import open_step
 
 STRINGS = np.array(["ø", "b", "a b", "☃"], dtype=object)
 INTEGERS = np.array([2**63 - 1, 2**53 + 1, -(2**53) - 1, 0])

@@ -9,9 +9,9 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
+from nextitem_bundle.runtime.signature import Signature
 from nextitem_export.manifest import FORMAT_VERSION
 from nextitem_export.options import FEATURES
-from nextitem_export.runtime.signature import Signature
 from nextitem_export.versions import MANIFEST
 
 

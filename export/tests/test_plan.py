@@ -8,9 +8,9 @@ import torch
 from nvtabular import ops
 from torch import nn
 
+from nextitem_bundle.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
 from nextitem_export import ExportError, ExportOptions, UnsupportedModel, UnsupportedWorkflow
 from nextitem_export import plan as plan_module
-from nextitem_export.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
 from nextitem_training.config import names as training_names
 
 KEYS = ["session_id", "timestamp"]

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from nextitem_bundle.runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, OK, PADDING, UNKNOWN
+from nextitem_bundle.runtime.item_index import ItemIndex
+from nextitem_bundle.runtime.ranker import AVAILABILITY
+from nextitem_bundle.runtime.step import open_step
 from nextitem_export import UnsupportedModel
 from nextitem_export.graphs import scoring_sizes
 from nextitem_export.graphs.formats import FORMATS, write_ranker
 from nextitem_export.graphs.ranker import OUTPUTS, Ranker, RankerFeature
 from nextitem_export.graphs.scoring_choice import ScoringChoice
-from nextitem_export.runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, OK, PADDING, UNKNOWN
-from nextitem_export.runtime.item_index import ItemIndex
-from nextitem_export.runtime.ranker import AVAILABILITY
-from nextitem_export.runtime.step import open_step
 
 V = 9
 #: Fewer and more than the six items that there are.

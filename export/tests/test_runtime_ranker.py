@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.item_index import ItemIndex
+from nextitem_bundle.runtime.ranker import AVAILABILITY, AvailabilityError, Ranker, read_availability
+from nextitem_bundle.runtime.step import open_step
 from nextitem_export.graphs import items as items_graph
-from nextitem_export.runtime.codes import FIRST_ITEM
-from nextitem_export.runtime.item_index import ItemIndex
-from nextitem_export.runtime.ranker import AVAILABILITY, AvailabilityError, Ranker, read_availability
-from nextitem_export.runtime.step import open_step
 
 STRINGS = ItemIndex.of(np.array(["a", "ä", "🛍"], dtype=object))
 INTEGERS = ItemIndex.of(np.array([7, 2**63 - 1, -(2**63) + 1]))

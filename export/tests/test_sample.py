@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nextitem_bundle.runtime.signature import RawFeature
 from nextitem_export.parity.cases import make_cases
-from nextitem_export.runtime.signature import RawFeature
 from nextitem_export.sample import for_nvtabular, plain_sample
 from nextitem_export.wire import wire_column
 

@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import nn
 
+from nextitem_bundle.runtime.ann import AnnRanker
+from nextitem_bundle.runtime.item_index import ItemIndex
+from nextitem_bundle.runtime.ranker import AVAILABILITY
+from nextitem_bundle.runtime.step import open_step
 from nextitem_export import UnsupportedModel
 from nextitem_export.graphs import scoring_choice, scoring_sizes
 from nextitem_export.graphs.formats import write_ranker
 from nextitem_export.graphs.ranker import CODES, SCORES, Ranker, RankerFeature
 from nextitem_export.graphs.scoring_choice import SCORINGS, ScoringChoice, true_best
 from nextitem_export.graphs.scoring_int8 import main_axes
-from nextitem_export.runtime.ann import AnnRanker
-from nextitem_export.runtime.item_index import ItemIndex
-from nextitem_export.runtime.ranker import AVAILABILITY
-from nextitem_export.runtime.step import open_step
 
 V, D, K = 20_003, 16, 50
 FEATURES = (RankerFeature("item", "feature__0", "int64"), RankerFeature("query", "feature__1", "float32"))

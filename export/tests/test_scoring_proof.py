@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from nextitem_bundle.runtime.codes import FIRST_ITEM, PADDING
+from nextitem_bundle.runtime.item_index import ItemIndex
+from nextitem_bundle.runtime.step import open_step
 from nextitem_export.graphs import scoring_model, scoring_sizes
 from nextitem_export.graphs.formats import write_ranker
 from nextitem_export.graphs.ranker import CODES, SCORES, Ranker, RankerFeature
 from nextitem_export.graphs.scoring_choice import true_best
 from nextitem_export.graphs.scoring_int8 import ZERO, quantize_table, rounded_query
 from nextitem_export.graphs.scoring_proof import FEW, scored_to_prove
-from nextitem_export.runtime.codes import FIRST_ITEM, PADDING
-from nextitem_export.runtime.item_index import ItemIndex
-from nextitem_export.runtime.step import open_step
 
 V, D, K = 6_000, 16, 20
 FEATURES = (RankerFeature("item", "feature__0", "int64"), RankerFeature("query", "feature__1", "float32"))

@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 import torch
 
+from nextitem_bundle.runtime.features import FeaturesStep
+from nextitem_bundle.runtime.fused import FusedStep
+from nextitem_bundle.runtime.graph_native import NativeStep
+from nextitem_bundle.runtime.graph_onnx import OnnxStep
+from nextitem_bundle.runtime.graph_torchscript import TorchScriptStep
+from nextitem_bundle.runtime.graph_torchscript import open_step as open_torchscript
+from nextitem_bundle.runtime.item_index import ItemIndex
+from nextitem_bundle.runtime.items import ItemsStep
+from nextitem_bundle.runtime.ranker import Ranker
+from nextitem_bundle.runtime.step import KINDS, open_step
 from nextitem_export import ExportOptions
 from nextitem_export.graphs.features import write_features
 from nextitem_export.graphs.items import write_items
 from nextitem_export.layouts import LAYOUTS
 from nextitem_export.layouts.steps import write_steps
 from nextitem_export.native.steps import write_native_features
-from nextitem_export.runtime.features import FeaturesStep
-from nextitem_export.runtime.fused import FusedStep
-from nextitem_export.runtime.graph_native import NativeStep
-from nextitem_export.runtime.graph_onnx import OnnxStep
-from nextitem_export.runtime.graph_torchscript import TorchScriptStep
-from nextitem_export.runtime.graph_torchscript import open_step as open_torchscript
-from nextitem_export.runtime.item_index import ItemIndex
-from nextitem_export.runtime.items import ItemsStep
-from nextitem_export.runtime.ranker import Ranker
-from nextitem_export.runtime.step import KINDS, open_step
 
 CLASSES = {
     "features_compiled": FeaturesStep,

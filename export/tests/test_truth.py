@@ -8,8 +8,8 @@ import torch
 from nvtabular import ops
 from torch import nn
 
+from nextitem_bundle.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
 from nextitem_export.parity.truth import DROPPED, EMPTY, TIED
-from nextitem_export.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
 
 
 @pytest.fixture(scope="module")

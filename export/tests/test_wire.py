@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nextitem_bundle.runtime.codes import NULL_INT64
+from nextitem_bundle.runtime.request import read_request
+from nextitem_bundle.runtime.signature import RawFeature, Signature
 from nextitem_export import UnsupportedWorkflow
-from nextitem_export.runtime.codes import NULL_INT64
-from nextitem_export.runtime.request import read_request
-from nextitem_export.runtime.signature import RawFeature, Signature
 from nextitem_export.wire import raw_feature, request_tensors, wire_column
 
 

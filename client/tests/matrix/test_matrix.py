@@ -55,8 +55,10 @@ def make_environment(folder: Path, version: str, packages: list[str]) -> Path:
     inside = folder / "bin" / "python"
     run(inside, "-m", "pip", "install", "-q", *packages, *TESTS)
     # A copy: pip builds in the source folder. No dependencies: they are the point of the matrix.
-    shutil.copytree(CLIENT, folder / "client", ignore=shutil.ignore_patterns("tests", "*.egg-info", "build", ".*"))
-    run(inside, "-m", "pip", "install", "-q", "--no-deps", folder / "client")
+    for package in (CLIENT.parent / "bundle", CLIENT):
+        copy = folder / package.name
+        shutil.copytree(package, copy, ignore=shutil.ignore_patterns("tests", "*.egg-info", "build", ".*"))
+        run(inside, "-m", "pip", "install", "-q", "--no-deps", copy)
     run(inside, "-m", "pip", "check")
     return inside
 
@@ -105,7 +107,7 @@ def test_types_hold_in_every_python(tmp_path: Path, version: str) -> None:
     (tmp_path / "pyrightconfig.json").write_text(
         json.dumps(
             {
-                "include": [str(CLIENT / "nextitem_client")],
+                "include": [str(CLIENT / "nextitem_client"), str(CLIENT.parent / "bundle" / "nextitem_bundle")],
                 "typeCheckingMode": "strict",
                 "pythonVersion": version,
             }

@@ -10,9 +10,10 @@ from typing import Any
 
 import onnx
 
+from nextitem_bundle.runtime.item_index import VALUES, ItemIndex
+from nextitem_bundle.runtime.signature import Signature
+
 from ..plan import Plan
-from ..runtime.item_index import VALUES, ItemIndex
-from ..runtime.signature import Signature
 from ..workflow.compile import CompiledWorkflow, compile_workflow
 from ..workflow.forms import NUMPY, ServedForm
 from ..workflow.newest import newest_only

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from nextitem_bundle.runtime.filters import WIDTHS
+from nextitem_bundle.runtime.step import Step, open_step
+
 from .._errors import UnsupportedModel
-from ..runtime.filters import WIDTHS
-from ..runtime.step import Step, open_step
 from .ranker import Ranker, RankerFeature, filter_tensors
 from .scoring_choice import EXACT, ScoringChoice, write_scored
 from .scoring_session import SessionGraph, trace_session, trace_session_dynamo

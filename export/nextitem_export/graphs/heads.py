@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nextitem_bundle.runtime.signature import Head
+
 from .._errors import UnsupportedModel
-from ..runtime.signature import Head
 
 #: The ranker's outputs before the heads.
 _FIRST = 3

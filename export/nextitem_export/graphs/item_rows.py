@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nextitem_bundle.runtime.codes import FIRST_ITEM
+
 from .._errors import UnsupportedModel
-from ..runtime.codes import FIRST_ITEM
 from ..workflow.item_values import ItemValues
 from .ranker import has_query, item_table
 

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nextitem_bundle.runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, OK, PADDING
+from nextitem_bundle.runtime.signature import Head
+
 from .._errors import UnsupportedModel
-from ..runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, OK, PADDING
-from ..runtime.signature import Head
 from .heads import head_tensors, null_where_unknown, with_heads
 
 

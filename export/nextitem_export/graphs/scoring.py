@@ -18,7 +18,8 @@ from collections.abc import Callable
 import numpy as np
 from onnx import TensorProto
 
-from ..runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, OK, PADDING
+from nextitem_bundle.runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, OK, PADDING
+
 from .scoring_nodes import Nodes
 
 MINUS_INFINITY = np.float32(-np.inf)

@@ -12,8 +12,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from nextitem_bundle.runtime.codes import FIRST_ITEM
+
 from .._errors import UnsupportedModel
-from ..runtime.codes import FIRST_ITEM
 from .heads import head_tensors
 from .ranker import OUTPUTS, Ranker
 from .scoring_heads import add_heads

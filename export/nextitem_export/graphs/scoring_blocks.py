@@ -19,7 +19,8 @@ from functools import partial
 import numpy as np
 from onnx import TensorProto
 
-from ..runtime.codes import PENALTY
+from nextitem_bundle.runtime.codes import PENALTY
+
 from . import scoring_sizes as sizes
 from .scoring import MINUS_INFINITY, Asked, Best, Catalogue
 from .scoring_int8 import QuantizedQuery, add_sums, quantize_query

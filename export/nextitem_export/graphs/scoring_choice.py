@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.features import TOP_K
+from nextitem_bundle.runtime.step import open_step
+
 from .._errors import UnsupportedModel
-from ..runtime.codes import FIRST_ITEM
-from ..runtime.features import TOP_K
-from ..runtime.step import open_step
 from . import scoring_sizes as sizes
 from .ranker import CODES, Ranker
 from .scoring_ann import lists_for, write_ann

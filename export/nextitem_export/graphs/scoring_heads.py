@@ -6,7 +6,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from ..runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
+from nextitem_bundle.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
+
 from .heads import head_tensors
 from .ranker import Ranker
 from .scoring_nodes import Nodes

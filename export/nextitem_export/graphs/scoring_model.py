@@ -11,8 +11,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from ..runtime.codes import FIRST_ITEM, PADDING
-from ..runtime.features import TOP_K
+from nextitem_bundle.runtime.codes import FIRST_ITEM, PADDING
+from nextitem_bundle.runtime.features import TOP_K
+
 from . import scoring_sizes as sizes
 from .ranker import CODES, SCORES, STATUS, Ranker
 from .scoring import Asked, Best, Catalogue, Scan, all_or_any, finish, scan_at_once, statuses

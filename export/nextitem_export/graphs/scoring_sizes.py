@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..runtime.filters import WIDTHS
+from nextitem_bundle.runtime.filters import WIDTHS
 
 #: Neighbouring items of which a scan compares only the best one with others at first.
 GROUP = 16

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nextitem_bundle.runtime.fused import PARTS
+
 from ..graphs import items
 from ..graphs.formats import FORMATS
 from ..graphs.ranker import OUTPUTS
 from ..options import ExportOptions
 from ..plan import Plan
-from ..runtime.fused import PARTS
 from ..triton_config import StepConfig, TensorSpec, WarmUp
 from .one_model import GRAPH, STEP, OneModel, write_merged
 from .runtimes import RUNTIMES

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import onnx
 
+from nextitem_bundle.runtime.fused import PARTS
+
 from ..graphs.merge import can_merge, merge, open_graph
 from ..plan import Plan
-from ..runtime.fused import PARTS
 from .steps import StepFolders
 
 STEP, GRAPH = "step.json", "model.onnx"

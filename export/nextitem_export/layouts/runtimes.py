@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import runtime
+from nextitem_bundle import runtime
+
 from ..graphs.features import write_features
 from ..native.configuration import as_native
 from ..native.lint import check_model

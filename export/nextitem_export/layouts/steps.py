@@ -11,6 +11,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from nextitem_bundle.runtime.item_index import ItemIndex
+from nextitem_bundle.runtime.ranker import AVAILABILITY, AvailabilityError, read_availability
+from nextitem_bundle.runtime.request import RequestError
+from nextitem_bundle.runtime.step import open_step
+
 from .._errors import ExportError
 from ..graphs import items
 from ..graphs.formats import write_ranker
@@ -19,10 +24,6 @@ from ..graphs.ranker import Ranker, filter_tensors
 from ..graphs.scoring_choice import ScoringChoice
 from ..options import ExportOptions
 from ..plan import Plan
-from ..runtime.item_index import ItemIndex
-from ..runtime.ranker import AVAILABILITY, AvailabilityError, read_availability
-from ..runtime.request import RequestError
-from ..runtime.step import open_step
 from ..triton_config import Batching, TensorSpec
 from ..wire import request_tensors
 from .runtimes import RUNTIMES

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from nextitem_bundle.runtime.codes import FIRST_ITEM
+
 from ..graphs import items
 from ..plan import Plan
-from ..runtime.codes import FIRST_ITEM
 
 _RAW = {
     "BYTES": np.array(b"-", dtype=np.object_),

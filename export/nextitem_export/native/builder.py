@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from onnx import helper, numpy_helper
 
-from ..runtime.program import Instruction
+from nextitem_bundle.runtime.program import Instruction
+
 from ..workflow.graph_builder import TYPES, GraphBuilder
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from ..runtime.features import TOP_K
-from ..runtime.signature import Signature
+from nextitem_bundle.runtime.features import TOP_K
+from nextitem_bundle.runtime.signature import Signature
+
 from ..workflow.compile import CompiledWorkflow
 from ..workflow.emit_onnx import emit_program
 from .builder import NativeBuilder

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 import numpy as np
 from onnx import TensorProto
 
-from ..runtime.codes import LOWEST_FLOAT32
-from ..runtime.signature import Signature
+from nextitem_bundle.runtime.codes import LOWEST_FLOAT32
+from nextitem_bundle.runtime.signature import Signature
+
 from .builder import Branch, NativeBuilder
 
 #: Behind each sentence ONNX Runtime says: "indices element out of data bounds, idx=…".

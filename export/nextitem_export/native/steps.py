@@ -12,14 +12,15 @@ import onnx
 import torch
 from onnx import numpy_helper
 
+from nextitem_bundle.runtime.item_index import FILES as ITEM_INDEX_FILES
+from nextitem_bundle.runtime.item_index import ItemIndex
+from nextitem_bundle.runtime.ranker import AVAILABILITY, read_constants
+
 from .._errors import ExportError
 from ..graphs.features import compile_plan
 from ..graphs.formats import save_torchscript
 from ..graphs.ranker import filter_tensors
 from ..plan import Plan
-from ..runtime.item_index import FILES as ITEM_INDEX_FILES
-from ..runtime.item_index import ItemIndex
-from ..runtime.ranker import AVAILABILITY, read_constants
 from ..workflow.forms import NUMPY
 from .features import native_features
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..runtime.signature import RawFeature
+from nextitem_bundle.runtime.signature import RawFeature
 
 Sessions = list[pd.DataFrame]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..runtime.codes import LOWEST_FLOAT32, PADDING
+from nextitem_bundle.runtime.codes import LOWEST_FLOAT32, PADDING
 
 FEATURE_RELATIVE = 1e-5
 FEATURE_ABSOLUTE = 1e-6

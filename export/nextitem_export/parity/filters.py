@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..runtime.codes import FIRST_ITEM, NULL_INT64, NULL_STRING
+from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL_INT64, NULL_STRING
 
 #: Ids in one list at most.
 LISTED = 40

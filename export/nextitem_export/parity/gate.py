@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from nextitem_bundle.runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, OK, PADDING
+from nextitem_bundle.runtime.codes import STATUS as STATUS_NAMES
+from nextitem_bundle.runtime.signature import RawFeature, Signature
+from nextitem_bundle.runtime.step import Step, open_step
+
 from .._errors import ParityError
 from ..graphs import items as items_graph
 from ..graphs.heads import head_tensors
 from ..graphs.ranker import CODES, SCORES, STATUS, RankerFeature
-from ..runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, OK, PADDING
-from ..runtime.codes import STATUS as STATUS_NAMES
-from ..runtime.signature import RawFeature, Signature
-from ..runtime.step import Step, open_step
 from ..wire import request_tensors
 from .cases import PADDED, Case, Sessions
 from .compare import approximate_difference, feature_difference, head_difference, ranking_difference

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL, NULL_INT64, NULL_STRING, PADDING, UNKNOWN
+from nextitem_bundle.runtime.step import open_step
+
 from .._errors import ParityError
 from ..graphs import items as items_graph
-from ..runtime.codes import FIRST_ITEM, NULL, NULL_INT64, NULL_STRING, PADDING, UNKNOWN
-from ..runtime.step import open_step
 from ..workflow.item_probe import ItemProbe
 
 

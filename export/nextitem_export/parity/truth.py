@@ -12,8 +12,9 @@ import pandas as pd
 import torch
 from torch import nn
 
+from nextitem_bundle.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
+
 from ..graphs.ranker import RankerFeature
-from ..runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
 from ..workflow.fitted import FittedWorkflow
 from ..workflow.item_probe import quiet
 from .items import ItemReference

@@ -8,7 +8,8 @@ from typing import Any
 import onnx
 from onnx import helper
 
-from ..runtime.program import Instruction, Program
+from nextitem_bundle.runtime.program import Instruction, Program
+
 from . import emitters as _emitters  # noqa: F401  registers them
 from .graph_builder import EMITTERS, TYPES, GraphBuilder, emitter
 

@@ -18,9 +18,10 @@ import pandas as pd
 from merlin.dag import ops as dag_ops
 from nvtabular import ops
 
+from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL_INT64, NULL_STRING
+from nextitem_bundle.runtime.features_nvtabular import every_session, serving_form, with_plain_sessions
+
 from .._errors import UnsupportedWorkflow
-from ..runtime.codes import FIRST_ITEM, NULL_INT64, NULL_STRING
-from ..runtime.features_nvtabular import every_session, serving_form, with_plain_sessions
 from ..sample import for_nvtabular
 
 NEVER_ENDS = int(np.iinfo(np.int64).max)  # ListSlice's end where none was given

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from ..runtime.codes import NULL_INT64, NULL_STRING
-from ..runtime.program import Instruction, Program
+from nextitem_bundle.runtime.codes import NULL_INT64, NULL_STRING
+from nextitem_bundle.runtime.program import Instruction, Program
+
 from .emit_onnx import EMITTERS
 
 ONNX, NUMPY = "onnx", "numpy"

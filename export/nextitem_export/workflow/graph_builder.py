@@ -12,8 +12,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from nextitem_bundle.runtime.program import Instruction
+
 from ..graphs.formats import IR_VERSION, OPSET
-from ..runtime.program import Instruction
 
 ML_DOMAIN = "ai.onnx.ml"
 _ML_OPSET = 3

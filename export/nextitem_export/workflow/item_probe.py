@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nextitem_bundle.runtime.codes import NULL_INT64, NULL_STRING
+from nextitem_bundle.runtime.features_nvtabular import pandas_column, stand_ins
+
 from .._errors import UnsupportedWorkflow
-from ..runtime.codes import NULL_INT64, NULL_STRING
-from ..runtime.features_nvtabular import pandas_column, stand_ins
 from ..wire import raw_feature, wire_column
 from .fitted import FittedWorkflow
 

@@ -11,9 +11,10 @@ import dataclasses
 
 import numpy as np
 
+from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL, NULL_INT64, PADDING, UNKNOWN
+from nextitem_bundle.runtime.item_index import ItemIndex
+
 from .._errors import UnsupportedWorkflow
-from ..runtime.codes import FIRST_ITEM, NULL, NULL_INT64, PADDING, UNKNOWN
-from ..runtime.item_index import ItemIndex
 from .fitted import FittedWorkflow, Vocabulary
 from .item_probe import ItemProbe
 

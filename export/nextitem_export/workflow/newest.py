@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..runtime.program import Program
+from nextitem_bundle.runtime.program import Program
 
 
 def newest_only(program: Program) -> dict[str, Any] | None:

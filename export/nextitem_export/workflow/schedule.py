@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nextitem_bundle.runtime.program import Instruction, Program
+
 from .._errors import UnsupportedWorkflow
-from ..runtime.program import Instruction, Program
 from .columns import LIST, Column, Table
 from .expressions import SESSION, Expr, cast
 

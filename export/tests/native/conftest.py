@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 import pytest
 
+from nextitem_bundle.runtime.step import Step, open_step
 from nextitem_export.graphs.features import write_features
 from nextitem_export.native.steps import write_native_features
 from nextitem_export.plan import Plan
-from nextitem_export.runtime.step import Step, open_step
 
 #: Sessions, and interactions of one, that these steps take.
 MOST, LONGEST = 6, 200

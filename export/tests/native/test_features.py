@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from nextitem_bundle.runtime.codes import LOWEST_FLOAT32, NULL_INT64
+from nextitem_bundle.runtime.filters import WIDTHS
 from nextitem_export import ExportError
 from nextitem_export.native.lint import version_faults
 from nextitem_export.native.steps import write_native_features
-from nextitem_export.runtime.codes import LOWEST_FLOAT32, NULL_INT64
-from nextitem_export.runtime.filters import WIDTHS
 from nextitem_export.workflow import forms
 
 TIMES = st.sampled_from((NULL_INT64, 0, 1, 2, 10**18, 2**63 - 1))

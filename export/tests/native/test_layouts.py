@@ -9,9 +9,9 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
+from nextitem_bundle.runtime.step import open_step
 from nextitem_export import ExportError
 from nextitem_export.native.lint import check_model
-from nextitem_export.runtime.step import open_step
 from nextitem_export.wire import request_tensors
 
 KINDS = {

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from nextitem_bundle.runtime.filters import WIDTHS
+from nextitem_bundle.runtime.request import RequestError
+from nextitem_bundle.runtime.step import open_step
 from nextitem_export import ExportOptions
 from nextitem_export.native.steps import write_native_features
-from nextitem_export.runtime.filters import WIDTHS
-from nextitem_export.runtime.request import RequestError
-from nextitem_export.runtime.step import open_step
 
 Change = Callable[[dict], dict]
 RAW = ("item_id", "timestamp", "category", "price")

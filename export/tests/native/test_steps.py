@@ -9,10 +9,10 @@ import onnx
 import pytest
 
 import nextitem_export
+from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.step import open_step
 from nextitem_export.graphs.ranker import CODES, OUTPUTS
 from nextitem_export.native.steps import bake_availability
-from nextitem_export.runtime.codes import FIRST_ITEM
-from nextitem_export.runtime.step import open_step
 from nextitem_export.wire import request_tensors
 
 

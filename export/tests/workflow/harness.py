@@ -19,7 +19,7 @@ import pandas as pd
 from hypothesis import strategies as st
 from nvtabular import ops
 
-from nextitem_export.runtime.features_nvtabular import serving_form, with_plain_sessions
+from nextitem_bundle.runtime.features_nvtabular import serving_form, with_plain_sessions
 from nextitem_export.wire import raw_feature, request_tensors
 from nextitem_export.workflow.columns import Column
 from nextitem_export.workflow.compile import compile_workflow

@@ -12,9 +12,9 @@ import torch
 from nvtabular import ops
 from torch import nn
 
+from nextitem_bundle.runtime.signature import Signature
+from nextitem_bundle.runtime.step import open_step
 from nextitem_export import Bundle, ExportOptions, export_bundle
-from nextitem_export.runtime.signature import Signature
-from nextitem_export.runtime.step import open_step
 from nextitem_export.wire import request_tensors
 
 KEYS = ["session_id", "timestamp", "position"]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nextitem_bundle.runtime.kernels import KERNELS
+from nextitem_bundle.runtime.program import Instruction
 from nextitem_export import UnsupportedWorkflow
-from nextitem_export.runtime.kernels import KERNELS
-from nextitem_export.runtime.program import Instruction
 from nextitem_export.workflow.graph_builder import EMITTERS, emitter
 
 from both_forms import ALL, EXTREME, FLOATS, LIMITS, NUMBERS, assert_same, both, both_forms, values_of

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from nextitem_bundle.runtime.program import Instruction
+
 from ..._errors import UnsupportedWorkflow
-from ...runtime.program import Instruction
 from ..graph_builder import TYPES, GraphBuilder, emitter
 
 _LARGEST_EXPONENT = 63

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ...runtime.program import Instruction
+from nextitem_bundle.runtime.program import Instruction
 
 Range = tuple[int, int]
 _LIMITS = np.iinfo(np.int64)

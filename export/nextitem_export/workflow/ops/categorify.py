@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from nvtabular import ops
 
-from ...runtime.codes import FIRST_ITEM, NULL, NULL_INT64, NULL_STRING, UNKNOWN
+from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL, NULL_INT64, NULL_STRING, UNKNOWN
+
 from ..columns import LIST, Column, Table
 from ..matching import Rows
 from ..registry import Inputs, lowering, refused

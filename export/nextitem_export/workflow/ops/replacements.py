@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.codes import NULL
-from ...runtime.hashing import PRIME
+from nextitem_bundle.runtime.codes import NULL
+from nextitem_bundle.runtime.hashing import PRIME
+
 from ..columns import LIST, Column, Table
 from ..expressions import Expr, apply, cast, constant, null_of, where
 from ..matching import Rows, whole_behind

@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from nextitem_export.runtime.codes import LOWEST_FLOAT32, NULL_INT64
-from nextitem_export.runtime.request import (
+from nextitem_bundle.runtime.codes import LOWEST_FLOAT32, NULL_INT64
+from nextitem_bundle.runtime.request import (
     Request,
     RequestError,
     read_request,
     read_shape,
     read_top_k,
 )
-from nextitem_export.runtime.signature import RawFeature, Signature
+from nextitem_bundle.runtime.signature import RawFeature, Signature
 
 SIGNATURE = Signature(
     bundle_version=1,

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from nextitem_export.runtime.codes import FIRST_ITEM, NULL_INT64, PADDING, UNKNOWN
-from nextitem_export.runtime.filters import WIDTHS, encode_filters
-from nextitem_export.runtime.item_index import ItemIndex
-from nextitem_export.runtime.request import RequestError, read_request
-from nextitem_export.runtime.signature import RawFeature, Signature
+from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL_INT64, PADDING, UNKNOWN
+from nextitem_bundle.runtime.filters import WIDTHS, encode_filters
+from nextitem_bundle.runtime.item_index import ItemIndex
+from nextitem_bundle.runtime.request import RequestError, read_request
+from nextitem_bundle.runtime.signature import RawFeature, Signature
 
 STRINGS = Signature(
     bundle_version=1,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextitem_export.runtime.signature import DATATYPES, FORMAT_VERSION, RawFeature, Signature
+from nextitem_bundle.runtime.signature import DATATYPES, FORMAT_VERSION, RawFeature, Signature
 
 FORMAT = Path(__file__).parents[2] / "model_repository" / "README.md"
 

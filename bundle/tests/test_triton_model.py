@@ -11,12 +11,14 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
-from nextitem_export.runtime.metrics import Metrics
-from nextitem_export.runtime.pace import Pace
-from nextitem_export.runtime.request import RequestError
-from nextitem_export.runtime.tally import Tally
+from nextitem_bundle.runtime.metrics import Metrics
+from nextitem_bundle.runtime.pace import Pace
+from nextitem_bundle.runtime.request import RequestError
+from nextitem_bundle.runtime.tally import Tally
 
 
 class Tensor:
@@ -72,7 +74,7 @@ def triton(monkeypatch):
         outputs={tensor.name(): tensor.values for tensor in tensors}, error=error
     )
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", utils)
-    name = "nextitem_export.runtime.triton_model"
+    name = "nextitem_bundle.runtime.triton_model"
     monkeypatch.delitem(sys.modules, name, raising=False)
     yield importlib.import_module(name), utils
     sys.modules.pop(name, None)
@@ -162,25 +164,26 @@ def test_a_queue_without_a_limit_is_answered_whole(triton):
     assert [answer.error for answer in ask(triton, step, *([[2]],) * 300)] == [None] * 300
 
 
-def test_it_opens_the_step_of_its_version_folder(triton, bundle):
+def test_it_opens_the_step_of_its_version_folder(triton, tmp_path):
+    folder = tmp_path / "shop_doubled" / "7"
+    folder.mkdir(parents=True)
+    (folder / "step.json").write_text(json.dumps({"kind": "onnx", "threads": 1, "batched": True}))
+    tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 1]) for name in ("x", "doubled")]
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["doubled"])], "doubled", tensors[:1], tensors[1:])
+    onnx.save(
+        helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)]), folder / "model.onnx"
+    )
     model = triton[0].TritonPythonModel()
-    folder = bundle.repository / "shop_items"
     model.initialize(
         {
-            "model_name": "shop_items",
-            "model_repository": str(folder),
-            "model_version": "1",
-            "model_instance_name": "shop_step_0_0",
+            "model_name": "shop_doubled",
+            "model_repository": str(folder.parent),
+            "model_version": "7",
+            "model_instance_name": "shop_doubled_0_0",
         }
     )
-    tensors = {
-        "ranked_codes": np.array([[3]]),
-        "ranked_scores": np.zeros((1, 1), np.float32),
-        "ranked_status": np.zeros((1, 1), np.int32),
-        "top_k_checked": np.array([1]),
-    }
-    (answer,) = model.execute([Request(tensors)])
-    assert answer.outputs["status"].tolist() == [["ok"]]
+    (answer,) = model.execute([Request({"x": np.array([[3]], np.float32)})])
+    assert answer.outputs["doubled"].tolist() == [[6.0]]
 
 
 def test_a_warm_up_is_not_counted(triton):

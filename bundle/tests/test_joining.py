@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextitem_export.runtime.joining import join_tensors, joining_kind
-from nextitem_export.runtime.request import read_request
-from nextitem_export.runtime.signature import RawFeature, Signature
+from nextitem_bundle.runtime.joining import join_tensors, joining_kind
+from nextitem_bundle.runtime.request import read_request
+from nextitem_bundle.runtime.signature import RawFeature, Signature
 
 SIGNATURE = Signature(
     bundle_version=1,

@@ -1,0 +1,1 @@
+"""The written format of a bundle, and in `runtime` the code that runs inside Triton."""
