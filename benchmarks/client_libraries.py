@@ -17,11 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nextitem_bundle.signature import PARAMETER
 from nextitem_client._http import HttpCodec, HttpRequest
 from nextitem_client._http_sync import HttpTransport
 from nextitem_client._request import build_requests
 from nextitem_client._settings import Settings
-from nextitem_client._signature import PARAMETER, parse_signature
+from nextitem_client._signature import parse_signature
 from nextitem_client._transport import Inference, parse_url
 from nextitem_server import TritonServer
 

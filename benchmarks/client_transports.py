@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from nextitem_bundle.signature import FORMAT_VERSION
 from nextitem_client import Client
 from nextitem_server import TritonServer
 
@@ -133,7 +134,7 @@ def write_model(repository: Path, name: str, kind: str, datatype: str) -> None:
     (repository / name / "1" / "model.py").write_text(MODEL + ITEMS[datatype], encoding="utf-8")
     features = [("item_id", datatype, kind), ("timestamp", "INT64", "datetime"), ("price", "FP32", "float")]
     signature = {
-        "format_version": 1, "bundle_version": 1, "window": INTERACTIONS, "max_sessions_per_request": BATCH,
+        "format_version": FORMAT_VERSION, "bundle_version": 1, "window": INTERACTIONS, "max_sessions_per_request": BATCH,
         "max_interactions_per_session": 10_000, "max_id_bytes": 64, "top_k": {"default": K, "limit": 100},
         "item_column": "item_id",
         "features": [{"name": one, "datatype": type_, "kind": kind_} for one, type_, kind_ in features],

@@ -16,7 +16,7 @@ from nvtabular import ops
 from nextitem_bundle.runtime.graph_onnx import OnnxStep
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.request import read_request
-from nextitem_bundle.runtime.signature import RawFeature, Signature
+from nextitem_bundle.runtime.signature import Feature, Signature
 from nextitem_bundle.runtime.step import open_step
 from nextitem_export.graphs.features import write_compiled, write_step
 from nextitem_export.wire import raw_feature, request_tensors
@@ -52,7 +52,7 @@ class Case:
     outputs: tuple[FeatureOutput, ...]
     codes: str
     compiled: CompiledWorkflow
-    raw: tuple[RawFeature, ...]
+    raw: tuple[Feature, ...]
     sessions: tuple[pd.DataFrame, ...]
 
     def ways(self, batch: int, requests: int) -> dict[str, Calls]:
@@ -160,7 +160,7 @@ def _case(
     return Case(suffix, title, fitted, steps, served, tuple(outputs), codes, compiled, raw, tuple(sessions))
 
 
-def _write(compiled: CompiledWorkflow, form: str, raw: tuple[RawFeature, ...], codes: str, folder: Path) -> Path:
+def _write(compiled: CompiledWorkflow, form: str, raw: tuple[Feature, ...], codes: str, folder: Path) -> Path:
     signature = Signature(
         bundle_version=1,
         window=WINDOW,

@@ -127,11 +127,11 @@ def test_folders_that_are_no_bundle(repository, shop_copy, tmp_path) -> None:
     [
         (
             "shop/1/bundle.json",
-            '"format_version": 1,\n "name"',
+            '"format_version": 2,\n "name"',
             '"format_version": 9,\n "name"',
             "has format_version 9",
         ),
-        ("shop/1/bundle.json", '"holds_pickle"', '"holds"', "cannot be read as the manifest of a bundle"),
+        ("shop/1/bundle.json", '"models"', '"model"', "cannot be read as the manifest of 'shop'"),
         ("shop/config.pbtxt", "version_policy", "max_batch_size: 0 version", "cannot be read as the configuration"),
         ("shop/config.pbtxt", "specific {\n    versions: 1\n  }", "all { }", "does not pin the bundle"),
         ("shop/config.pbtxt", "shop_items", "shop_gone", "shop_gone/1 is missing"),

@@ -8,17 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL_INT64, PADDING, UNKNOWN
+from nextitem_bundle.runtime.codes import FIRST_ITEM, PADDING, UNKNOWN
 from nextitem_bundle.runtime.filters import WIDTHS, encode_filters
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.request import RequestError, read_request
-from nextitem_bundle.runtime.signature import RawFeature, Signature
+from nextitem_bundle.runtime.signature import Feature, Signature
+from nextitem_bundle.runtime.wire import NULL_INT64
 
 STRINGS = Signature(
     bundle_version=1,
     window=2,
     item_column="item",
-    features=(RawFeature("item", "string"),),
+    features=(Feature("item", "string"),),
     top_k_default=5,
     top_k_limit=9,
     max_sessions_per_request=64,
@@ -27,7 +28,7 @@ STRINGS = Signature(
     max_filter_ids=WIDTHS[-1],
     options=("session_length", "top_k", "exclude_item_ids", "allow_item_ids", "exclude_seen"),
 )
-INTEGERS = dataclasses.replace(STRINGS, features=(RawFeature("item", "integer"),))
+INTEGERS = dataclasses.replace(STRINGS, features=(Feature("item", "integer"),))
 LIMITS = np.iinfo(np.int64)
 #: Raw ids by code from 3, others, and null: what a caller sends, as Python values.
 KINDS = {

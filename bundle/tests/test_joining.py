@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from nextitem_bundle.runtime.joining import join_tensors, joining_kind
 from nextitem_bundle.runtime.request import read_request
-from nextitem_bundle.runtime.signature import RawFeature, Signature
+from nextitem_bundle.runtime.signature import Feature, Signature
 
 SIGNATURE = Signature(
     bundle_version=1,
     window=4,
     item_column="item_id",
-    features=(RawFeature("item_id", "string"), RawFeature("timestamp", "datetime"), RawFeature("price", "float")),
+    features=(Feature("item_id", "string"), Feature("timestamp", "datetime"), Feature("price", "float")),
     top_k_default=5,
     top_k_limit=9,
     max_sessions_per_request=3,

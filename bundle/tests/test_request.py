@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from nextitem_bundle.runtime.codes import LOWEST_FLOAT32, NULL_INT64
 from nextitem_bundle.runtime.request import (
     Request,
     RequestError,
@@ -16,13 +15,14 @@ from nextitem_bundle.runtime.request import (
     read_shape,
     read_top_k,
 )
-from nextitem_bundle.runtime.signature import RawFeature, Signature
+from nextitem_bundle.runtime.signature import Feature, Signature
+from nextitem_bundle.runtime.wire import LOWEST_FLOAT32, NULL_INT64
 
 SIGNATURE = Signature(
     bundle_version=1,
     window=4,
     item_column="item_id",
-    features=(RawFeature("item_id", "string"), RawFeature("timestamp", "datetime"), RawFeature("price", "float")),
+    features=(Feature("item_id", "string"), Feature("timestamp", "datetime"), Feature("price", "float")),
     top_k_default=5,
     top_k_limit=9,
     max_sessions_per_request=3,
@@ -201,7 +201,7 @@ def test_whatever_comes_is_a_request_or_a_request_error(tensors):
 
 
 def test_integers_come_back_as_they_came_nulls_included():
-    signature = dataclasses.replace(SIGNATURE, features=(RawFeature("item_id", "integer"),))
+    signature = dataclasses.replace(SIGNATURE, features=(Feature("item_id", "integer"),))
     values = np.array([[NULL_INT64, 2**63 - 1, 2**53 + 1]])
     assert read_request({"item_id": values}, signature).columns["item_id"].tolist() == values[0].tolist()
 
@@ -209,7 +209,7 @@ def test_integers_come_back_as_they_came_nulls_included():
 @given(st.lists(st.binary(max_size=20), min_size=1, max_size=12), st.integers(1, 12))
 def test_the_longest_string_is_found_among_many(values, limit):
     values = [value.replace(b"\0", b"-").decode("latin-1").encode() for value in values]
-    signature = dataclasses.replace(SIGNATURE, features=(RawFeature("item_id", "string"),), max_id_bytes=limit)
+    signature = dataclasses.replace(SIGNATURE, features=(Feature("item_id", "string"),), max_id_bytes=limit)
     signature = dataclasses.replace(signature, max_interactions_per_session=12)
     tensors = {"item_id": np.array([[*values, None]], dtype=object)[:, :-1]}
     longest = max(map(len, values))

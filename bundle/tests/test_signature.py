@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextitem_bundle.runtime.signature import DATATYPES, FORMAT_VERSION, RawFeature, Signature
+from nextitem_bundle.runtime.signature import FORMAT_VERSION, Feature, Signature, SignatureError
+from nextitem_bundle.runtime.wire import DATATYPES
 
 FORMAT = Path(__file__).parents[2] / "model_repository" / "README.md"
 
@@ -17,8 +19,10 @@ signatures = st.builds(
     Signature,
     bundle_version=sizes,
     window=sizes,
-    item_column=st.text(),
-    features=st.lists(st.builds(RawFeature, st.text(), st.sampled_from(sorted(DATATYPES)))).map(tuple),
+    item_column=st.just("item"),
+    features=st.lists(st.builds(Feature, st.text(), st.sampled_from(sorted(DATATYPES)))).map(
+        lambda features: (*features, Feature("item", "string"))
+    ),
     top_k_default=sizes,
     top_k_limit=sizes,
     max_sessions_per_request=sizes,
@@ -43,6 +47,42 @@ def test_the_documented_example_is_read_and_written_as_it_stands():
     assert signature.feature("price").datatype == "FP32"
 
 
-def test_another_format_version_is_refused():
-    with pytest.raises(ValueError, match=rf"format version 99, this runtime reads {FORMAT_VERSION}: export the bundle"):
-        Signature.from_json({"format_version": 99})
+@pytest.mark.parametrize(
+    ("version", "remedy"), [(1, "export the bundle again"), (99, r"upgrade the nextitem packages here \(pip install")]
+)
+def test_another_format_version_is_refused_with_the_remedy(version, remedy):
+    with pytest.raises(SignatureError, match=f"^has format_version {version}, and .* reads {FORMAT_VERSION}: {remedy}"):
+        Signature.from_json({"format_version": version})
+
+
+def example():
+    return json.loads(re.findall(r"```json\n(.*?)```", FORMAT.read_text(encoding="utf-8"), re.DOTALL)[0])
+
+
+def test_keys_of_later_exporters_are_ignored_and_missing_ones_have_defaults():
+    document = example()
+    signature = Signature.from_json(document | {"colour": "blue"})
+    assert signature == Signature.from_json(document)
+    for key in ("max_filter_ids", "heads", "options"):
+        del document[key]
+    assert Signature.from_json(document) == dataclasses.replace(signature, max_filter_ids=16_384, heads=(), options=())
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"item_column": "other"}, "item_column other is no feature"),
+        ({"features": [{"name": "item_id", "kind": "string", "datatype": "INT64"}]}, "item_id is string as INT64"),
+        ({"top_k": 3}, "TypeError"),
+        ({"window": "x"}, "ValueError"),
+    ],
+)
+def test_a_damaged_one_is_refused(change, why):
+    with pytest.raises(SignatureError, match=f"^is damaged .*{why}.*export the bundle again"):
+        Signature.from_json(example() | change)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "nothing"])
+def test_what_is_no_signature_is_refused(text):
+    with pytest.raises(SignatureError, match=r"^is damaged"):
+        Signature.from_json(text)

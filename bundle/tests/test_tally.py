@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from nextitem_bundle.runtime.codes import LOWEST_FLOAT32
 from nextitem_bundle.runtime.tally import LENGTHS, Series, Tally
+from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 
 def counts(tally: Tally) -> dict[str, int]:

@@ -4,6 +4,7 @@ with Client("http://127.0.0.1:8000") as client:
     print(client.recommend([{"item_id": "a", "timestamp": "2024-05-01T10:00:00Z"}], k=5))
 """
 
+from nextitem_bundle.signature import Feature, Head, Signature
 from nextitem_client._async_client import AsyncClient
 from nextitem_client._client import Client
 from nextitem_client._exceptions import (
@@ -33,7 +34,6 @@ from nextitem_client._offline import OfflineClient
 from nextitem_client._response import Recommendation, Recommendations
 from nextitem_client._sessions import Session
 from nextitem_client._settings import Tls
-from nextitem_client._signature import Feature, Head, Signature
 
 __all__ = [
     "AccessDenied",

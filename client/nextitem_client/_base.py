@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nextitem_bundle.signature import PARAMETER, Signature
 from nextitem_client._connect import check_tls
 from nextitem_client._exceptions import (
     AmbiguousModel,
@@ -26,7 +27,7 @@ from nextitem_client._request import Tensors, build_requests
 from nextitem_client._response import OUTPUTS, Recommendation, read_response
 from nextitem_client._sessions import Session
 from nextitem_client._settings import Settings
-from nextitem_client._signature import PARAMETER, Signature, parse_signature
+from nextitem_client._signature import parse_signature
 from nextitem_client._transport import Inference, Reply, parse_url
 
 _WHY_NOT_LOADED = (

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
-from nextitem_client._exceptions import BundleError
-from nextitem_client._model_config import EnsembleStep, ModelConfig, read_model_config
-from nextitem_client._signature import PARAMETER
-
-FORMAT_VERSION = 1
-MANIFEST = "bundle.json"
-
-_CONFIG = "config.pbtxt"
-_BLOCK_BYTES = 1 << 20
+from nextitem_bundle.checksums import verify
+from nextitem_bundle.config import Config, EnsembleStep, read_config
+from nextitem_bundle.errors import BundleError as FormatError
+from nextitem_bundle.manifest import Manifest, read_manifest
+from nextitem_bundle.signature import PARAMETER
+from nextitem_bundle.versions import CONFIG
+from nextitem_client._exceptions import BundleError, MissingPackage
 
 
 @dataclass(frozen=True)
 class Bundle:
     """One version of a bundle in a model repository.
 
-    parameters: of its configuration. steps: in the order in which they run. sha256: by the path of each file
-    in the repository.
+    parameters: of its configuration. steps: in the order in which they run.
     """
 
     repository: Path
@@ -34,8 +28,7 @@ class Bundle:
     parameters: Mapping[str, str]
     steps: tuple[EnsembleStep, ...]
     holds_pickle: bool
-    libraries: Mapping[str, str]
-    sha256: Mapping[str, str]
+    manifest: Manifest
 
     def folder(self, step: EnsembleStep) -> Path:
         """The version folder of a step."""
@@ -48,23 +41,26 @@ def read_bundle(path: Path) -> Bundle:
     Raises BundleError, MissingPackage.
     """
     config = _config(path)
-    if len(config.versions) != 1 or not config.steps or any(step.version < 1 for step in config.steps):
+    steps = config.steps or _own_step(config)
+    if len(config.versions) != 1 or not steps or any(step.version < 1 for step in steps):
         raise BundleError(
-            f"{path / _CONFIG} does not pin the bundle and its steps to one version each, as nextitem-export writes "
+            f"{path / CONFIG} does not pin the bundle and its steps to one version each, as nextitem-export writes "
             "it, so there is no telling which would answer. Export the bundle again."
         )
     version = config.versions[0]
     name = config.name or path.name
-    manifest = _manifest(path / str(version) / MANIFEST)
+    try:
+        manifest = read_manifest(path.parent, name, version)
+    except FormatError as error:
+        raise BundleError(f"{error}.") from None
     bundle = Bundle(
         repository=path.parent,
         name=name,
         version=version,
         parameters=config.parameters,
-        steps=config.steps,
-        holds_pickle=bool(manifest["holds_pickle"]) or _lies_in(path.parent, config.steps, "*.pkl"),
-        libraries=_texts(manifest["libraries"]),
-        sha256=_texts(manifest["sha256"]),
+        steps=steps,
+        holds_pickle=manifest.holds_pickle or _lies_in(path.parent, steps, "*.pkl"),
+        manifest=manifest,
     )
     for step in bundle.steps:
         if not bundle.folder(step).is_dir():
@@ -77,75 +73,51 @@ def read_bundle(path: Path) -> Bundle:
 
 def verify_files(bundle: Bundle) -> None:
     """Compare every file with the checksum in the manifest. Raises BundleError with the file's name."""
-    for name, expected in bundle.sha256.items():
-        file = bundle.repository / name
-        try:
-            found = _sha256(file)
-        except OSError as error:
-            raise BundleError(
-                f"{file} cannot be read ({error.strerror}), and the bundle {bundle.name} lists it in {MANIFEST}. "
-                "Export or copy the bundle again."
-            ) from None
-        if found != expected:
-            raise BundleError(
-                f"{file} is not the file that was exported: its sha256 is {found}, and {MANIFEST} of {bundle.name} "
-                f"says {expected}. Export or copy the bundle again, or open it with verify=False (--no-verify) if "
-                "the change is meant."
-            )
+    try:
+        verify(bundle.repository, bundle.manifest, answers=True)
+    except FormatError as error:
+        raise BundleError(
+            f"{error}. Export or copy the bundle again, or open it with verify=False (--no-verify) if the change is meant."
+        ) from None
 
 
-def _config(path: Path) -> ModelConfig:
+def _config(path: Path) -> Config:
     if not path.is_dir():
         raise BundleError(
             f"{path} {'is a file' if path.exists() else 'does not exist'}; expected is the folder of a bundle, "
             "<repository>/<name>."
         )
-    if not (path / _CONFIG).is_file():
-        inside = sorted(config.parent.name for config in path.glob(f"*/{_CONFIG}") if _is_bundle(config))
+    if not (path / CONFIG).is_file():
+        inside = sorted(config.parent.name for config in path.glob(f"*/{CONFIG}") if _is_bundle(config))
         if inside:
             raise BundleError(f"{path} is a model repository; name one of its bundles: {', '.join(inside)}.")
-        raise BundleError(f"{path} is no bundle: it has no {_CONFIG}. Expected is <repository>/<name>.")
-    config = read_model_config(path / _CONFIG)
+        raise BundleError(f"{path} is no bundle: it has no {CONFIG}. Expected is <repository>/<name>.")
+    try:
+        config = read_config(path / CONFIG)
+    except ImportError as error:
+        raise MissingPackage(
+            f"Triton's model configuration cannot be imported ({error}). Install it with: "
+            "pip install 'tritonclient[grpc]>=2.51'"
+        ) from error
+    except FormatError as error:
+        raise BundleError(f"{error}.") from None
     if PARAMETER not in config.parameters:
         raise BundleError(
-            f"{path} is no bundle: its {_CONFIG} has no {PARAMETER}. It was not exported by nextitem-export, or is "
+            f"{path} is no bundle: its {CONFIG} has no {PARAMETER}. It was not exported by nextitem-export, or is "
             "a step of a bundle: name the bundle."
         )
     return config
+
+
+def _own_step(config: Config) -> tuple[EnsembleStep, ...]:
+    """A bundle that is one model, as its one step."""
+    inputs, outputs = ({spec.name: spec.name for spec in specs} for specs in (config.inputs, config.outputs))
+    return tuple(EnsembleStep(config.name, version, inputs, outputs) for version in config.versions[:1])
 
 
 def _is_bundle(config: Path) -> bool:
     return PARAMETER.encode() in config.read_bytes()
 
 
-def _manifest(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        version = document["format_version"]
-        if version == FORMAT_VERSION:
-            return {name: document[name] for name in ("holds_pickle", "libraries", "sha256")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(
-            f"{path} cannot be read as the manifest of a bundle ({type(error).__name__}: {error}). Export or copy "
-            "the bundle again."
-        ) from None
-    raise BundleError(
-        f"{path} has format_version {version}; this nextitem-client reads {FORMAT_VERSION}. Upgrade it: "
-        "pip install --upgrade nextitem-client."
-    )
-
-
 def _lies_in(repository: Path, steps: tuple[EnsembleStep, ...], pattern: str) -> bool:
     return any(file for step in steps for file in (repository / step.model / str(step.version)).rglob(pattern))
-
-
-def _texts(document: Any) -> dict[str, str]:
-    return {str(name): str(value) for name, value in cast("dict[Any, Any]", document).items()}
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as content:
-        while block := content.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

@@ -9,10 +9,10 @@ from typing import Any, Optional, cast
 import numpy as np
 import numpy.typing as npt
 
+from nextitem_bundle.signature import Feature, Head, Signature
 from nextitem_client._exceptions import InvalidOption, RequestRejected
 from nextitem_client._filters import ALLOW, EXCLUDE, EXCLUDE_SEEN
 from nextitem_client._request import Tensors
-from nextitem_client._signature import Feature, Head, Signature
 from nextitem_client._transport import Inference, Reply
 from nextitem_client._values import ENCODERS, FP32_LOWEST, NULL_BYTES, NULL_INT64, ValueRefused
 

@@ -12,10 +12,11 @@ from typing import Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from nextitem_client._bundle import MANIFEST, Bundle
+from nextitem_bundle.config import EnsembleStep
+from nextitem_bundle.manifest import MANIFEST
+from nextitem_client._bundle import Bundle
 from nextitem_client._bundle_runtime import import_runtime, runtime_module
 from nextitem_client._exceptions import BundleError, MissingPackage, RequestRejected
-from nextitem_client._model_config import EnsembleStep
 from nextitem_client._request import Tensors
 
 _RUNTIME = "nextitem_runtime"
@@ -105,7 +106,7 @@ def _open(bundle: Bundle, place: EnsembleStep) -> tuple[_Step, type[Exception]]:
 def _runtime_files(bundle: Bundle, folder: Path) -> Iterator[tuple[str, Path]]:
     """The Python files that the manifest lists: what lies beside them has no checksum and is not run."""
     prefix = f"{folder.relative_to(bundle.repository).as_posix()}/{_RUNTIME}/"
-    for name in bundle.sha256:
+    for name in bundle.manifest.sha256:
         if name.startswith(prefix) and name.endswith(".py"):
             if not (bundle.repository / name).is_file():
                 raise BundleError(f"{bundle.repository / name} is missing, and {MANIFEST} lists it: copy it again.")
@@ -120,7 +121,7 @@ def _explained(bundle: Bundle, folder: Path) -> Generator[None, None, None]:
         missing = (error.name or "").split(".")[0]
         if missing not in _PIP:
             raise
-        version = bundle.libraries.get(missing, "").split("+")[0]
+        version = (bundle.manifest.libraries.get(missing) or "").split("+")[0]
         raise MissingPackage(
             f"The bundle {bundle.name} needs {missing}, which cannot be imported ({error}). Install it with: "
             f"{_PIP[missing].format(version=version)}"

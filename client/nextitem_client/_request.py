@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nextitem_bundle.signature import Signature
 from nextitem_client._exceptions import InvalidOption, UnsupportedOption
 from nextitem_client._filters import ALLOW, EXCLUDE, EXCLUDE_SEEN, NO_FILTERS, Filters
 from nextitem_client._sessions import encode_session
-from nextitem_client._signature import Signature
 from nextitem_client._values import NULL_BYTES, NULL_FP32, NULL_INT64
 
 Tensors = Mapping[str, "npt.NDArray[Any]"]

@@ -8,8 +8,8 @@ from typing import Any, Union, cast
 
 import numpy as np
 
+from nextitem_bundle.signature import Feature, Signature
 from nextitem_client._exceptions import InvalidSession
-from nextitem_client._signature import Feature, Signature
 from nextitem_client._values import ENCODERS, ValueRefused, encode_plain, is_null
 
 #: A list of events, each a dict from feature to value; or a dict from feature to a column of

@@ -18,12 +18,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional, Union
 
+from nextitem_bundle.signature import FORMAT_VERSION, PARAMETER
+from nextitem_bundle.wire import DATATYPES
 from nextitem_client._async_client import AsyncClient
 from nextitem_client._client import Client
 from nextitem_client._exceptions import InvalidOption, ModelNotFound
 from nextitem_client._fake_wire import FakeAnswer, FakeRequest, read_request, write_answers
 from nextitem_client._filters import ALLOW, EXCLUDE, EXCLUDE_SEEN
-from nextitem_client._signature import DATATYPES, PARAMETER, parse_signature
+from nextitem_client._signature import parse_signature
 from nextitem_client._transport import AsyncTransport, Inference, Reply, Transport
 
 __all__ = ["Answer", "FakeAnswer", "FakeRequest", "FakeServer", "fake_async_client", "fake_client"]
@@ -129,7 +131,7 @@ class FakeServer:
             )
         features = [{"name": name, "datatype": DATATYPES[kind], "kind": kind} for name, kind in self.features.items()]
         return json.dumps({
-            "format_version": 1, "bundle_version": 1, "window": 20, "max_id_bytes": 1024,
+            "format_version": FORMAT_VERSION, "bundle_version": 1, "window": 20, "max_id_bytes": 1024,
             "max_sessions_per_request": self.max_sessions_per_request, "max_interactions_per_session": 10_000,
             "top_k": {"default": self.top_k_default, "limit": self.top_k_limit},
             "item_column": self.item_column or features[0]["name"], "features": features, "options": list(self.options),

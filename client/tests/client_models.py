@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from nextitem_bundle.signature import FORMAT_VERSION
+
 INT64_MIN = -(2**63)
 EVENT = {"item_id": "a", "timestamp": 5, "category": 7, "is_new": True, "price": 1.5}
 
@@ -22,7 +24,7 @@ FEATURES = [
     {"name": "price", "datatype": "FP32", "kind": "float"},
 ]
 SIGNATURE = {
-    "format_version": 1,
+    "format_version": FORMAT_VERSION,
     "bundle_version": 7,
     "window": 20,
     "max_sessions_per_request": 4,

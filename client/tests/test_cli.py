@@ -109,7 +109,7 @@ def test_importing_the_client_imports_neither_protocol():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_one_module_asks_with_tritonclient_and_one_reads_configurations():
+def test_one_module_asks_with_tritonclient():
     folder = Path(cli.__file__).parent
     knowing = sorted(p.name for p in folder.rglob("*.py") if '"tritonclient.' in p.read_text())
-    assert knowing == ["_model_config.py", "_triton.py"]
+    assert knowing == ["_triton.py"]

@@ -21,7 +21,7 @@ def signature(kind: str = "string", options: frozenset = ALL, limit: int = 8) ->
         top_k_default=5,
         top_k_limit=10,
         item_column="item_id",
-        features=(Feature("item_id", "BYTES" if kind == "string" else "INT64", kind),),
+        features=(Feature("item_id", kind),),
         options=options,
         max_filter_ids=limit,
     )

@@ -16,7 +16,7 @@ SIGNATURE = Signature(
     top_k_default=5,
     top_k_limit=10,
     item_column="item_id",
-    features=(Feature("item_id", "BYTES", "string"), Feature("size", "INT64", "integer")),
+    features=(Feature("item_id", "string"), Feature("size", "integer")),
     options=frozenset({"session_length", "top_k"}),
 )
 

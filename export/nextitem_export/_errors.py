@@ -12,7 +12,11 @@ ParityWarning               what a bundle that was written could not be proved o
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
+
+from nextitem_bundle.errors import BundleError
 
 _CALL = re.compile(r"(?:ExportOptions|activate_bundle)\((\w+=[^()]*)\)")
 _QUOTES = "'\""
@@ -51,6 +55,15 @@ class ParityError(ExportError):
 
 class RepositoryError(ExportError):
     """The bundle cannot be placed in the model repository."""
+
+
+@contextlib.contextmanager
+def repository_errors() -> Iterator[None]:
+    """Raise what nextitem_bundle has to say of a repository as RepositoryError."""
+    try:
+        yield
+    except BundleError as error:
+        raise RepositoryError(str(error)) from error
 
 
 class ControlError(ExportError):

@@ -15,15 +15,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from nextitem_bundle.checksums import verify
+from nextitem_bundle.config import pinned_to
+from nextitem_bundle.errors import BundleError
+from nextitem_bundle.lock import locked
+from nextitem_bundle.manifest import read_manifest
 from nextitem_bundle.runtime.ranker import AVAILABILITY
+from nextitem_bundle.versions import CONFIG, active_version, prune, versions_of
 
-from ._errors import ControlError, RepositoryError
+from ._errors import ControlError, RepositoryError, repository_errors
 from .control import ModelControl
-from .lock import locked
 from .options import KEEP_VERSIONS
-from .triton_config import CONFIG, pinned_to
-from .verify import verify
-from .versions import active_version, prune, read_manifest, versions_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,15 +61,15 @@ def activate_bundle(
     repository = Path(repository)
     control = None if url is None else ModelControl(url, key)
     _active(repository, name)  # before a file is made for the lock
-    with locked(repository, name, progress):
+    with repository_errors(), locked(repository, name, progress):
         before = _active(repository, name)
         target = _target(repository, name, version)
         progress(f"comparing the files of version {target} with their checksums")
-        verify(repository, name, target)
+        _verify(repository, name, target)
         running = () if control is None else _running(control, repository, name)
         _take_availability_along(repository, name, before, target)
         manifest = read_manifest(repository, name, target)
-        _Switch(repository, manifest["models"], manifest["request"], before, target, running, control, progress).run()
+        _Switch(repository, manifest.models, manifest.request, before, target, running, control, progress).run()
         return Activation(name, target, before, tuple(prune(repository, name, keep_versions)))
 
 
@@ -88,14 +90,20 @@ def _target(repository: Path, name: str, version: int | None) -> int:
             f"{repository / name} has no version {target}, there are {', '.join(map(str, there)) or 'none'}: older ones are "
             "kept as far as activate_bundle(keep_versions=…) says"
         )
-    models = read_manifest(repository, name, target)["models"]
-    for model in models:
+    for model in read_manifest(repository, name, target).models:
         if not (repository / model / str(target) / CONFIG).is_file():
             raise RepositoryError(
                 f"{repository / model / str(target)} has no {CONFIG} of its own, so that there is no going to version "
                 f"{target}: it was exported before versions were kept, or copied in part. Export it again"
             )
     return target
+
+
+def _verify(repository: Path, name: str, version: int) -> None:
+    try:
+        verify(repository, read_manifest(repository, name, version), answers=False)
+    except BundleError as error:
+        raise RepositoryError(f"{error}. Export or copy the bundle again; nothing was changed") from error
 
 
 def _running(control: ModelControl, repository: Path, name: str) -> tuple[int, ...]:
@@ -114,9 +122,9 @@ def _running(control: ModelControl, repository: Path, name: str) -> tuple[int, .
 def _take_availability_along(repository: Path, name: str, before: int, target: int) -> None:
     """The list that acts goes on acting; but a list that was given at the export of a newer version is its own."""
     manifest = read_manifest(repository, name, target)
-    if before == target or (target > before and manifest.get("availability_given")):
+    if before == target or (target > before and manifest.availability_given):
         return
-    for model in manifest["models"]:
+    for model in manifest.models:
         old, new = (repository / model / str(version) for version in (before, target))
         for source in old.rglob(AVAILABILITY):
             place = new / source.relative_to(old)
@@ -133,7 +141,7 @@ class _Switch:
     """
 
     repository: Path
-    models: list[str]
+    models: tuple[str, ...]
     request: Mapping[str, Any]
     before: int
     target: int

@@ -12,11 +12,13 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from . import repository, versions
-from ._errors import ExportError, ParityWarning
+from nextitem_bundle import placing, versions
+from nextitem_bundle.lock import locked
+from nextitem_bundle.manifest import manifest_path
+
+from ._errors import ExportError, ParityWarning, repository_errors
 from .layouts import StepFolders, layout_of
 from .layouts.steps import available_items, write_steps
-from .lock import locked
 from .manifest import keep_configurations, write_manifest
 from .options import ExportOptions
 from .parity.cases import make_cases
@@ -47,7 +49,7 @@ class Bundle:
     @property
     def manifest(self) -> Path:
         """Where its bundle.json is."""
-        return self.repository / self.name / str(self.version) / "bundle.json"
+        return manifest_path(self.repository, self.name, self.version)
 
 
 def export_bundle(
@@ -128,7 +130,7 @@ def _build(
     progress: Callable[[str], None],
 ) -> Bundle:
     layout = layout_of(name, options)
-    with repository.build_folder(target) as build:
+    with repository_errors(), placing.build_folder(target) as build:
         version = versions.next_version(target, layout.models)
         plan = dataclasses.replace(plan, signature=dataclasses.replace(plan.signature, bundle_version=version))
         progress(f"tracing {type(plan.model).__name__} to {options.format}")
@@ -141,10 +143,10 @@ def _build(
         progress("writing configuration and manifest")
         layout.write_configs(build, plan, options)
         keep_configurations(build, layout.models, version)
-        write_manifest(build, layout.models, plan, options, reports, made_from, tuning)
+        write_manifest(build, layout.models, plan, options, reports, made_from)
         with locked(target, name, progress):
-            replace = repository.check_place(target, build, layout.models, replace=options.replace)
-            repository.place(target, build, layout.models, version, replace=replace)
+            replace = placing.check_place(target, build, layout.models, replace=options.replace)
+            placing.place(target, build, layout.models, version, replace=replace)
     unproved = tuple(filter(None, (report.warning() for report in reports[:1])))  # the sample as it is
     for sentence in unproved:
         warnings.warn(sentence, ParityWarning, stacklevel=3)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from nextitem_bundle.runtime.signature import RawFeature
+from nextitem_bundle.runtime.signature import Feature
 
 from ._errors import UnsupportedWorkflow
 from .plan import item_feature_of, no_item_column, ranker_dtype, refuse_reserved
@@ -62,7 +62,7 @@ class _Explainer:
         self._context = context
         self._keep_oldest = keep_oldest
         self._unsent = (context.session_column, context.tie_breaker_column)
-        self._raw: dict[str, RawFeature] = {}
+        self._raw: dict[str, Feature] = {}
 
     def _try(self, column: str, act: Callable[[], T]) -> T | None:
         """What it returns, or None after a row with the reason."""

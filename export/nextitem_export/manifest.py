@@ -1,28 +1,25 @@
-"""bundle.json: what a bundle was made from, what it answers and what its files are."""
+"""What is written into a bundle's manifest."""
 
 from __future__ import annotations
 
 import datetime
-import hashlib
 import importlib.metadata
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nextitem_bundle.checksums import checksums_of
+from nextitem_bundle.manifest import Manifest
 from nextitem_bundle.runtime.codes import STATUS
 from nextitem_bundle.runtime.ranker import AVAILABILITY
+from nextitem_bundle.versions import CONFIG
+from nextitem_bundle.wire import datatype_of
 
 from .layouts.runtimes import NO_CACHE
 from .options import ExportOptions
 from .parity.gate import CaseReport
 from .plan import Plan
-from .triton_config import CONFIG
-from .tuning import Tuning
-from .versions import MANIFEST
-
-FORMAT_VERSION = 1
 
 _LIBRARIES = ("torch", "transformers", "onnx", "onnxruntime", "nvtabular", "numpy", "nextitem-export")
 
@@ -40,48 +37,41 @@ def write_manifest(
     options: ExportOptions,
     parity: Sequence[CaseReport],
     made_from: Mapping[str, Any],
-    tuning: Tuning | None = None,
 ) -> Path:
     """Write `<name>/<version>/bundle.json` over all files of the built models. Returns its path."""
-    name, version = models[-1], plan.signature.bundle_version
-    item_type = "BYTES" if plan.vocabulary.values.dtype == object else "INT64"
-    document = {
-        "format_version": FORMAT_VERSION,
-        "name": name,
-        "version": version,
-        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "made_from": dict(made_from),
-        "layout": options.layout,
-        "format": options.format,
-        "runtime": options.runtime,
-        "features": options.features,
+    files = [
+        path
+        for model in models
+        for path in sorted((build / model).rglob("*"))
+        # Operators change the one, copying may lose the other.
+        if path.is_file() and path.name not in (AVAILABILITY, NO_CACHE)
+    ]
+    return Manifest(
+        name=models[-1],
+        version=plan.signature.bundle_version,
+        models=tuple(models),
+        sha256=checksums_of(build, files),
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        made_from=dict(made_from),
+        layout=options.layout,
+        format=options.format,
+        runtime=options.runtime,
+        features=options.features,
         # The one exception to "data only": `--features nvtabular` unpickles the workflow at load.
-        "holds_pickle": options.features == "nvtabular",
-        "models": list(models),
-        "availability_given": options.availability is not None,
-        "request": plan.signature.to_json(),
-        "response": {
-            "item_ids": {"datatype": item_type, "shape": ["B", "K"]},
+        holds_pickle=options.features == "nvtabular",
+        availability_given=options.availability is not None,
+        request=plan.signature.to_json(),
+        response={
+            "item_ids": {"datatype": datatype_of(plan.vocabulary.values.dtype), "shape": ["B", "K"]},
             "scores": {"datatype": "FP32", "shape": ["B", "K"]},
             "status": {"datatype": "BYTES", "shape": ["B", 1], "values": list(STATUS)},
             **{head.name: {"datatype": "FP32", "shape": ["B", head.width]} for head in plan.signature.heads},
         },
-        "catalogue_size": len(plan.vocabulary.values),
-        "model_features": [{"name": f.name, "tensor": f.tensor, "dtype": f.dtype} for f in plan.features],
-        "libraries": {name: _version(name) for name in _LIBRARIES},
-        "parity": [report.to_json() for report in parity],
-        **({"tuning": tuning.to_json()} if tuning else {}),
-        "sha256": {
-            str(path.relative_to(build)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for model in models
-            for path in sorted((build / model).rglob("*"))
-            if path.is_file()
-            and path.name not in (AVAILABILITY, NO_CACHE)  # operators change the one, copying may lose the other
-        },
-    }
-    path = build / name / str(version) / MANIFEST
-    path.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
-    return path
+        catalogue_size=len(plan.vocabulary.values),
+        model_features=[{"name": f.name, "tensor": f.tensor, "dtype": f.dtype} for f in plan.features],
+        libraries={name: _version(name) for name in _LIBRARIES},
+        parity=[report.to_json() for report in parity],
+    ).write(build)
 
 
 def _version(distribution: str) -> str | None:

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
+from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.filters import WIDTHS
-from nextitem_bundle.runtime.signature import Head, RawFeature, Signature
+from nextitem_bundle.runtime.signature import Feature, Head, Signature
+from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from ._errors import ExportError, UnsupportedModel, UnsupportedWorkflow
 from .graphs.heads import heads_of
@@ -66,7 +67,7 @@ class Plan:
     sessions: list[pd.DataFrame]
 
     @property
-    def raw_features(self) -> tuple[RawFeature, ...]:
+    def raw_features(self) -> tuple[Feature, ...]:
         """What a caller sends."""
         return self.signature.features
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from nextitem_bundle.runtime.codes import NULL_INT64, NULL_STRING
-from nextitem_bundle.runtime.signature import RawFeature
+from nextitem_bundle.runtime.signature import Feature
+from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from ._errors import UnsupportedWorkflow
 
@@ -19,15 +19,15 @@ _KINDS = {"string": "string", "datetime": "datetime", "bool": "boolean"}
 _NUMPY_KINDS = {"i": "integer", "u": "integer", "f": "float"}
 
 
-def raw_feature(name: str, dtype: str) -> RawFeature:
+def raw_feature(name: str, dtype: str) -> Feature:
     """The feature of a raw column by its training dtype (`string`, `datetime` or numpy's name).
 
     Raises UnsupportedWorkflow if no tensor of a request can carry that type.
     """
     if dtype in _KINDS:
-        return RawFeature(name, _KINDS[dtype])
+        return Feature(name, _KINDS[dtype])
     try:
-        return RawFeature(name, _NUMPY_KINDS[np.dtype(dtype).kind])
+        return Feature(name, _NUMPY_KINDS[np.dtype(dtype).kind])
     except (TypeError, KeyError):
         raise UnsupportedWorkflow(
             f"the raw column '{name}' has the type '{dtype}', expected {', '.join(_KINDS)} or one of numpy's integers "
@@ -35,7 +35,7 @@ def raw_feature(name: str, dtype: str) -> RawFeature:
         ) from None
 
 
-def wire_column(values: pd.Series, feature: RawFeature) -> np.ndarray:
+def wire_column(values: pd.Series, feature: Feature) -> np.ndarray:
     """A column [N] in the feature's type on the wire, nulls as the wire's."""
     null = values.isna().to_numpy()
     if feature.kind == "string":
@@ -51,7 +51,7 @@ def wire_column(values: pd.Series, feature: RawFeature) -> np.ndarray:
 
 
 def request_tensors(
-    sessions: Sequence[pd.DataFrame], features: Sequence[RawFeature], *, width: int | None = None
+    sessions: Sequence[pd.DataFrame], features: Sequence[Feature], *, width: int | None = None
 ) -> dict[str, np.ndarray]:
     """One request for these sessions: raw features [B, T] padded on the right, and `session_length` int32 [B, 1].
 

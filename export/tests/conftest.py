@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL_INT64, NULL_STRING
+from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 from nextitem_export import Bundle, ExportOptions, export_bundle
 from nextitem_export.layouts import LAYOUTS
 from nextitem_export.layouts.steps import write_steps

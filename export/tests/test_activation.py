@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 
 import pytest
 
+from nextitem_bundle.manifest import Manifest
+from nextitem_bundle.versions import CONFIG, active_version, pinned_versions, versions_of
 from nextitem_export import ControlError, RepositoryError, activate_bundle
 from nextitem_export import activation as module
-from nextitem_export.triton_config import CONFIG, pinned_versions
-from nextitem_export.versions import active_version, versions_of
 
 MODELS = ["shop_a", "shop_b", "shop"]
 EMPTY = '{"unavailable": []}'
@@ -29,8 +28,7 @@ def add_version(repository, version: int, models=MODELS, availability: str = EMP
             (repository / model / CONFIG).write_bytes((folder / CONFIG).read_bytes())
     (repository / models[0] / str(version) / "availability.json").write_text(availability)
     request = {"features": [{"name": "item_id", "datatype": "BYTES"}]}
-    manifest = {"models": models, "sha256": digests, "availability_given": given, "request": request}
-    (repository / models[-1] / str(version) / "bundle.json").write_text(json.dumps(manifest))
+    Manifest(models[-1], version, models, digests, availability_given=given, request=request).write(repository)
 
 
 @pytest.fixture

@@ -15,16 +15,17 @@ import numpy as np
 import pytest
 import torch
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
+from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.step import Step, open_step
+from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export.graphs.formats import FORMATS, write_ranker
 from nextitem_export.graphs.ranker import CODES, SCORES, Ranker, RankerFeature
 from nextitem_export.parity.compare import ranking_difference
 from nextitem_training.bodies import BODIES
 from nextitem_training.config import ModelConfig
 from nextitem_training.model import SessionModel
-from nextitem_training.schema import Feature, RawFeature, SessionSchema
+from nextitem_training.schema import Feature, SessionSchema
 
 WINDOW = 20
 ITEMS = 500
@@ -42,7 +43,7 @@ SCHEMA = SessionSchema(
     tie_breaker_column="row",
     item_column="item",
     item_feature="item",
-    raw_features=(RawFeature("item", "string"), RawFeature("colour", "string"), RawFeature("price", "float32")),
+    raw_features=(Feature("item", "string"), Feature("colour", "string"), Feature("price", "float32")),
     features=(
         Feature("item", "int64", "categorical", ITEMS, ()),
         Feature("colour", "int64", "categorical", COLOURS, ()),

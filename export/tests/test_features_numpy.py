@@ -8,12 +8,12 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from nextitem_bundle.runtime.codes import NULL_INT64
 from nextitem_bundle.runtime.features import FeaturesStep
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.program import Instruction, Program
-from nextitem_bundle.runtime.signature import RawFeature, Signature
+from nextitem_bundle.runtime.signature import Feature, Signature
 from nextitem_bundle.runtime.step import open_step
+from nextitem_bundle.runtime.wire import NULL_INT64
 from nextitem_export import explain_workflow
 from nextitem_export.graphs.features import compile_plan, write_features
 from nextitem_export.report import explained_table
@@ -123,7 +123,7 @@ def test_a_large_vocabulary_is_mapped_and_never_copied(tmp_path, keys):
     keys = np.sort(keys)
     lookup_program(keys).save(tmp_path / "program")
     kind = "string" if keys.dtype.kind == "S" else "integer"
-    signature = Signature(1, 1, "item_id", (RawFeature("item_id", kind),), 5, 9, 64, 100, 64, 9, ())
+    signature = Signature(1, 1, "item_id", (Feature("item_id", kind),), 5, 9, 64, 100, 64, 9, ())
     ItemIndex.of(np.array(["a"], dtype=object) if kind == "string" else np.array([1])).save(tmp_path)
     (tmp_path / "step.json").write_text(
         json.dumps(

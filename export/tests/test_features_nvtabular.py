@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nvtabular import ops
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32, NULL, NULL_INT64, UNKNOWN
+from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL, UNKNOWN
 from nextitem_bundle.runtime.features_nvtabular import NvtabularEncoder, _nodes, serving_form
 from nextitem_bundle.runtime.request import RequestError
 from nextitem_bundle.runtime.step import open_step
+from nextitem_bundle.runtime.wire import LOWEST_FLOAT32, NULL_INT64
 from nextitem_export.graphs.features import write_features
 from nextitem_export.wire import request_tensors
 

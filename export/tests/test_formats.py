@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
+from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.step import open_step
+from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import UnsupportedModel
 from nextitem_export.graphs.formats import FORMATS, IR_VERSION, OPSET, write_ranker
 from nextitem_export.graphs.ranker import OUTPUTS, Ranker, RankerFeature

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32, UNKNOWN
+from nextitem_bundle.runtime.codes import FIRST_ITEM, UNKNOWN
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.signature import Head
 from nextitem_bundle.runtime.step import open_step
+from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import UnsupportedModel
 from nextitem_export.graphs.formats import FORMATS, write_ranker
 from nextitem_export.graphs.heads import heads_of

@@ -17,9 +17,9 @@ from onnx import numpy_helper
 from rich.console import Console
 from tritonclient.grpc import model_config_pb2 as pb
 
-from nextitem_bundle.runtime.codes import LOWEST_FLOAT32
 from nextitem_bundle.runtime.signature import Head, Signature
 from nextitem_bundle.runtime.step import open_step
+from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import ExportOptions, ParityError, UnsupportedModel, export_bundle
 from nextitem_export.parity.cases import Case
 from nextitem_export.parity.compare import HEAD_RELATIVE, head_difference

@@ -4,8 +4,9 @@ import numpy as np
 import onnx
 import pytest
 
-from nextitem_bundle.runtime.codes import COLD, EMPTY, NULL_INT64, OK
+from nextitem_bundle.runtime.codes import COLD, EMPTY, OK
 from nextitem_bundle.runtime.step import open_step
+from nextitem_bundle.runtime.wire import NULL_INT64
 from nextitem_export.graphs.formats import IR_VERSION, OPSET
 from nextitem_export.graphs.items import INPUTS, write_items
 

@@ -9,10 +9,10 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
+from nextitem_bundle.manifest import MANIFEST
 from nextitem_bundle.runtime.signature import Signature
-from nextitem_export.manifest import FORMAT_VERSION
+from nextitem_bundle.signature import FORMAT_VERSION
 from nextitem_export.options import FEATURES
-from nextitem_export.versions import MANIFEST
 
 
 @pytest.fixture(scope="module")

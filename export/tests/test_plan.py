@@ -8,7 +8,8 @@ import torch
 from nvtabular import ops
 from torch import nn
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
+from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import ExportError, ExportOptions, UnsupportedModel, UnsupportedWorkflow
 from nextitem_export import plan as plan_module
 from nextitem_training.config import names as training_names

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nextitem_bundle.runtime.signature import RawFeature
+from nextitem_bundle.runtime.signature import Feature
 from nextitem_export.parity.cases import make_cases
 from nextitem_export.sample import for_nvtabular, plain_sample
 from nextitem_export.wire import wire_column
@@ -54,7 +54,7 @@ def test_nvtabular_gets_what_numpy_has(values, dtype):
 
 @pytest.mark.parametrize("column", [pd.array([5, None], "Int64"), np.array([5, np.nan]), np.array([5, 6], np.int8)])
 def test_unknown_integers_are_sent_whatever_the_column_is_among_nulls(column):
-    feature = RawFeature("x", "integer")
+    feature = Feature("x", "integer")
     cases = make_cases(
         [pd.DataFrame({"x": column})], [feature], time_columns=[], window=2, max_sessions=2, max_interactions=9
     )

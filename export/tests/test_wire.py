@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextitem_bundle.runtime.codes import NULL_INT64
 from nextitem_bundle.runtime.request import read_request
-from nextitem_bundle.runtime.signature import RawFeature, Signature
+from nextitem_bundle.runtime.signature import Feature, Signature
+from nextitem_bundle.runtime.wire import NULL_INT64
 from nextitem_export import UnsupportedWorkflow
 from nextitem_export.wire import raw_feature, request_tensors, wire_column
 
@@ -50,33 +50,33 @@ def test_a_type_without_a_tensor_is_refused(dtype):
 )
 def test_columns_turn_into_the_wire_s_values_and_nulls(values, kind, expected):
     dtype = object if isinstance(values, list) else None
-    column = wire_column(pd.Series(values, dtype=dtype), RawFeature("x", kind))
+    column = wire_column(pd.Series(values, dtype=dtype), Feature("x", kind))
     assert column.tolist() == expected
 
 
 def test_a_null_float_is_nan_on_the_wire():
-    column = wire_column(pd.Series([1.5, None]), RawFeature("x", "float"))
+    column = wire_column(pd.Series([1.5, None]), Feature("x", "float"))
     assert column.dtype == np.float32
     np.testing.assert_array_equal(column, np.array([1.5, np.nan], np.float32))
 
 
 def test_shorter_sessions_are_padded_on_the_right():
     sessions = [pd.DataFrame({"x": ["a", "b", "c"]}), pd.DataFrame({"x": ["d"]}), pd.DataFrame({"x": []}, dtype=object)]
-    tensors = request_tensors(sessions, [RawFeature("x", "string")])
+    tensors = request_tensors(sessions, [Feature("x", "string")])
     assert tensors["x"].tolist() == [[b"a", b"b", b"c"], [b"d", b"", b""], [b"", b"", b""]]
     assert tensors["session_length"].tolist() == [[3], [1], [0]]
     assert tensors["session_length"].dtype == np.int32
 
 
 def test_empty_sessions_alone_still_have_one_interaction_of_padding():
-    assert request_tensors([pd.DataFrame({"x": [1]}).iloc[:0]], [RawFeature("x", "integer")])["x"].shape == (1, 1)
+    assert request_tensors([pd.DataFrame({"x": [1]}).iloc[:0]], [Feature("x", "integer")])["x"].shape == (1, 1)
 
 
 def test_the_width_can_be_given():
-    assert request_tensors([pd.DataFrame({"x": [1]})], [RawFeature("x", "integer")], width=5)["x"].shape == (1, 5)
+    assert request_tensors([pd.DataFrame({"x": [1]})], [Feature("x", "integer")], width=5)["x"].shape == (1, 5)
 
 
-FEATURES = (RawFeature("item", "string"), RawFeature("count", "integer"), RawFeature("price", "float"))
+FEATURES = (Feature("item", "string"), Feature("count", "integer"), Feature("price", "float"))
 SIGNATURE = Signature(1, 4, "item", FEATURES, 5, 5, 64, 100, 1000, 16_384, ("session_length",))
 interactions = st.tuples(
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5),

@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from nextitem_bundle.signature import FORMAT_VERSION
 from nextitem_server import RepositoryError, TritonServer
 from nextitem_server.checksums import verify_bundles
 from nextitem_server.repository import check_repository
@@ -28,7 +29,9 @@ def exported(tmp_path):
             digests[path] = hashlib.sha256(content.encode()).hexdigest()
     (tmp_path / "shop_ranker" / "1" / "graph").write_text("weights")
     digests["shop_ranker/1/graph"] = hashlib.sha256(b"weights").hexdigest()
-    (tmp_path / "shop" / "1" / "bundle.json").write_text(json.dumps({"sha256": digests}))
+    (tmp_path / "shop" / "1" / "bundle.json").write_text(
+        json.dumps({"format_version": FORMAT_VERSION, "models": ["shop_ranker", "shop"], "sha256": digests})
+    )
     (tmp_path / "shop" / "2").mkdir()
     return tmp_path
 
@@ -50,11 +53,11 @@ def test_a_changed_file_is_refused_before_the_start(exported, name):
     file = exported / name
     file.write_bytes(file.read_bytes() + b"\nmax_batch_size: 1\n")
     with pytest.raises(
-        RepositoryError, match=rf"{name} is not the file .* version 1 of the bundle shop: its sha256 .*--no-verify"
+        RepositoryError, match=rf"{name} is not the file .*: its sha256 .* 'shop' version 1 says .*--no-verify"
     ):
         TritonServer(exported).start()
     file.unlink()
-    with pytest.raises(RepositoryError, match=rf"{name} is not the file .*: it cannot be read"):
+    with pytest.raises(RepositoryError, match=rf"{name} cannot be read .* 'shop' version 1 lists it.*--no-verify"):
         verify_bundles(exported, check_repository(exported))
 
 
@@ -65,6 +68,6 @@ def test_a_manifest_that_cannot_be_read(exported, text):
     if text is not None:
         manifest.write_text(text)
     with pytest.raises(
-        RepositoryError, match=r"1/bundle.json cannot be read as the manifest of the bundle shop \(.*--no-verify"
+        RepositoryError, match=r"1/bundle.json cannot be read as the manifest of 'shop' \(.*--no-verify"
     ):
         verify_bundles(exported, check_repository(exported))

@@ -24,11 +24,11 @@ from merlin.dag.node import iter_nodes
 from merlin.schema import Tags
 from nvtabular import ops
 
+from nextitem_bundle.file_names import file_name
 from nextitem_training.codes import FIRST_KNOWN, NULL
 from nextitem_training.config import DataConfig, HeadConfig
 from nextitem_training.config.heads import WIDTH
 from nextitem_training.errors import RunDirectoryError
-from nextitem_training.file_names import file_name
 from nextitem_training.registry import Registry
 from nextitem_training.schema import (
     CATEGORICAL,

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from .codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, OK, PADDING
+from .codes import COLD, EMPTY, FIRST_ITEM, OK, PADDING
 from .graph_onnx import OnnxStep
 from .request import Array
+from .wire import LOWEST_FLOAT32
 
 #: Items of the table that are scored at a time where all are.
 _BLOCK = 65_536

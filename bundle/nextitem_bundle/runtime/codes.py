@@ -1,19 +1,12 @@
-"""The codes and nulls that features, rankers and requests agree on."""
+"""The codes that features, rankers and requests agree on."""
 
 from __future__ import annotations
-
-import numpy as np
 
 # Codes of a categorical feature (NVTabular's Categorify): the vocabulary starts at FIRST_ITEM, most frequent first.
 PADDING = 0
 NULL = 1
 UNKNOWN = 2
 FIRST_ITEM = 3
-
-# Null on the wire, by the tensor's type. JSON has no NaN, so the lowest FP32 means null as well as NaN does.
-NULL_INT64 = int(np.iinfo(np.int64).min)
-NULL_STRING = ""
-LOWEST_FLOAT32 = float(np.finfo(np.float32).min)
 
 # What the int8 scan adds to the sum of an item that must not come: below any sum of 1,024 products of int8, and small enough
 # that 63 of them do not overflow int32.

@@ -15,11 +15,12 @@ import numpy as np
 import nvtabular  # pyright: ignore[reportMissingTypeStubs]
 import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
-from .codes import NULL, NULL_INT64, NULL_STRING
+from .codes import NULL
 from .features import FeaturesStep
 from .item_index import VALUES, ItemIndex
 from .request import Array, Request
 from .signature import Signature
+from .wire import NULL_INT64, NULL_STRING
 
 _nvt: Any = nvtabular
 _pd: Any = pd

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .codes import NULL_INT64, NULL_STRING, PADDING, UNKNOWN
+from .codes import PADDING, UNKNOWN
 from .item_index import ItemIndex
 from .request import Array, Request, RequestError, check_dtype, read_strings
 from .signature import Signature
+from .wire import NULL_INT64, NULL_STRING
 
 #: Widths of the encoded lists: few, so that requests batch whatever their filters.
 WIDTHS = (64, 1_024, 16_384)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .codes import NULL_INT64, NULL_STRING
 from .filters import LISTS, WIDTHS
 from .request import Array
 from .signature import Signature
+from .wire import NULL_INT64, NULL_STRING
 
 #: What stands in padding, by the numpy type's kind: null, which nobody reads in a feature and which sets no rule in a filter.
 _FILLS = {"O": NULL_STRING.encode(), "i": NULL_INT64}

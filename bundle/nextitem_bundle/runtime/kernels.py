@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .codes import NULL_INT64, NULL_STRING
+from .wire import NULL_INT64, NULL_STRING
 
 if TYPE_CHECKING:
     from .program import Instruction

@@ -9,16 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .codes import LOWEST_FLOAT32, NULL_INT64
-from .signature import RawFeature, Signature
+from .signature import Feature, Signature
+from .wire import LOWEST_FLOAT32, NULL_INT64, NUMPY_DTYPES
 
 Array = NDArray[Any]
 
-_NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
-    "BYTES": np.dtype(np.object_),
-    "INT64": np.dtype(np.int64),
-    "FP32": np.dtype(np.float32),
-}
 _INT32 = np.dtype(np.int32)
 
 _LOWEST, _HIGHEST, _NAN = np.float32(LOWEST_FLOAT32), np.float32(-LOWEST_FLOAT32), np.float32(np.nan)
@@ -146,7 +141,7 @@ def read_shape(tensors: Mapping[str, Array], signature: Signature) -> tuple[int,
 
 def check_dtype(name: str, values: Array, datatype: str) -> None:
     """Raise RequestError unless the tensor has the numpy dtype of this KServe v2 type."""
-    expected = _NUMPY_DTYPES[datatype]
+    expected = NUMPY_DTYPES[datatype]
     if values.dtype != expected:
         raise RequestError(f"input '{name}' has type {values.dtype}, expected {datatype} ({expected.name})")
 
@@ -189,7 +184,7 @@ def read_top_k(values: Array | None, rows: int, signature: Signature) -> int:
     return top_k
 
 
-def _values(feature: RawFeature, tensor: Array, valid: Array, places: Array | None, max_id_bytes: int) -> Array:
+def _values(feature: Feature, tensor: Array, valid: Array, places: Array | None, max_id_bytes: int) -> Array:
     """The checked values of a feature [B, T]. places: of the N in the flat tensor, and one that becomes the type's zero.
 
     places None: there is no padding.

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
-FORMAT_VERSION = 1
+from .wire import DATATYPES
 
-#: KServe v2 type on the wire for each kind of raw feature.
-DATATYPES = {
-    "string": "BYTES",
-    "integer": "INT64",
-    "boolean": "INT64",
-    "datetime": "INT64",
-    "float": "FP32",
-}
+#: Of the whole written format: signature, manifest, names of the models.
+FORMAT_VERSION = 2
+#: The parameter in the configuration of a bundle that holds the signature.
+PARAMETER = "nextitem.signature"
+# Of signatures that do not say.
+_MAX_FILTER_IDS = 16_384
+
+
+class SignatureError(ValueError):
+    """A signature cannot be read; the message goes on after the signature's name."""
 
 
 @dataclasses.dataclass(frozen=True)
-class RawFeature:
-    """One column of raw interactions as a caller sends it: a tensor [B, T] of `datatype`."""
+class Feature:
+    """One column of raw interactions as a caller sends it: a tensor [B, T] of `datatype`.
+
+    kind: what it holds, `string`, `integer`, `boolean`, `datetime` (ns since 1970 UTC) or `float`.
+    """
 
     name: str
     kind: str
@@ -41,26 +47,31 @@ class Head:
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """All that a client needs to know of a bundle.
+    """All that a client needs to know of a bundle: its features and limits.
 
-    `window`: the newest interactions of a session that the model reads. `max_id_bytes`: the longest string, in
-    bytes of UTF-8. The limits are checked by the features step and named in its errors.
+    window: the newest interactions of a session that the model reads. max_id_bytes: the longest string, in bytes of UTF-8.
+    options: the optional tensors that are understood. The limits are checked by the features step and named in its errors.
     """
 
     bundle_version: int
     window: int
     item_column: str
-    features: tuple[RawFeature, ...]
+    features: tuple[Feature, ...]
     top_k_default: int
     top_k_limit: int
     max_sessions_per_request: int
     max_interactions_per_session: int
     max_id_bytes: int
-    max_filter_ids: int
-    options: tuple[str, ...]
+    max_filter_ids: int = _MAX_FILTER_IDS
+    options: tuple[str, ...] = ()
     heads: tuple[Head, ...] = ()
 
-    def feature(self, name: str) -> RawFeature:
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The names of the features, in the signature's order."""
+        return tuple(feature.name for feature in self.features)
+
+    def feature(self, name: str) -> Feature:
         """The raw feature of that name."""
         return next(feature for feature in self.features if feature.name == name)
 
@@ -82,28 +93,55 @@ class Signature:
         }
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Signature:
-        """Read the document of `nextitem.signature`.
+    def from_json(cls, document: Any) -> Signature:
+        """Read the document of `nextitem.signature`, as JSON's text or parsed.
 
-        Raises ValueError if its format version is another than the one this runtime knows.
+        Keys that are not known are ignored, so that readers that are out there outlive later exporters. Raises SignatureError.
         """
-        if document["format_version"] != FORMAT_VERSION:
-            raise ValueError(
-                f"the signature has format version {document['format_version']}, this runtime reads "
-                f"{FORMAT_VERSION}: export the bundle again with the runtime's own nextitem-export"
-            )
-        return cls(
-            bundle_version=document["bundle_version"],
-            window=document["window"],
-            item_column=document["item_column"],
-            features=tuple(RawFeature(f["name"], f["kind"]) for f in document["features"]),
-            top_k_default=document["top_k"]["default"],
-            top_k_limit=document["top_k"]["limit"],
-            max_sessions_per_request=document["max_sessions_per_request"],
-            max_interactions_per_session=document["max_interactions_per_session"],
-            max_id_bytes=document["max_id_bytes"],
-            max_filter_ids=document["max_filter_ids"],
-            options=tuple(document["options"]),
-            # Bundles from before further heads say nothing of them.
-            heads=tuple(Head(head["name"], head["width"]) for head in document.get("heads", ())),
+        try:
+            parsed = json.loads(document) if isinstance(document, str) else document
+            version = parsed["format_version"]
+            if version == FORMAT_VERSION:
+                return _read(cast("Mapping[str, Any]", parsed))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SignatureError(
+                f"is damaged ({type(error).__name__}: {error}): export the bundle again with nextitem-export"
+            ) from None
+        raise SignatureError(
+            f"has format_version {version}, and this program reads {FORMAT_VERSION}: "
+            + _remedy(version, "export the bundle again with nextitem-export")
         )
+
+
+def _remedy(version: Any, older: str) -> str:
+    """What to do about a format of another version."""
+    newer = isinstance(version, int) and version > FORMAT_VERSION
+    return "upgrade the nextitem packages here (pip install --upgrade)" if newer else older
+
+
+def _read(document: Mapping[str, Any]) -> Signature:
+    features = tuple(_feature(entry) for entry in document["features"])
+    item_column = str(document["item_column"])
+    if item_column not in {feature.name for feature in features}:
+        raise ValueError(f"item_column {item_column} is no feature")
+    return Signature(
+        bundle_version=int(document["bundle_version"]),
+        window=int(document["window"]),
+        item_column=item_column,
+        features=features,
+        top_k_default=int(document["top_k"]["default"]),
+        top_k_limit=int(document["top_k"]["limit"]),
+        max_sessions_per_request=int(document["max_sessions_per_request"]),
+        max_interactions_per_session=int(document["max_interactions_per_session"]),
+        max_id_bytes=int(document["max_id_bytes"]),
+        max_filter_ids=int(document.get("max_filter_ids", _MAX_FILTER_IDS)),
+        options=tuple(str(option) for option in document.get("options", ())),
+        heads=tuple(Head(str(entry["name"]), int(entry["width"])) for entry in document.get("heads", ())),
+    )
+
+
+def _feature(entry: Mapping[str, Any]) -> Feature:
+    name, kind, datatype = str(entry["name"]), str(entry["kind"]), str(entry["datatype"])
+    if DATATYPES.get(kind) != datatype:
+        raise ValueError(f"feature {name} is {kind} as {datatype}")
+    return Feature(name, kind)

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .codes import FIRST_ITEM, LOWEST_FLOAT32
+from .codes import FIRST_ITEM
 from .request import Array
+from .wire import LOWEST_FLOAT32
 
 #: Upper bounds of the buckets of `nextitem_session_length`, in interactions; one more is without a bound.
 LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233)

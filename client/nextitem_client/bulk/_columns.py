@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from nextitem_bundle.signature import Signature
 from nextitem_client._exceptions import InvalidOption
-from nextitem_client._signature import Signature
 
 
 def require_columns(path: Path, present: Sequence[str], session_column: str, signature: Signature) -> None:

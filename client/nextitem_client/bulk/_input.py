@@ -12,8 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from nextitem_bundle.signature import Signature
 from nextitem_client._exceptions import InvalidOption
-from nextitem_client._signature import Signature
 from nextitem_client.bulk._columns import require_columns
 from nextitem_client.bulk._grouping import Rows
 from nextitem_client.bulk._parquet import ParquetRows

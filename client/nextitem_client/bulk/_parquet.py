@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from nextitem_bundle.signature import Feature, Signature
 from nextitem_client._exceptions import InvalidOption, MissingPackage
-from nextitem_client._signature import Feature, Signature
 from nextitem_client.bulk._columns import require_columns
 from nextitem_client.bulk._grouping import Rows
 

@@ -9,11 +9,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Union
 
+from nextitem_bundle.signature import Signature
 from nextitem_client._client import Client
 from nextitem_client._exceptions import InvalidOption, UnexpectedResponse
 from nextitem_client._filters import ItemIds
 from nextitem_client._response import Recommendation, head_columns, head_values
-from nextitem_client._signature import Signature
 from nextitem_client.bulk._answering import PART_SESSIONS, Failure, Wanted, answer_batches
 from nextitem_client.bulk._grouping import GroupedSession, Sessions, count_sessions, group
 from nextitem_client.bulk._input import RowFile, open_rows

@@ -9,8 +9,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL_INT64, NULL_STRING
+from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.codes import STATUS as STATUS_NAMES
+from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from .formats import IR_VERSION, OPSET
 

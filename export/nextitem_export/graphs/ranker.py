@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nextitem_bundle.runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, OK, PADDING
+from nextitem_bundle.runtime.codes import COLD, EMPTY, FIRST_ITEM, OK, PADDING
 from nextitem_bundle.runtime.signature import Head
+from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from .._errors import UnsupportedModel
 from .heads import head_tensors, null_where_unknown, with_heads

@@ -18,7 +18,8 @@ from collections.abc import Callable
 import numpy as np
 from onnx import TensorProto
 
-from nextitem_bundle.runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, OK, PADDING
+from nextitem_bundle.runtime.codes import COLD, EMPTY, FIRST_ITEM, OK, PADDING
+from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from .scoring_nodes import Nodes
 

@@ -6,7 +6,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
+from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from .heads import head_tensors
 from .ranker import Ranker

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from nextitem_bundle.config import EnsembleStep, StepConfig, TensorSpec, WarmUp, write_ensemble
+
 from ..graphs import items
 from ..graphs.formats import FORMATS
 from ..graphs.heads import head_tensors
 from ..graphs.ranker import OUTPUTS, filter_tensors
 from ..options import ExportOptions
 from ..plan import Plan
-from ..triton_config import EnsembleStep, StepConfig, TensorSpec, WarmUp, write_ensemble
 from .runtimes import RUNTIMES
 from .steps import (
     StepFolders,
@@ -78,16 +79,19 @@ class EnsembleLayout:
             [
                 EnsembleStep(
                     features,
+                    signature.bundle_version,
                     {spec.name: spec.name for spec in request},
                     {name: name for name in (*ranked_tensors(plan), items.TOP_K)},
                 ),
                 EnsembleStep(
                     ranker,
+                    signature.bundle_version,
                     {name: name for name in ranked_tensors(plan)},
                     {**dict(zip(OUTPUTS, OUTPUTS, strict=True)), **head_names(plan)},
                 ),
                 EnsembleStep(
                     items_name,
+                    signature.bundle_version,
                     {**dict(zip(items.INPUTS[:3], OUTPUTS, strict=True)), items.TOP_K: items.TOP_K},
                     {name: name for name in items.OUTPUTS},
                 ),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nextitem_bundle.config import StepConfig, TensorSpec, WarmUp
 from nextitem_bundle.runtime.fused import PARTS
 
 from ..graphs import items
@@ -16,7 +17,6 @@ from ..graphs.formats import FORMATS
 from ..graphs.ranker import OUTPUTS
 from ..options import ExportOptions
 from ..plan import Plan
-from ..triton_config import StepConfig, TensorSpec, WarmUp
 from .one_model import GRAPH, STEP, OneModel, write_merged
 from .runtimes import RUNTIMES
 from .steps import StepFolders, batching, first_request, head_names, request_specs, response_specs, settle

@@ -6,10 +6,11 @@ import dataclasses
 import json
 from pathlib import Path
 
+from nextitem_bundle.config import StepConfig, WarmUp
+
 from .._errors import ExportError
 from ..options import ExportOptions
 from ..plan import Plan
-from ..triton_config import StepConfig, WarmUp
 from .one_model import STEP, OneModel, write_merged
 from .runtimes import RUNTIMES
 from .steps import first_request, head_names, request_specs, response_specs

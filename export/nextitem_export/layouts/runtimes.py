@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from nextitem_bundle import runtime
+from nextitem_bundle.config import StepConfig
 
 from ..graphs.features import write_features
 from ..native.configuration import as_native
@@ -17,7 +18,6 @@ from ..native.lint import check_model
 from ..native.steps import bake_availability, write_native_features
 from ..options import ExportOptions
 from ..plan import Plan
-from ..triton_config import StepConfig
 
 #: A file of this name beside model.py keeps Python from making its folder of compiled files: Triton would take a version with
 #: a new file in it for another one, and load it once more at the next switch.

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from nextitem_bundle.config import Batching, TensorSpec
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.ranker import AVAILABILITY, AvailabilityError, read_availability
 from nextitem_bundle.runtime.request import RequestError
@@ -24,7 +25,6 @@ from ..graphs.ranker import Ranker, filter_tensors
 from ..graphs.scoring_choice import ScoringChoice
 from ..options import ExportOptions
 from ..plan import Plan
-from ..triton_config import Batching, TensorSpec
 from ..wire import request_tensors
 from .runtimes import RUNTIMES
 

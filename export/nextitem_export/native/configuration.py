@@ -6,8 +6,9 @@ import dataclasses
 import json
 from pathlib import Path
 
+from nextitem_bundle.config import StepConfig
+
 from ..options import ExportOptions
-from ..triton_config import StepConfig
 from .lint import MODEL_FILES, ONNXRUNTIME, PYTORCH
 
 #: Why a native model's fields are as they are: comments in front of them.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL_INT64, NULL_STRING, PADDING, UNKNOWN
+from nextitem_bundle.runtime.codes import FIRST_ITEM, PADDING, UNKNOWN
 from nextitem_bundle.runtime.filters import WIDTHS
 from nextitem_bundle.runtime.program import Instruction
 from nextitem_bundle.runtime.signature import Signature
+from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from ..workflow.graph_builder import EMITTERS
 from .builder import Branch, NativeBuilder

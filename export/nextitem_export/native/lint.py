@@ -16,8 +16,9 @@ import onnx
 import torch
 from onnx import TensorProto
 
+from nextitem_bundle.config import Config, TensorSpec, read_config
+
 from .._errors import ExportError
-from ..triton_config import Config, TensorSpec, read_config
 
 MAX_OPSET = 21
 MAX_IR_VERSION = 10

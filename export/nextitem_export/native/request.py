@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 from onnx import TensorProto
 
-from nextitem_bundle.runtime.codes import LOWEST_FLOAT32
 from nextitem_bundle.runtime.signature import Signature
+from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from .builder import Branch, NativeBuilder
 

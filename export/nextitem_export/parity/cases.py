@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nextitem_bundle.runtime.signature import RawFeature
+from nextitem_bundle.runtime.signature import Feature
 
 Sessions = list[pd.DataFrame]
 
@@ -38,7 +38,7 @@ class Case:
 
 def make_cases(
     sessions: Sessions,
-    features: Sequence[RawFeature],
+    features: Sequence[Feature],
     *,
     time_columns: Sequence[str],
     window: int,
@@ -88,7 +88,7 @@ def make_cases(
     ]
 
 
-def _ids(session: pd.DataFrame, features: Sequence[RawFeature]) -> dict[str, Any]:
+def _ids(session: pd.DataFrame, features: Sequence[Feature]) -> dict[str, Any]:
     """The value of each column that is no feature."""
     return {name: session[name].iloc[0] for name in session if name not in {feature.name for feature in features}}
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL_INT64, NULL_STRING
+from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 #: Ids in one list at most.
 LISTED = 40

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from nextitem_bundle.runtime.codes import COLD, EMPTY, FIRST_ITEM, LOWEST_FLOAT32, OK, PADDING
+from nextitem_bundle.runtime.codes import COLD, EMPTY, FIRST_ITEM, OK, PADDING
 from nextitem_bundle.runtime.codes import STATUS as STATUS_NAMES
-from nextitem_bundle.runtime.signature import RawFeature, Signature
+from nextitem_bundle.runtime.signature import Feature, Signature
 from nextitem_bundle.runtime.step import Step, open_step
+from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from .._errors import ParityError
 from ..graphs import items as items_graph
@@ -254,7 +255,7 @@ def _width(batch: Sessions, case: Case) -> int | None:
     return max(map(len, batch)) + PADDED if case.garbage else None
 
 
-def _fill_padding(request: dict[str, np.ndarray], features: Sequence[RawFeature]) -> None:
+def _fill_padding(request: dict[str, np.ndarray], features: Sequence[Feature]) -> None:
     """What stands in the padding is the first interaction of the request: the worst case, since it is valid."""
     lengths = request["session_length"]
     for feature in features:

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL, NULL_INT64, NULL_STRING, PADDING, UNKNOWN
+from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL, PADDING, UNKNOWN
 from nextitem_bundle.runtime.step import open_step
+from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from .._errors import ParityError
 from ..graphs import items as items_graph

@@ -12,7 +12,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, LOWEST_FLOAT32
+from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from ..graphs.ranker import RankerFeature
 from ..workflow.fitted import FittedWorkflow

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from nextitem_bundle.runtime.codes import NULL, NULL_INT64, UNKNOWN
+from nextitem_bundle.runtime.codes import NULL, UNKNOWN
 from nextitem_bundle.runtime.program import Program
+from nextitem_bundle.runtime.wire import NULL_INT64
 
 from .columns import Column, Table
 from .emit_onnx import emit_onnx

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nextitem_bundle.runtime.codes import NULL_INT64
+from nextitem_bundle.runtime.wire import NULL_INT64
 
 INTERACTION = "interaction"
 SESSION = "session"

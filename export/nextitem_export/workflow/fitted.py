@@ -18,8 +18,9 @@ import pandas as pd
 from merlin.dag import ops as dag_ops
 from nvtabular import ops
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL_INT64, NULL_STRING
+from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.features_nvtabular import every_session, serving_form, with_plain_sessions
+from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from .._errors import UnsupportedWorkflow
 from ..sample import for_nvtabular

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nextitem_bundle.runtime.codes import NULL_INT64, NULL_STRING
 from nextitem_bundle.runtime.features_nvtabular import pandas_column, stand_ins
+from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from .._errors import UnsupportedWorkflow
 from ..wire import raw_feature, wire_column
@@ -34,7 +34,7 @@ class ItemProbe:
     column: the raw column of item ids, of the training dtype `dtype`. feature: the workflow's output. rows: raw interactions
     with all of the workflow's columns, whose other values go along with the ids.
 
-    kind: of the raw column, as `RawFeature` has it.
+    kind: of the raw column, as `Feature` has it.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nextitem_bundle.runtime.codes import NULL_INT64, NULL_STRING
+from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from .columns import Column
 from .expressions import Expr, apply, constant, null_of, sorted_keys, where, with_null

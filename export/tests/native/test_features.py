@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from nextitem_bundle.runtime.codes import LOWEST_FLOAT32, NULL_INT64
 from nextitem_bundle.runtime.filters import WIDTHS
+from nextitem_bundle.runtime.wire import LOWEST_FLOAT32, NULL_INT64
 from nextitem_export import ExportError
 from nextitem_export.native.lint import version_faults
 from nextitem_export.native.steps import write_native_features

@@ -10,8 +10,8 @@ from google.protobuf import text_format
 from onnx import TensorProto, helper, numpy_helper
 from tritonclient.grpc import model_config_pb2 as pb
 
+from nextitem_bundle.config import StepConfig, TensorSpec, WarmUp
 from nextitem_export.native.lint import ConfigurationError, check_model
-from nextitem_export.triton_config import StepConfig, TensorSpec, WarmUp
 
 GOOD = StepConfig(
     "step",

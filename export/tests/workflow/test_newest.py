@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextitem_bundle.runtime.codes import NULL_INT64
 from nextitem_bundle.runtime.program import Instruction, Program
 from nextitem_bundle.runtime.request import Request
 from nextitem_bundle.runtime.step import open_step
+from nextitem_bundle.runtime.wire import NULL_INT64
 from nextitem_export.graphs.features import compile_plan
 from nextitem_export.wire import request_tensors
 from nextitem_export.workflow.newest import newest_only

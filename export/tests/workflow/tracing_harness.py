@@ -10,8 +10,8 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 
-from nextitem_bundle.runtime.codes import NULL_INT64
 from nextitem_bundle.runtime.program import Program
+from nextitem_bundle.runtime.wire import NULL_INT64
 from nextitem_export.workflow.columns import LIST, Column
 from nextitem_export.workflow.emit_onnx import emit_onnx
 from nextitem_export.workflow.expressions import Expr, cast, raw, with_null

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
-from nextitem_bundle.runtime.codes import NULL_INT64, NULL_STRING
 from nextitem_bundle.runtime.program import Instruction
+from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from ..graph_builder import ML_DOMAIN, TYPES, GraphBuilder, emitter
 

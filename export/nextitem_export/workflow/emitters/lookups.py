@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from nextitem_bundle.runtime.codes import NULL_INT64
 from nextitem_bundle.runtime.kernels import KERNELS
 from nextitem_bundle.runtime.program import Instruction
+from nextitem_bundle.runtime.wire import NULL_INT64
 
 from ..graph_builder import ML_DOMAIN, GraphBuilder, emitter
 from .ranges import Range, range_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
-from nextitem_bundle.runtime.codes import NULL_INT64
 from nextitem_bundle.runtime.program import Instruction
+from nextitem_bundle.runtime.wire import NULL_INT64
 
 from ..graph_builder import GraphBuilder, emitter
 

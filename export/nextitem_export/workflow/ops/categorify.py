@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from nvtabular import ops
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL, NULL_INT64, NULL_STRING, UNKNOWN
+from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL, UNKNOWN
+from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from ..columns import LIST, Column, Table
 from ..matching import Rows

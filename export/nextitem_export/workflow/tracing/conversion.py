@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nextitem_bundle.runtime.codes import NULL_INT64
+from nextitem_bundle.runtime.wire import NULL_INT64
 
 from ..expressions import Expr, apply, cast, constant, null_of, where
 from .promotion import expr_dtype, narrowed

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nextitem_bundle.runtime.codes import NULL_INT64
+from nextitem_bundle.runtime.wire import NULL_INT64
 
 from ..expressions import Expr, apply, cast, constant, either, lookup, null_of, sorted_keys, with_null
 from .folding import fold_of

@@ -7,16 +7,34 @@
 
 from __future__ import annotations
 
-import json
+import re
 import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
-from ._errors import RepositoryError
-from .triton_config import CONFIG, WARM_UP, pinned_versions
+from .manifest import MANIFEST, read_manifest
 
-MANIFEST = "bundle.json"
+CONFIG = "config.pbtxt"
+#: The folder of a model where Triton looks for warm-up data.
+WARM_UP = "warmup"
+# The one field of a configuration that is read as text: servers have no protobuf.
+_POLICY = re.compile(r"\bversion_policy\s*:?\s*\{\s*(?:specific\s*:?\s*\{([^}]*)\}|\w+\s*:?\s*\{\s*\})\s*\}")
+_COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
+
+
+def pinned_versions(config: Path) -> tuple[int, ...]:
+    """The versions that a config.pbtxt names; () where it leaves them open or cannot be read."""
+    try:
+        policy = _POLICY.search(_COMMENT.sub("", config.read_text(encoding="utf-8", errors="replace")))
+    except OSError:
+        return ()
+    return tuple(int(version) for version in re.findall(r"\d+", policy[1] or "")) if policy else ()
+
+
+def same_but_for_versions(one: Path, other: Path) -> bool:
+    """Whether two config.pbtxt differ in nothing but which versions are served. Raises OSError, UnicodeDecodeError."""
+    texts = [_COMMENT.sub("", _POLICY.sub("", path.read_text(encoding="utf-8"))).split() for path in (one, other)]
+    return texts[0] == texts[1]
 
 
 def active_version(repository: Path, name: str) -> int | None:
@@ -29,21 +47,6 @@ def versions_of(repository: Path, name: str) -> list[int]:
     """Those in the repository, oldest first."""
     return sorted(
         int(path.parent.name) for path in (repository / name).glob(f"*/{MANIFEST}") if path.parent.name.isdigit()
-    )
-
-
-def read_manifest(repository: Path, name: str, version: int) -> dict[str, Any]:
-    """The bundle.json of a version. Raises RepositoryError."""
-    path = repository / name / str(version) / MANIFEST
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if document["models"][-1] == name and isinstance(document["sha256"], dict):
-            return document
-        found = f"it is that of {document['models'][-1]}"
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        found = f"{type(error).__name__}: {error}"
-    raise RepositoryError(
-        f"{path} cannot be read as the manifest of '{name}' ({found}): export or copy the bundle again"
     )
 
 
@@ -62,13 +65,13 @@ def next_version(repository: Path, models: Sequence[str]) -> int:
 def prune(repository: Path, name: str, keep: int, also: Collection[int] = ()) -> list[int]:
     """Remove all versions but the one that answers, those in `also`, and the newest others, `keep` in all. Returns them.
 
-    A version's manifest goes last: what was interrupted is finished the next time.
+    A version's manifest goes last: what was interrupted is finished the next time. Raises BundleError.
     """
     held = {active_version(repository, name), *also}
     others = [version for version in versions_of(repository, name) if version not in held]
     doomed = others[: max(0, len(others) - max(0, keep - len(held)))]
     for version in doomed:
-        for model in read_manifest(repository, name, version)["models"]:
+        for model in read_manifest(repository, name, version).models:
             for folder in (repository / model / WARM_UP / str(version), repository / model / str(version)):
                 if folder.is_dir():
                     shutil.rmtree(folder)

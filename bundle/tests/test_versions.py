@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from nextitem_export import RepositoryError
-from nextitem_export.versions import active_version, next_version, prune, read_manifest, versions_of
+from nextitem_bundle.errors import BundleError
+from nextitem_bundle.manifest import read_manifest
+from nextitem_bundle.signature import FORMAT_VERSION
+from nextitem_bundle.versions import active_version, next_version, prune, versions_of
 
 MODELS = ["a", "top"]
 
@@ -17,7 +19,9 @@ def repository(tmp_path):
         for model in MODELS:
             (tmp_path / model / str(version)).mkdir(parents=True)
         (tmp_path / "top" / "warmup" / str(version)).mkdir(parents=True)
-        (tmp_path / "top" / str(version) / "bundle.json").write_text(json.dumps({"models": MODELS, "sha256": {}}))
+        (tmp_path / "top" / str(version) / "bundle.json").write_text(
+            json.dumps({"format_version": FORMAT_VERSION, "models": MODELS, "sha256": {}})
+        )
     (tmp_path / "top" / "config.pbtxt").write_text("version_policy { specific { versions: 2 } }")
     (tmp_path / "other" / "9").mkdir(parents=True)
     return tmp_path
@@ -59,5 +63,5 @@ def test_the_version_that_answers_and_the_newest_others_are_kept(repository, kee
 @pytest.mark.parametrize("text", ["", "{}", '{"models": []}', '{"models": ["b"], "sha256": {}}', '{"models": ["top"]}'])
 def test_a_manifest_that_cannot_be_read_is_told(repository, text):
     (repository / "top" / "3" / "bundle.json").write_text(text)
-    with pytest.raises(RepositoryError, match=r"top/3/bundle.json cannot be read as the manifest of 'top' .*again"):
+    with pytest.raises(BundleError, match=r"top/3/bundle.json cannot be read as the manifest of 'top' .*again"):
         read_manifest(repository, "top", 3)

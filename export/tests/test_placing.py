@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import json
 import os
 
 import pytest
 
-from nextitem_export import RepositoryError
-from nextitem_export.repository import build_folder, check_place, place
+from nextitem_bundle.errors import BundleError
+from nextitem_bundle.manifest import Manifest
+from nextitem_bundle.placing import build_folder, check_place, place
 
 MODELS = ["a", "b", "top"]
 
@@ -19,7 +19,7 @@ def build(folder, version: int, text: str = "same", models=MODELS, outside: str 
         (own / "graph").write_text(f"{model} {version} {text}")
         pinned = f'name: "{model}" version_policy {{ specific {{ versions: {version} }} }}'
         if model == models[-1]:
-            (own / "bundle.json").write_text(json.dumps({"models": models, "sha256": {}}))
+            Manifest(model, version, models, {}).write(folder)
             pinned += f' input {{ name: "{outside}" }} parameters {{ key: "nextitem.signature" }}'
         else:
             (folder / model / "warmup").mkdir()
@@ -67,7 +67,7 @@ def test_warm_up_data_of_a_version_alone_come_with_it(repository, tmp_path):
 def test_a_version_that_another_export_placed_meanwhile_stays(repository, tmp_path, shop):
     place(repository, build(tmp_path / "second", 2), MODELS, 2)
     before = shop.snapshot(repository)
-    with pytest.raises(RepositoryError) as caught:
+    with pytest.raises(BundleError) as caught:
         place(repository, build(tmp_path / "other", 2), MODELS, 2)
     assert str(caught.value).startswith(f"another export has put version 2 of 'top' into {repository} while this one")
     assert shop.snapshot(repository) == before
@@ -110,7 +110,7 @@ def test_a_failure_at_any_move_leaves_the_repository_as_it_was(tmp_path, shop, m
             patch.setattr(os, "replace", fail)
             try:
                 place(repository, built, MODELS, version, replace=replaced)
-            except (RepositoryError, KeyboardInterrupt) as refusal:
+            except (BundleError, KeyboardInterrupt) as refusal:
                 refused = refusal
         if refused is None:
             break
@@ -137,7 +137,7 @@ def test_what_cannot_be_a_version_is_refused_unless_it_replaces(repository, tmp_
     else:
         models, sentence = ["top"], "top is there in another layout"
         built = build(tmp_path / "second", 2, models=models)
-    with pytest.raises(RepositoryError) as caught:
+    with pytest.raises(BundleError) as caught:
         check_place(repository, built, models, replace=False)
     assert str(caught.value).startswith(sentence)
     assert "under another name, or with ExportOptions(replace=True)" in str(caught.value)
@@ -155,7 +155,7 @@ def test_what_is_no_bundle_is_never_replaced(repository, tmp_path, replace, conf
     (repository / "top" / "config.pbtxt").unlink()
     if config:
         (repository / "top" / "config.pbtxt").write_text(config)
-    with pytest.raises(RepositoryError) as caught:
+    with pytest.raises(BundleError) as caught:
         check_place(repository, build(tmp_path / "second", 2), MODELS, replace=replace)
     assert f"{repository / 'top'} is there and is no model of a bundle" in str(caught.value)
     assert "another name or remove it" in str(caught.value)
@@ -175,7 +175,7 @@ def test_a_bundle_is_built_beside_the_repository_and_nothing_is_left(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RepositoryError) as caught, build_folder(tmp_path / "file" / "repository"):
+    with pytest.raises(BundleError) as caught, build_folder(tmp_path / "file" / "repository"):
         pass
     assert f"cannot write to {tmp_path / 'file' / 'repository'} and its parent folder" in str(caught.value)
     assert "Not a directory" in str(caught.value)
@@ -193,7 +193,7 @@ def test_a_repository_that_is_a_mount_is_refused(tmp_path, monkeypatch):
         return os.stat_result([*found[:2], found.st_dev + 1, *found[3:]])
 
     monkeypatch.setattr(type(repository), "stat", of_another_device)
-    with pytest.raises(RepositoryError) as caught, build_folder(repository):
+    with pytest.raises(BundleError) as caught, build_folder(repository):
         pass
     assert f"{repository} is a file system of its own" in str(caught.value)
     assert "give a folder inside the mount as the repository" in str(caught.value)

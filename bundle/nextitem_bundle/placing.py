@@ -6,19 +6,18 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
-from ._errors import RepositoryError
-from .triton_config import CONFIG, WARM_UP, same_but_for_versions, same_outside
-from .versions import active_version, read_manifest
-
-#: The parameter by which a bundle's outside is known.
-SIGNATURE = b"nextitem.signature"
+from .config import same_outside
+from .errors import BundleError
+from .manifest import read_manifest
+from .signature import PARAMETER
+from .versions import CONFIG, WARM_UP, active_version, same_but_for_versions
 
 
 @contextlib.contextmanager
-def build_folder(repository: Path) -> Iterator[Path]:
+def build_folder(repository: Path) -> Generator[Path]:
     """A folder beside the repository, on the same file system, that is gone afterwards.
 
     Beside and not inside: Triton takes any folder of a repository for a model.
@@ -28,13 +27,13 @@ def build_folder(repository: Path) -> Iterator[Path]:
         repository.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{repository.name}-export-", dir=repository.parent))
     except OSError as error:
-        raise RepositoryError(
+        raise BundleError(
             f"cannot write to {repository} and its parent folder, where bundles are built before they are moved: "
             f"{error.strerror}"
         ) from error
     try:
         if folder.stat().st_dev != repository.stat().st_dev:
-            raise RepositoryError(
+            raise BundleError(
                 f"{repository} is a file system of its own, and a bundle is built in its parent folder to be moved in "
                 "at once: give a folder inside the mount as the repository"
             )
@@ -47,28 +46,29 @@ def check_place(repository: Path, built: Path, models: list[str], *, replace: bo
     """Whether the built models have to take the place of all that is there; else they can be a version beside it.
 
     A step's config.pbtxt is shared by all its versions, and so are its warm-up data; and clients that ask the bundle should
-    not notice a new version. Raises RepositoryError where that does not fit and may not be replaced.
+    not notice a new version. Raises BundleError where that does not fit and may not be replaced.
     """
-    name, reasons = models[-1], []
+    name = models[-1]
+    reasons: list[str] = []
     for model in models:
         place = repository / model
         if not place.exists():
             continue
         config = place / CONFIG
-        if not config.is_file() or (model == name and SIGNATURE not in config.read_bytes()):
-            raise RepositoryError(f"{place} is there and is no model of a bundle: choose another name or remove it")
+        if not config.is_file() or (model == name and PARAMETER.encode() not in config.read_bytes()):
+            raise BundleError(f"{place} is there and is no model of a bundle: choose another name or remove it")
         if model != name and not _same_configuration(place, built / model):
             reasons.append(f"{model} is there with another configuration, and all versions of a model share one")
     active = active_version(repository, name)
     if (repository / name).exists():
-        if active is None or models != read_manifest(repository, name, active)["models"]:
+        if active is None or tuple(models) != read_manifest(repository, name, active).models:
             reasons.append(f"{name} is there in another layout, and its versions are switched as they are")
         elif not same_outside(repository / name / CONFIG, built / name / CONFIG):
             reasons.append(
                 f"{name} is there with other features, and clients of both would have to ask for different ones"
             )
     if reasons and not replace:
-        raise RepositoryError(
+        raise BundleError(
             f"{reasons[0]}: export under another name, or with ExportOptions(replace=True) to put this bundle in the place "
             "of the old one"
         )
@@ -90,11 +90,11 @@ def place(repository: Path, built: Path, models: list[str], version: int, *, rep
     """Move the built models into the repository, the one that clients call (the last of `models`) last.
 
     Models that are there get a version more, which is not served yet. replace: they are taken out instead, with all their
-    versions. If anything fails, the repository is put back as it was; RepositoryError also where the version has come to be
+    versions. If anything fails, the repository is put back as it was; BundleError also where the version has come to be
     there since its number was chosen.
     """
     if not replace and any((repository / model / str(version)).exists() for model in models):
-        raise RepositoryError(
+        raise BundleError(
             f"another export has put version {version} of '{models[-1]}' into {repository} while this one was made: export it "
             "again"
         )
@@ -104,7 +104,7 @@ def place(repository: Path, built: Path, models: list[str], version: int, *, rep
     moves: list[tuple[Path | None, Path]] = []
     if replace:
         old = active_version(repository, models[-1])
-        gone = read_manifest(repository, models[-1], old)["models"] if old else []
+        gone = read_manifest(repository, models[-1], old).models if old else ()
         moves = [(built / model, repository / model) for model in models]
         moves += [(None, repository / model) for model in gone if model not in models]
     else:
@@ -123,7 +123,7 @@ def place(repository: Path, built: Path, models: list[str], version: int, *, rep
         for target, before in reversed(done):
             _undo(target, before)
         if isinstance(error, OSError):
-            raise RepositoryError(
+            raise BundleError(
                 f"cannot place the bundle in {repository}: {error.strerror}; the repository is as it was"
             ) from error
         raise

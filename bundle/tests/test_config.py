@@ -8,7 +8,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
-from nextitem_export.triton_config import Batching, EnsembleStep, StepConfig, TensorSpec, WarmUp, write_ensemble
+from nextitem_bundle.config import Batching, EnsembleStep, StepConfig, TensorSpec, WarmUp, write_ensemble
 
 
 def read(folder):
@@ -90,7 +90,10 @@ def test_an_ensemble_is_pinned_to_one_version_of_itself_and_of_its_steps(tmp_pat
         7,
         [TensorSpec("item_id", "INT64", (-1, -1), optional=True)],
         [TensorSpec("scores", "FP32", (-1, -1))],
-        [EnsembleStep("shop_features", {"item_id": "item_id"}, {"codes": "c"}), EnsembleStep("b", {"c": "c"}, {})],
+        [
+            EnsembleStep("shop_features", 7, {"item_id": "item_id"}, {"codes": "c"}),
+            EnsembleStep("b", 7, {"c": "c"}, {}),
+        ],
         {"nextitem.signature": document},
     )
     config = read(tmp_path)

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import importlib
 import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from google.protobuf import text_format
-from tritonclient.grpc import model_config_pb2 as pb
-from tritonclient.utils import serialize_byte_tensor
+from numpy.typing import NDArray
 
+from .errors import BundleError
 from .file_names import file_name
+from .versions import CONFIG, WARM_UP
 
 #: Triton's Python backend, in the embedded server and in NVIDIA's images.
 PYTHON_BACKEND = "python"
-#: The folder of a model where Triton looks for warm-up data.
-WARM_UP = "warmup"
-CONFIG = "config.pbtxt"
+
+
+@functools.cache
+def _pb() -> Any:
+    """Triton's messages. Imported when they are needed: who only asks a server never reads a configuration."""
+    return importlib.import_module("tritonclient.grpc.model_config_pb2")
+
+
+@functools.cache
+def _text_format() -> Any:
+    return importlib.import_module("google.protobuf.text_format")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +51,7 @@ class WarmUp:
     """One warm-up request. tensors: name to array with its whole shape, the batch included."""
 
     name: str
-    tensors: Mapping[str, np.ndarray]
+    tensors: Mapping[str, NDArray[Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,15 +89,15 @@ class StepConfig:
     warm_ups: tuple[WarmUp, ...] = ()
     warm_up_folder: str = ""
     version: int | None = None
-    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    reasons: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
     backend: str = PYTHON_BACKEND
     accelerator: str = "none"
-    backend_parameters: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    backend_parameters: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
     def write(self, folder: Path) -> None:
         """Write config.pbtxt and the warm-up data into the model's folder."""
-        config = pb.ModelConfig(name=self.name, backend=self.backend, max_batch_size=self.max_batch_size)
+        config = _pb().ModelConfig(name=self.name, backend=self.backend, max_batch_size=self.max_batch_size)
         _add_tensors(config, self.inputs, self.outputs)
         if self.version is None:
             config.version_policy.all.SetInParent()
@@ -97,7 +106,7 @@ class StepConfig:
         _add_parameters(config, self.parameters)
         for key, value in self.backend_parameters.items():
             config.parameters[key].string_value = value
-        group = pb.ModelInstanceGroup
+        group = _pb().ModelInstanceGroup
         on_gpu = self.accelerator != "none"
         config.instance_group.add(kind=group.KIND_GPU if on_gpu else group.KIND_CPU, count=self.instances)
         if self.accelerator == "tensorrt":
@@ -122,9 +131,10 @@ _REASONS = {
 
 @dataclasses.dataclass(frozen=True)
 class EnsembleStep:
-    """A step in the ensemble: the step's tensor names to the ensemble's."""
+    """A step in the ensemble, in one of its versions: the step's tensor names to the ensemble's."""
 
     model: str
+    version: int
     input_map: Mapping[str, str]
     output_map: Mapping[str, str]
 
@@ -138,16 +148,16 @@ def write_ensemble(
     steps: Sequence[EnsembleStep],
     parameters: Mapping[str, Any],
 ) -> None:
-    """Write the ensemble's config.pbtxt, pinned to `version` of itself and of its steps.
+    """Write the ensemble's config.pbtxt, pinned to `version`.
 
     parameters: name to what is stored as a JSON document.
     """
-    config = pb.ModelConfig(name=name, platform="ensemble", max_batch_size=0)
+    config = _pb().ModelConfig(name=name, platform="ensemble", max_batch_size=0)
     _add_tensors(config, inputs, outputs)
     config.version_policy.specific.versions.append(version)
     _add_parameters(config, parameters)
     for step in steps:
-        entry = config.ensemble_scheduling.step.add(model_name=step.model, model_version=version)
+        entry = config.ensemble_scheduling.step.add(model_name=step.model, model_version=step.version)
         entry.input_map.update(step.input_map)
         entry.output_map.update(step.output_map)
     _write(config, folder)
@@ -192,7 +202,7 @@ def _add_warm_up(config: Any, step: StepConfig, warm_up: WarmUp, folder: Path) -
         # For a batched model Triton repeats the file's one row; so write one row for it.
         data = values[:1] if batched else values
         place = f"{step.warm_up_folder}/{warm_up.name}-{file_name(name)}".lstrip("/")
-        raw = serialize_byte_tensor(data).item() if data.dtype == object else data.tobytes()
+        raw = _bytes_of(data)
         (folder / place).write_bytes(raw)
         tensor = entry.inputs[name]
         tensor.data_type = _data_type(specs[name])
@@ -200,13 +210,20 @@ def _add_warm_up(config: Any, step: StepConfig, warm_up: WarmUp, folder: Path) -
         tensor.input_data_file = place
 
 
+def _bytes_of(data: NDArray[Any]) -> bytes:
+    """As Triton reads them from a file: strings with their lengths in front."""
+    if data.dtype != object:
+        return data.tobytes()
+    return importlib.import_module("tritonclient.utils").serialize_byte_tensor(data).item()
+
+
 def _data_type(spec: TensorSpec) -> int:
     name = "TYPE_STRING" if spec.datatype == "BYTES" else f"TYPE_{spec.datatype}"
-    return pb.DataType.Value(name)
+    return _pb().DataType.Value(name)
 
 
 def _write(config: Any, folder: Path, reasons: Mapping[str, str] | None = None) -> None:
-    text = text_format.MessageToString(config, as_utf8=True)
+    text = _text_format().MessageToString(config, as_utf8=True)
     for field, reason in (reasons or {}).items():
         text = re.sub(f"^{field}", f"# {reason}\n{field}", text, count=1, flags=re.MULTILINE)
     (folder / CONFIG).write_text(text, encoding="utf-8")
@@ -214,55 +231,51 @@ def _write(config: Any, folder: Path, reasons: Mapping[str, str] | None = None) 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What stands in a model's config.pbtxt. instances: the kind of each group."""
+    """What stands in a model's config.pbtxt.
+
+    versions: those that its policy names. instances: the kind of each group. steps: of an ensemble, in the order in which they
+    run; () of another model.
+    """
 
     name: str
     backend: str
     max_batch_size: int
+    versions: tuple[int, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     instances: tuple[str, ...]
     dynamic_batching: bool
     random_warm_up: bool
     parameters: Mapping[str, str]
+    steps: tuple[EnsembleStep, ...]
 
 
 def read_config(path: Path) -> Config:
-    """Read a config.pbtxt."""
+    """Read a config.pbtxt. Raises BundleError where it cannot be read, ImportError where tritonclient is not installed."""
     config = _parsed(path)
     return Config(
-        config.name,
-        config.backend,
-        config.max_batch_size,
-        *(tuple(_spec(tensor) for tensor in tensors) for tensors in (config.input, config.output)),
-        tuple(pb.ModelInstanceGroup.Kind.Name(group.kind) for group in config.instance_group),
-        config.HasField("dynamic_batching"),
-        any(tensor.random_data for warm_up in config.model_warmup for tensor in warm_up.inputs.values()),
-        {key: value.string_value for key, value in config.parameters.items()},
+        name=config.name,
+        backend=config.backend,
+        max_batch_size=config.max_batch_size,
+        versions=tuple(config.version_policy.specific.versions),
+        inputs=tuple(_spec(tensor) for tensor in config.input),
+        outputs=tuple(_spec(tensor) for tensor in config.output),
+        instances=tuple(_pb().ModelInstanceGroup.Kind.Name(group.kind) for group in config.instance_group),
+        dynamic_batching=config.HasField("dynamic_batching"),
+        random_warm_up=any(tensor.random_data for warm_up in config.model_warmup for tensor in warm_up.inputs.values()),
+        parameters={key: value.string_value for key, value in config.parameters.items()},
+        steps=tuple(
+            EnsembleStep(step.model_name, step.model_version, dict(step.input_map), dict(step.output_map))
+            for step in config.ensemble_scheduling.step
+        ),
     )
-
-
-def pinned_versions(path: Path) -> tuple[int, ...]:
-    """The versions that a config.pbtxt names; () where it leaves them open or is none."""
-    try:
-        return tuple(_parsed(path).version_policy.specific.versions)
-    except (OSError, ValueError, text_format.ParseError):
-        return ()
 
 
 def pinned_to(config: bytes, versions: Sequence[int]) -> bytes:
     """The configuration with another version policy, for the time of a switch."""
-    message: Any = text_format.Parse(config.decode("utf-8"), pb.ModelConfig())
+    message: Any = _text_format().Parse(config.decode("utf-8"), _pb().ModelConfig())
     message.version_policy.specific.versions[:] = sorted(versions)
-    return text_format.MessageToString(message, as_utf8=True).encode("utf-8")
-
-
-def same_but_for_versions(one: Path, other: Path) -> bool:
-    """Whether two config.pbtxt differ in nothing but which versions are served."""
-    messages = [_parsed(path) for path in (one, other)]
-    for message in messages:
-        message.ClearField("version_policy")
-    return messages[0] == messages[1]
+    return _text_format().MessageToString(message, as_utf8=True).encode("utf-8")
 
 
 def same_outside(one: Path, other: Path) -> bool:
@@ -272,10 +285,13 @@ def same_outside(one: Path, other: Path) -> bool:
 
 
 def _parsed(path: Path) -> Any:
-    return text_format.Parse(path.read_text(encoding="utf-8"), pb.ModelConfig())
+    try:
+        return _text_format().Parse(path.read_text(encoding="utf-8"), _pb().ModelConfig())
+    except (OSError, UnicodeDecodeError, _text_format().ParseError) as error:
+        raise BundleError(f"{path} cannot be read as the configuration of a Triton model: {error}") from None
 
 
 def _spec(tensor: Any) -> TensorSpec:
-    name = pb.DataType.Name(tensor.data_type).removeprefix("TYPE_")
+    name = _pb().DataType.Name(tensor.data_type).removeprefix("TYPE_")
     datatype = "BYTES" if name == "STRING" else name
     return TensorSpec(tensor.name, datatype, tuple(tensor.dims), getattr(tensor, "optional", False))

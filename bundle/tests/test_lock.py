@@ -8,13 +8,13 @@ import threading
 
 import pytest
 
-from nextitem_export import RepositoryError
-from nextitem_export import lock as module
-from nextitem_export.lock import locked
+from nextitem_bundle import lock as module
+from nextitem_bundle.errors import BundleError
+from nextitem_bundle.lock import locked
 
 HOLDER = """
 import pathlib, sys, time
-from nextitem_export.lock import locked
+from nextitem_bundle.lock import locked
 with locked(pathlib.Path(sys.argv[1]), "shop"):
     print("held", flush=True)
     time.sleep(60)
@@ -92,7 +92,7 @@ def test_who_dies_lets_go(tmp_path):
 
 def test_a_repository_that_cannot_be_written(tmp_path):
     (tmp_path / "repository").write_text("")
-    with pytest.raises(RepositoryError) as caught, locked(tmp_path / "repository", "shop"):
+    with pytest.raises(BundleError) as caught, locked(tmp_path / "repository", "shop"):
         pass
     assert str(caught.value).startswith(
         f"{tmp_path}/repository/.shop.lock cannot be made (Not a directory), which keeps"

@@ -8,24 +8,24 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
-from ._errors import RepositoryError
+from .errors import BundleError
 
 
 @contextlib.contextmanager
-def locked(repository: Path, name: str, progress: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+def locked(repository: Path, name: str, progress: Callable[[str], None] = lambda _: None) -> Generator[None]:
     """Hold the lock of the bundle `name`; waits where another export or activation holds it, and says so.
 
-    Where the system has no such locks (some network file systems) nothing is kept apart. Raises RepositoryError where the
+    Where the system has no such locks (some network file systems) nothing is kept apart. Raises BundleError where the
     file cannot be made.
     """
     path = repository / f".{name}.lock"  # Triton takes folders alone for models
     try:
         handle = _taken(path, lambda: progress(f"waiting until another export or activation of '{name}' ends"))
     except OSError as error:
-        raise RepositoryError(
+        raise BundleError(
             f"{path} cannot be made ({error.strerror}), which keeps two changes of '{name}' apart: an export or an "
             "activation needs a repository that it can write to"
         ) from error

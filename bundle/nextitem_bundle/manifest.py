@@ -1,0 +1,88 @@
+"""bundle.json, the manifest of a version: what a bundle was made from, what it answers and what its files are."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from .errors import BundleError
+from .signature import FORMAT_VERSION
+
+#: The manifest's file in `<name>/<version>/`.
+MANIFEST = "bundle.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What stands in bundle.json.
+
+    models: the bundle's, the one that clients call last. sha256: by each file's path in the repository. request: the document
+    of the signature. holds_pickle: whether a step unpickles what is in the bundle. availability_given: whether the list of what
+    may be recommended came with the export. created: ISO 8601, UTC. What a manifest does not say is empty.
+    """
+
+    name: str
+    version: int
+    models: tuple[str, ...]
+    sha256: Mapping[str, str]
+    created: str = ""
+    made_from: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    layout: str = ""
+    format: str = ""
+    runtime: str = ""
+    features: str = ""
+    holds_pickle: bool = False
+    availability_given: bool = False
+    request: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    response: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    catalogue_size: int = 0
+    model_features: Sequence[Mapping[str, str]] = dataclasses.field(default_factory=list[Mapping[str, str]])
+    libraries: Mapping[str, str | None] = dataclasses.field(default_factory=dict[str, "str | None"])
+    parity: Sequence[Mapping[str, Any]] = dataclasses.field(default_factory=list[Mapping[str, Any]])
+
+    def write(self, repository: Path) -> Path:
+        """Write it to its place in a repository; returns the file's path."""
+        path = manifest_path(repository, self.name, self.version)
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        # The checksums last, as they are the longest.
+        document = {"format_version": FORMAT_VERSION, **fields, "sha256": fields.pop("sha256")}
+        path.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
+        return path
+
+
+def manifest_path(repository: Path, name: str, version: int) -> Path:
+    """Where the manifest of a version is."""
+    return repository / name / str(version) / MANIFEST
+
+
+def read_manifest(repository: Path, name: str, version: int) -> Manifest:
+    """The manifest of a version; keys that are not known are ignored.
+
+    Raises BundleError where there is none, where it is damaged, that of another bundle, or of another format.
+    """
+    path = manifest_path(repository, name, version)
+    try:
+        document = cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
+        models = tuple(str(model) for model in document["models"])
+        sha256 = {str(file): str(digest) for file, digest in cast("dict[str, Any]", dict(document["sha256"])).items()}
+        format_version, found = document["format_version"], models[-1]
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise _unreadable(path, name, f"{type(error).__name__}: {error}") from None
+    if found != name:
+        raise _unreadable(path, name, f"it is that of {found}")
+    if format_version != FORMAT_VERSION:
+        newer = isinstance(format_version, int) and format_version > FORMAT_VERSION
+        remedy = "upgrade the nextitem packages here (pip install --upgrade)" if newer else "export the bundle again"
+        raise BundleError(
+            f"{path} has format_version {format_version}, and this program reads {FORMAT_VERSION}: {remedy}"
+        )
+    known = {field.name for field in dataclasses.fields(Manifest)} - {"models", "sha256", "name", "version"}
+    rest = {key: value for key, value in document.items() if key in known}
+    return Manifest(name=name, version=version, models=models, sha256=sha256, **rest)
+
+
+def _unreadable(path: Path, name: str, why: str) -> BundleError:
+    return BundleError(f"{path} cannot be read as the manifest of '{name}' ({why}): export or copy the bundle again")
