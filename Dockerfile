@@ -2,7 +2,7 @@
 #
 #   docker build --target server -t nextitem-server .
 #   docker run --read-only --tmpfs /tmp:exec -v "$PWD/model_repository:/models:ro" \
-#       -p 8000:8000 -p 8001:8001 -p 8002:8002 nextitem-server
+#       -p 127.0.0.1:8000:8000 -p 127.0.0.1:8001:8001 -p 127.0.0.1:8002:8002 nextitem-server
 #
 # Versions come from requirements.lock, which pip takes as its constraints here.
 
@@ -82,7 +82,7 @@ ENTRYPOINT ["nextitem-serve", "--model-repository", "/models", "--wait-for-model
 #
 #   docker build --target server-gpu -t nextitem-server-gpu .
 #   docker run --gpus all --read-only --tmpfs /tmp:exec -v "$PWD/model_repository:/models:ro" \
-#       -p 8000:8000 -p 8001:8001 -p 8002:8002 nextitem-server-gpu
+#       -p 127.0.0.1:8000:8000 -p 127.0.0.1:8001:8001 -p 127.0.0.1:8002:8002 nextitem-server-gpu
 FROM ${TRITON_IMAGE} AS server-gpu
 # 1: for bundles of the Python runtime as well.
 ARG WITH_PYTHON_RUNTIME=0

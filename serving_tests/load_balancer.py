@@ -1,4 +1,4 @@
-"""The load balancer of docker-compose.yml as a process beside a server that runs here."""
+"""The load balancer of docker-compose.yml, or a pod's front, as a process beside a server that runs here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,24 @@ from pathlib import Path
 from nextitem_server import TritonServer
 
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
+CONFIGURATION = Path(__file__).parents[1] / "deploy" / "load-balancer"
 MAX_BODY_BYTES = 64 << 20
+#: By file, what stands in it and what stands in its place here.
+PLACES = {
+    "front": {r"bind :8000": "bind 127.0.0.1:{own[http]}", r"bind :8001": "bind 127.0.0.1:{own[grpc]}"},
+    "replicas": {
+        r"server-template replica \d+ replica:8000": "server replica 127.0.0.1:{server[http]}",
+        r"server-template replica \d+ replica:8001": "server replica 127.0.0.1:{server[grpc]}",
+        r"connect port 8000\b": "connect port {server[http]}",
+        r"bind :8404": "bind 127.0.0.1:{own[metrics]}",
+    },
+    "pod": {
+        r"127\.0\.0\.1:9000": "127.0.0.1:{server[http]}",
+        r"127\.0\.0\.1:9001": "127.0.0.1:{server[grpc]}",
+        r"127\.0\.0\.1:9002": "127.0.0.1:{server[metrics]}",
+        r"bind :8002": "bind 127.0.0.1:{own[metrics]}",
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -25,35 +42,37 @@ class LoadBalancer:
 
     http: int
     grpc: int
+    metrics: int
 
 
 @contextmanager
-def balanced(config: str, server: TritonServer, folder: Path) -> Iterator[LoadBalancer]:
-    """HAProxy with this configuration in front of the server."""
-    http, grpc, metrics = _free_ports(3)
-    places = (
-        (r"server-template replica \d+ replica:8000", f"server replica 127.0.0.1:{server.ports.http}"),
-        (r"server-template replica \d+ replica:8001", f"server replica 127.0.0.1:{server.ports.grpc}"),
-        (r"connect port 8000\b", f"connect port {server.ports.http}"),
-        (r"bind :8000", f"bind 127.0.0.1:{http}"),
-        (r"bind :8001", f"bind 127.0.0.1:{grpc}"),
-        (r"bind :8404", f"bind 127.0.0.1:{metrics}"),
-    )
-    for place, here in places:
-        config, found = re.subn(place, here, config)
-        assert found, place
-    file = folder / "haproxy.cfg"
-    file.write_text(config)
-    variables = {**os.environ, "LB_MAX_BODY_BYTES": str(MAX_BODY_BYTES), "LB_CERTIFICATE": "", "LB_API_KEYS": ""}
-    assert HAPROXY is not None
+def balanced(layout: str, server: TritonServer, folder: Path) -> Iterator[LoadBalancer]:
+    """HAProxy in front of the server, as in docker-compose.yml (`replicas`) or in a pod of Kubernetes (`pod`)."""
+    ports = dict(zip(("http", "grpc", "metrics"), _free_ports(3), strict=True))
+    command = [str(HAPROXY), "-db"]
+    for name in ("front", layout):
+        file = folder / f"{name}.cfg"
+        file.write_text(_moved((CONFIGURATION / file.name).read_text(), PLACES[name], ports, server))
+        command += ["-f", str(file)]
+    variables = {**os.environ, "LB_MAX_BODY_BYTES": str(MAX_BODY_BYTES)}
+    if layout == "replicas":  # docker-compose.yml sets them empty, a pod does not
+        variables |= {"LB_CERTIFICATE": "", "LB_API_KEYS": ""}
     with (folder / "haproxy.log").open("wb") as log:
-        process = subprocess.Popen([HAPROXY, "-db", "-f", file], env=variables, stdout=log, stderr=log)
+        process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
     try:
-        _wait_for_server(http, folder / "haproxy.log")
-        yield LoadBalancer(http, grpc)
+        _wait_for_server(ports["http"], folder / "haproxy.log")
+        yield LoadBalancer(**ports)
     finally:
         process.kill()
         process.wait()
+
+
+def _moved(config: str, places: dict[str, str], ports: dict[str, int], server: TritonServer) -> str:
+    """The configuration with the ports of this machine's processes in it."""
+    for place, here in places.items():
+        config, found = re.subn(place, here.format(own=ports, server=dict(server.ports.items())), config)
+        assert found, place
+    return config
 
 
 def _free_ports(count: int) -> list[int]:

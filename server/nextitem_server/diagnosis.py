@@ -31,10 +31,13 @@ _WRONG_OPTION = re.compile(
 _CLOSED_TWICE = re.compile(r"restricted (?:api|protocol) '(\S+)' can not be specified in multiple")
 _FINAL = re.compile(r"^error: (.*)$", re.MULTILINE)
 
-# Said on every machine without a GPU; nothing that its owner could or should change.
+# Said on every machine without a GPU, with a driver or without one; nothing that its owner could or should change. What a GPU
+# that is there says in these places has another reason behind it, such as "out of memory".
+_NO_DEVICE = r"(?:CUDA driver|no CUDA-capable device)"
 _NO_GPU = re.compile(
-    r"[Uu]nable to allocate pinned system memory|failed to allocate pinned system memory: no pinned memory pool"
-    r"|unable to create stream for \S+: CUDA driver|CudaDriverHelper has not been initialized"
+    rf"[Uu]nable to allocate pinned system memory[^:]*: {_NO_DEVICE}"
+    r"|failed to allocate pinned system memory: no pinned memory pool"
+    rf"|unable to create stream for \S+: {_NO_DEVICE}|CudaDriverHelper has not been initialized"
     r"|DCGM unable to start|Error: Failed to initialize NVML"
 )
 

@@ -11,7 +11,8 @@ FAILED = (
 )
 NO_GPU = (
     "W1120 19:07:09.330547 15631 pinned_memory_manager.cc:273] "
-    '"Unable to allocate pinned system memory, pinned memory pool will not be available: CUDA"\n'
+    '"Unable to allocate pinned system memory, pinned memory pool will not be available: CUDA driver version is '
+    'insufficient for CUDA runtime version"\n'
 )
 #: What an ensemble says at its start and at its first request.
 NO_GPU_LATER = (
@@ -23,9 +24,25 @@ NO_GPU_LATER = (
 )
 
 
+NO_DRIVER = "CUDA driver version is insufficient for CUDA runtime version"
+NO_DEVICE = "no CUDA-capable device is detected"
+
+
+@pytest.mark.parametrize("reason", [NO_DRIVER, NO_DEVICE])
 @pytest.mark.parametrize("line", NO_GPU_LATER)
-def test_what_every_machine_without_a_gpu_says_is_not_shown(line):
-    assert not diagnosis.worth_showing(line)
+def test_what_every_machine_without_a_gpu_says_is_not_shown(line, reason):
+    """Without a driver, and with one."""
+    assert not diagnosis.worth_showing(line.replace(NO_DRIVER, reason))
+
+
+@pytest.mark.parametrize("reason", ["out of memory", "initialization error", "unspecified launch failure"])
+@pytest.mark.parametrize("line", [line for line in NO_GPU_LATER if NO_DRIVER in line])
+def test_what_a_gpu_that_is_there_says_is_shown(line, reason):
+    assert diagnosis.worth_showing(line.replace(NO_DRIVER, reason))
+
+
+def test_a_model_that_finds_no_gpu_is_shown():
+    assert diagnosis.worth_showing(FAILED.splitlines()[0].replace("first line", NO_DEVICE))
 
 
 def test_the_reason_is_the_exception_without_its_places():

@@ -1,4 +1,4 @@
-"""The bounds on requests in deploy/load-balancer/haproxy.cfg, with the real HAProxy in front of a real server."""
+"""What deploy/load-balancer/ lets through and how much of it, with the real HAProxy in front of a real server."""
 
 import contextlib
 import gzip
@@ -6,17 +6,18 @@ import re
 import socket
 import time
 import urllib.request
-from pathlib import Path
 
 import grpc
+import h2.connection
+import h2.events
 import pytest
 from container_test.chunks import BODY, sent_in_chunks
 from load_balancer import HAPROXY, MAX_BODY_BYTES, LoadBalancer, balanced
 
 from nextitem_server import TritonServer
 
-CONFIG = Path(__file__).parents[2] / "deploy" / "load-balancer" / "haproxy.cfg"
-INFER = "/inference.GRPCInferenceService/ModelInfer"
+SERVICE = "/inference.GRPCInferenceService/"
+INFER = f"{SERVICE}ModelInfer"
 # model_name, and input x: INT64 [1], contents 7
 MESSAGE = b"\x0a\x04shop" + b"\x2a\x12" + b"\x0a\x01x\x12\x05INT64\x1a\x01\x01\x2a\x03\x1a\x01\x07"
 _GZIP_HEAD = "Content-Encoding: gzip\r\n"
@@ -24,11 +25,12 @@ _GZIP_HEAD = "Content-Encoding: gzip\r\n"
 pytestmark = pytest.mark.skipif(HAPROXY is None, reason="HAProxy is not installed here (apt-get install haproxy)")
 
 
-@pytest.fixture(scope="module")
-def front(shop_repository, tmp_path_factory):
-    """The load balancer and the server behind it."""
+@pytest.fixture(scope="module", params=["replicas", "pod"])
+def front(request, shop_repository, tmp_path_factory):
+    """The load balancer and the server behind it, which could refuse nothing by itself."""
     folder = tmp_path_factory.mktemp("front")
-    with TritonServer(shop_repository) as server, balanced(CONFIG.read_text(), server, folder) as front:
+    opened = ["model-repository", "logging", "trace", "shared-memory"]
+    with TritonServer(shop_repository, open_apis=opened) as server, balanced(request.param, server, folder) as front:
         yield front
         assert server.poll() is None
 
@@ -134,8 +136,90 @@ def test_packed_messages_of_grpc(front):
     assert called(front, INFER, MESSAGE) == (grpc.StatusCode.OK, "")
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/stats", "/v2/models/shop", "/v2/models/shop/ready",
+     "/v2/models/shop/config", "/v2/models/shop/stats", "/v2/models/shop/versions/1", "/v2/models/shop/versions/1/ready"],
+)  # fmt: skip
+def test_what_asks_models_is_let_through(front, path):
+    assert got(front.http, path) == 200
+
+
+@pytest.mark.parametrize("path", ["/v2/models/shop/infer", "/v2/models/shop/versions/1/infer?x=/v2/"])
+def test_inference_is_let_through(front, path):
+    request = urllib.request.Request(f"http://127.0.0.1:{front.http}{path}", BODY)
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/metrics", "/v2/", "//v2", "/V2", "/v2/repository/index", "//v2/repository/index", "/v2/%72epository/index",
+     "/v2/repository/models/shop/load", "/v2/repository/models/shop/unload", "/v2/logging", "/v2/trace/setting",
+     "/v2/models/shop/trace/setting", "/v2/systemsharedmemory/status", "/v2/cudasharedmemory/status", "/v2/models",
+     "/v2/models/shop/infer/", "/v2/models/shop/generate", "/v2/models/shop/versions/../config", "/v2/models/..",
+     "/v2/models/../repository/index", "/v2/models/%2e%2e/config", "/v2/models/shop%2f..%2f/config", "/v2?/health/live",
+     "http://test/v2/logging", "/v2/models/shop;/v2/logging", "/v2/health/ready/../../logging"],
+)  # fmt: skip
+def test_other_paths_are_closed(front, path):
+    assert got(front.http, path) == (200 if path.startswith("/v2?") else 403)
+
+
+def got(port: int, path: str) -> int:
+    """The status of the answer to a path, as it is."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+        return status(connection.recv(4096))
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics"],
+)
+def test_calls_of_grpc_that_ask_models_are_let_through(front, method):
+    assert called(front, SERVICE + method, MESSAGE[:6] if method.startswith("Model") else b"")[0] is grpc.StatusCode.OK
+
+
+def test_the_health_check_of_grpc_is_let_through(front):
+    assert called(front, "/grpc.health.v1.Health/Check", b"") == (grpc.StatusCode.OK, "")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*(SERVICE + method for method in ("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload", "TraceSetting",
+       "LogSettings", "SystemSharedMemoryStatus", "SystemSharedMemoryRegister", "CudaSharedMemoryStatus", "modelinfer")),
+     "/grpc.health.v1.Health/Watch", f"/{INFER}", f"{INFER}/", "/x"],
+)  # fmt: skip
+def test_other_calls_of_grpc_are_closed(front, path):
+    code, details = called(front, path, b"")
+    assert code is grpc.StatusCode.PERMISSION_DENIED
+    assert details == "the load balancer lets calls through that ask models, and not this one"
+
+
+def test_a_refusal_over_grpc_is_one_by_its_type(front):
+    """tritonclient takes one without; gRPC for Go, of which there are clients of Triton too, does not."""
+    connection = h2.connection.H2Connection()
+    connection.initiate_connection()
+    request = {":method": "POST", ":scheme": "http", ":authority": "test", ":path": "/x", "te": "trailers"}
+    connection.send_headers(1, list(request.items()), end_stream=True)
+    with socket.create_connection(("127.0.0.1", front.grpc), timeout=20) as to:
+        to.sendall(connection.data_to_send())
+        events = []
+        while not any(isinstance(event, h2.events.ResponseReceived) for event in events):
+            events += connection.receive_data(to.recv(4096))
+            to.sendall(connection.data_to_send())
+    (answer,) = (dict(event.headers) for event in events if isinstance(event, h2.events.ResponseReceived))
+    assert (answer[b":status"], answer[b"grpc-status"], answer[b"content-type"]) == (b"200", b"7", b"application/grpc")
+
+
+def test_metrics_are_at_a_port_of_their_own_and_nothing_else_is(front):
+    assert got(front.metrics, "/metrics") == 200
+    for path in ("/", "/v2/health/ready", "/v2/models/shop"):
+        assert got(front.metrics, path) == 404
+
+
 def test_streams_of_grpc_are_closed(front):
-    code, details = called(front, "/inference.GRPCInferenceService/ModelStreamInfer", MESSAGE)
+    code, details = called(front, f"{SERVICE}ModelStreamInfer", MESSAGE)
     assert code is grpc.StatusCode.UNIMPLEMENTED
     assert "streams are closed" in details
 

@@ -59,6 +59,12 @@ def server(manifests: list[Manifest]) -> Manifest:
     return pod_spec(manifests)["containers"][0]
 
 
+def front(manifests: list[Manifest]) -> Manifest:
+    """The container that is reached from outside, in front of the server."""
+    (found,) = [each for each in pod_spec(manifests)["containers"] if each["name"] == "front"]
+    return found
+
+
 def all_containers(manifests: list[Manifest]) -> list[Manifest]:
     """With those that run before the others."""
     spec = pod_spec(manifests)

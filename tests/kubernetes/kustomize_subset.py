@@ -1,7 +1,9 @@
-"""The part of kustomize that deploy/kubernetes/ uses: resources, components, strategic merge patches from files, images."""
+"""The part of kustomize that deploy/ uses: resources, components, ConfigMaps, strategic merge patches from files, images."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ import yaml
 
 Manifest = dict[str, Any]
 
-FIELDS = {"apiVersion", "kind", "resources", "components", "patches", "images"}
+# Of configurations, which say in what other kinds a ConfigMap is named: here its name is replaced wherever it stands.
+FIELDS = {"apiVersion", "kind", "resources", "components", "configMapGenerator", "configurations", "patches", "images"}
 # Lists of a pod's parts are merged element by element, which this field tells apart; other lists are replaced.
 MERGE_KEYS = {
     "containers": "name",
@@ -23,7 +26,13 @@ MERGE_KEYS = {
 
 def render(folder: Path) -> list[Manifest]:
     """What `kubectl kustomize folder` prints; raises ValueError for what this subset does not know."""
-    return _built(folder, [])
+    objects = _built(folder, [])
+    for each in objects:
+        if each.get("kind") == "ConfigMap" and each.pop("hashed", False):
+            name = each["metadata"]["name"]
+            each["metadata"]["name"] = f"{name}-{_checksum(each)}"
+            objects = [_with_config_map(one, name, each["metadata"]["name"]) for one in objects]
+    return objects
 
 
 def documents(path: Path) -> list[Manifest]:
@@ -42,6 +51,7 @@ def _built(folder: Path, objects: list[Manifest]) -> list[Manifest]:
         objects = objects + (_built(path, []) if path.is_dir() else documents(path))
     for name in plan.get("components", []):
         objects = _built(folder / name, objects)
+    objects = objects + [_config_map(folder, each) for each in plan.get("configMapGenerator", [])]
     for patch in plan.get("patches", []):
         if patch.keys() != {"path"}:
             raise ValueError(f"{folder}/kustomization.yaml: a patch has a path and nothing else, not {patch}.")
@@ -55,6 +65,36 @@ def _built(folder: Path, objects: list[Manifest]) -> list[Manifest]:
 def identity(manifest: Manifest) -> tuple[str, str, str]:
     """What a patch finds its object by."""
     return manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"]
+
+
+def _config_map(folder: Path, generator: Manifest) -> Manifest:
+    """A ConfigMap of files, whose name gets its checksum once all is rendered."""
+    unknown = {*generator.keys() - {"name", "files", "options"}, *generator.get("options", {}).keys() - {"labels"}}
+    if unknown:
+        raise ValueError(f"{folder}/kustomization.yaml: a ConfigMap has name, files and labels, not {sorted(unknown)}.")
+    metadata = {"name": generator["name"], **generator.get("options", {})}
+    data = {name: (folder / name).read_text(encoding="utf-8") for name in generator["files"]}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data, "hashed": True}
+
+
+def _checksum(config_map: Manifest) -> str:
+    """kustomize's: of its JSON without the name, in digits that make no word."""
+    text = json.dumps(
+        {"data": config_map["data"], "kind": "ConfigMap", "name": ""}, sort_keys=True, separators=(",", ":")
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:10].translate(str.maketrans("013ae", "ghkmt"))
+
+
+def _with_config_map(node: Any, name: str, full_name: str) -> Any:
+    """`node` with the name of its volumes' ConfigMap replaced, wherever in it they are."""
+    if isinstance(node, list):
+        return [_with_config_map(each, name, full_name) for each in node]
+    if not isinstance(node, dict):
+        return node
+    result = {key: _with_config_map(value, name, full_name) for key, value in node.items()}
+    if result.get("configMap") == {"name": name}:
+        result["configMap"] = {"name": full_name}
+    return result
 
 
 def _patched(objects: list[Manifest], patch: Manifest) -> list[Manifest]:

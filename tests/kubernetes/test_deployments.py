@@ -2,16 +2,22 @@
 
 import json
 import re
+from itertools import chain
+from pathlib import Path
 
 import pytest
+import yaml
 
+from nextitem_server.cli import _parser
 from nextitem_server.command import check_options, stop_grace_s
 
 from deployments import (
+    FOLDER,
     ROOT,
     SERVER,
     VARIANTS,
     all_containers,
+    front,
     in_bytes,
     option,
     pod_spec,
@@ -21,7 +27,9 @@ from deployments import (
     the,
     values_of,
 )
+from kustomize_subset import render
 
+OUTSIDE = {"http": 8000, "grpc": 8001, "metrics": 8002}
 HEALTH = {"startupProbe": "ready", "readinessProbe": "ready", "livenessProbe": "live"}
 
 
@@ -56,12 +64,12 @@ def tritonserver_options(container):
 # The containers
 
 
-def test_probes_ask_triton_at_a_port_that_is_there(manifests):
+def test_probes_go_the_way_of_requests(manifests):
     container = server(manifests)
     for probe, what in HEALTH.items():
         asked = container[probe]["httpGet"]
         assert asked["path"] == f"/v2/health/{what}"
-        assert asked["port"] in ports(container)
+        assert asked["port"] == OUTSIDE["http"], "a port's name counts in its own container alone"
 
 
 def test_nextitem_serve_gives_up_before_kubelet_does(manifests):
@@ -71,8 +79,66 @@ def test_nextitem_serve_gives_up_before_kubelet_does(manifests):
 
 def test_ports_are_the_images(manifests):
     command, _ = entrypoint()
-    for name, number in ports(server(manifests)).items():
+    for name, number in OUTSIDE.items():
         assert command[command.index(f"--{name}-port") + 1] == str(number)
+
+
+def test_triton_is_reached_through_the_front_alone(manifests):
+    """The server listens inside the pod, each of the front's ports leads to the server's, and the front has its files."""
+    container = server(manifests)
+    assert option(container, "--host") == "127.0.0.1"
+    files = front_files(manifests)
+    assert front(manifests)["args"] == ["haproxy", "-W", "-db", *chain.from_iterable(("-f", file) for file in files)]
+    config = "".join(files.values())
+    for name, number in OUTSIDE.items():
+        assert re.search(
+            rf"^frontend {name} from front\n(?:(?!frontend|backend).*\n)*? +bind :{number}\b", config, re.M
+        )
+        address = f"127.0.0.1:{option(container, f'--{name}-port')}"
+        assert re.search(
+            rf"^backend {name} from front\n +server triton {re.escape(address)}( proto h2)?$", config, re.M
+        )
+    assert set(re.findall(r"\bbind :(\d+)", config)) == {str(number) for number in OUTSIDE.values()}
+    given = {each["name"] for each in front(manifests)["env"]}
+    assert set(re.findall(r"\$\{(\w+)\}", config)) == given
+
+
+def front_files(manifests):
+    """What the front reads, by the path that it has there."""
+    (mount,) = front(manifests)["volumeMounts"]
+    assert mount["readOnly"] is True
+    (volume,) = [each for each in pod_spec(manifests)["volumes"] if each["name"] == mount["name"]]
+    config_map = the("ConfigMap", manifests, volume["configMap"]["name"])
+    return {f"{mount['mountPath']}/{name}": text for name, text in config_map["data"].items()}
+
+
+def test_rules_are_those_of_the_load_balancer(manifests):
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]["load-balancer"]
+    shared = {Path(mount.split(":")[0]).name for mount in compose["volumes"]} & {
+        Path(file).name for file in front_files(manifests)
+    }
+    assert shared == {"front.cfg"}
+    limit = re.fullmatch(r"\$\{LB_MAX_BODY_BYTES:-(\d+)\}", compose["environment"]["LB_MAX_BODY_BYTES"])[1]
+    assert front(manifests)["env"] == [{"name": "LB_MAX_BODY_BYTES", "value": limit}]
+    assert compose["image"] == f"${{HAPROXY_IMAGE:-{front(manifests)['image']}}}"
+
+
+def test_the_front_outlives_the_server(manifests):
+    """Its graceful end is bounded by hard-stop-after, in what is left of the grace period."""
+    answers_s, front_s = (
+        each["lifecycle"]["preStop"]["sleep"]["seconds"] for each in (server(manifests), front(manifests))
+    )
+    assert front_s > answers_s + stop_grace_s(tritonserver_options(server(manifests)))
+    hard_stop_s = int(re.search(r"hard-stop-after (\d+)s", "".join(front_files(manifests).values()))[1])
+    assert front_s + hard_stop_s < pod_spec(manifests)["terminationGracePeriodSeconds"]
+
+
+def test_what_a_pod_adds_to_the_image_is_understood():
+    """The image's own options come first, and of one that is given twice the last one counts."""
+    command, _ = entrypoint()
+    added = server(render(FOLDER / "overlays/cpu"))["args"]
+    given = _parser().parse_args([*command[1:], *added])
+    assert (given.host, given.http_port, given.grpc_port, given.metrics_port) == ("127.0.0.1", 9000, 9001, 9002)
 
 
 def test_a_pod_has_the_time_to_answer_what_it_has_taken(manifests):
@@ -141,7 +207,9 @@ def test_images_have_a_version(manifests):
     )[1]
     for container in all_containers(manifests):
         name, _, tag = container["image"].rpartition(":")
-        assert re.fullmatch(r"\d+\.\d+\.\d+", tag), f"{container['image']}: a version of three numbers is expected"
+        assert re.fullmatch(r"\d+\.\d+\.\d+(-alpine)?", tag), (
+            f"{container['image']}: a version of three numbers is expected"
+        )
         if "nextitem" in name:
             assert tag == version
 
@@ -156,7 +224,7 @@ def test_each_overlay_has_its_image_and_the_gpus_it_needs(overlay, image, tmp_pa
     }
     tolerated = [each["key"] for each in pod_spec(manifests).get("tolerations", [])]
     if overlay == "gpu":
-        assert gpus == {"fetch-bundles": None, SERVER: "1"}
+        assert gpus == {"fetch-bundles": None, SERVER: "1", "front": None}
         assert tolerated == ["nvidia.com/gpu"]
     else:
         assert set(gpus.values()) == {None}
@@ -191,7 +259,8 @@ def test_selectors_find_the_pods(deployed, labels):
 
 
 def test_services_lead_to_ports_that_are_there(deployed):
-    known = ports(server(deployed))
+    known = ports(front(deployed))
+    assert known == OUTSIDE
     served = {}
     for service in (each for each in deployed if each["kind"] == "Service"):
         for port in service["spec"]["ports"]:
@@ -205,7 +274,7 @@ def test_the_network_policy_opens_every_port_and_metrics_to_prometheus_alone(dep
     rules = the("NetworkPolicy", deployed)["spec"]["ingress"]
     opened = [{port["port"] for port in rule["ports"]} for rule in rules]
     assert opened == [{"http", "grpc"}, {"metrics"}]
-    assert set().union(*opened) == ports(server(deployed)).keys()
+    assert set().union(*opened) == ports(front(deployed)).keys()
     assert all(rule["from"] for rule in rules)
 
 
@@ -234,12 +303,17 @@ def test_kserve_finds_the_runtime_and_the_runtime_the_bundles(tmp_path):
     # Behind the image's own entry point its /models would be a second repository, which --wait-for-models waits for.
     assert server(manifests)["command"] == ["nextitem-serve"]
     assert [one for one in server(manifests)["args"] if "repository" in one] == ["--model-repository=/mnt/models"]
-    assert option(server(manifests), "--host") == command[command.index("--host") + 1]
+    # KServe's Service leads to the first port of this container, which is the front's, as both are of one pod.
+    assert ports(server(manifests)) == {"http": OUTSIDE["http"]}
     annotations = runtime["spec"]["annotations"]
     assert annotations["prometheus.io/port"] == command[command.index("--metrics-port") + 1]
 
 
-def test_kserves_container_is_that_of_the_base(tmp_path):
-    ours, theirs = server(rendered("overlays/cpu", tmp_path)), server(rendered("kserve", tmp_path))
+def test_kserves_containers_are_those_of_the_base(tmp_path):
+    base, kserve = rendered("overlays/cpu", tmp_path), rendered("kserve", tmp_path)
     for key in ("image", "resources", "lifecycle", *HEALTH):
-        assert ours[key] == theirs[key], f"{key} differs; change both, or say here why"
+        assert server(base)[key] == server(kserve)[key], f"{key} differs; change both, or say here why"
+    for key in ("image", "args", "env", "resources", "lifecycle", "volumeMounts"):
+        assert front(base)[key] == front(kserve)[key], f"{key} differs; change both, or say here why"
+    own = [arg for arg in server(kserve)["args"] if not arg.startswith("--model-repository=")]
+    assert own == server(base)["args"]

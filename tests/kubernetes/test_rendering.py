@@ -62,6 +62,7 @@ def test_parts_of_a_pod_are_merged_by_name_and_other_lists_replaced():
     [
         ({"namePrefix": "x-"}, "namePrefix"),
         ({"patches": [{"path": "p.yaml", "target": {"kind": "Service"}}]}, "a patch has a path and nothing else"),
+        ({"configMapGenerator": [{"name": "x", "literals": ["a=b"]}]}, "a ConfigMap has name, files and labels"),
         ({"patches": [{"path": "p.yaml"}]}, "A patch needs one object, and 0 are"),
     ],
 )

@@ -23,7 +23,7 @@ def test_manifests_are_valid(variant, version, tmp_path):
     ("folder", "kind", "path", "value"),
     [
         ("overlays/cpu", "Deployment", ["spec", "template", "spec", "containers", 0, "readOnlyRootFilesystem"], True),
-        ("overlays/cpu", "Deployment", ["spec", "template", "spec", "containers", 0, "ports", 0, "containerPort"], "x"),
+        ("overlays/cpu", "Deployment", ["spec", "template", "spec", "containers", 1, "ports", 0, "containerPort"], "x"),
         ("overlays/cpu", "HorizontalPodAutoscaler", ["spec", "metrics", 0, "pods", "target", "averagevalue"], "1"),
         ("overlays/cpu", "PodDisruptionBudget", ["spec", "maxUnavailable"], {}),
         ("overlays/cpu", "ServiceMonitor", ["spec", "endpoints", 0, "interval"], "15 s"),
@@ -52,4 +52,5 @@ def test_every_file_belongs_to_a_kustomization():
         (content,) = documents(plan)
         named |= {plan, *(plan.parent / name for name in content.get("resources", []))}
         named |= {plan.parent / patch["path"] for patch in content.get("patches", [])}
+        named |= {plan.parent / name for name in content.get("configurations", [])}
     assert {path for path in FOLDER.rglob("*.yaml") if path not in named} == set()
