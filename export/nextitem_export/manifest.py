@@ -18,7 +18,6 @@ from .plan import Plan
 from .runtime.codes import STATUS
 from .runtime.ranker import AVAILABILITY
 from .triton_config import CONFIG
-from .tuning import Tuning
 from .versions import MANIFEST
 
 FORMAT_VERSION = 1
@@ -39,7 +38,6 @@ def write_manifest(
     options: ExportOptions,
     parity: Sequence[CaseReport],
     made_from: Mapping[str, Any],
-    tuning: Tuning | None = None,
 ) -> Path:
     """Write `<name>/<version>/bundle.json` over all files of the built models. Returns its path."""
     name, version = models[-1], plan.signature.bundle_version
@@ -69,7 +67,6 @@ def write_manifest(
         "model_features": [{"name": f.name, "tensor": f.tensor, "dtype": f.dtype} for f in plan.features],
         "libraries": {name: _version(name) for name in _LIBRARIES},
         "parity": [report.to_json() for report in parity],
-        **({"tuning": tuning.to_json()} if tuning else {}),
         "sha256": {
             str(path.relative_to(build)): hashlib.sha256(path.read_bytes()).hexdigest()
             for model in models
