@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,6 @@ from .parity.gate import CaseReport, Gate
 from .parity.items import ItemReference
 from .parity.truth import Truth
 from .plan import Plan, make_plan
-from .tuning import Tuning, check_tunable
-from .tuning import tune as choose
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +40,6 @@ class Bundle:
     name: str
     version: int
     parity: tuple[CaseReport, ...]
-    tuning: Tuning | None = None
     active: int = 1
     warnings: tuple[str, ...] = ()
 
@@ -67,7 +64,6 @@ def export_bundle(
     raw_dtypes: Mapping[str, str] | None = None,
     options: ExportOptions | None = None,
     made_from: Mapping[str, Any] | None = None,
-    tune: Collection[str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Bundle:
     """Export any torch session model and any fitted `nvtabular.Workflow` as a Triton bundle.
@@ -83,8 +79,7 @@ def export_bundle(
     tie_breaker_column: a raw column that only makes the sort by time unique and is never sent.
     raw_dtypes: pins raw columns to `string`, `bool`, `int64`, `float32`, `datetime` …, where pandas had to change the
     type (integers with nulls).
-    made_from: stored in bundle.json. tune: the options that are chosen by serving and measuring the bundle on this machine,
-    of `tuning.search.LADDERS`; those in `options` are where the search begins.
+    made_from: stored in bundle.json.
     progress: called with a sentence before each stage.
 
     Returns the bundle, moved into place after the parity gate: the first of its name answers as soon as a server is started,
@@ -93,13 +88,6 @@ def export_bundle(
     UnsupportedModel, ParityError, RepositoryError); then the repository is as it was.
     """
     options = options or ExportOptions()
-    if tune is not None:
-        check_tunable(tune)
-        if options.runtime == "native":
-            raise ExportError(
-                "tune measures with the embedded server, which has none of Triton's own backends: export with "
-                "ExportOptions(runtime='python') to measure, or leave tune away"
-            )
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise ExportError(
             f"the name is {name!r}, expected letters, digits, '_', '-' and '.': it becomes a folder and part of URLs"
@@ -117,7 +105,7 @@ def export_bundle(
         raw_dtypes=raw_dtypes,
         options=options,
     )
-    return _build(plan, Path(repository), name, options, made_from or {}, tune, progress)
+    return _build(plan, Path(repository), name, options, made_from or {}, progress)
 
 
 def _build(
@@ -126,7 +114,6 @@ def _build(
     name: str,
     options: ExportOptions,
     made_from: Mapping[str, Any],
-    tune: Collection[str] | None,
     progress: Callable[[str], None],
 ) -> Bundle:
     layout = layout_of(name, options)
@@ -137,9 +124,6 @@ def _build(
         write_steps(layout.folders(build, version), plan, options)
         whole = layout.assemble(build, plan, options)
         reports = _prove(plan, options, layout.folders(build, version), whole, progress)
-        tuning = None
-        if tune is not None:
-            options, tuning = choose(layout, build, plan, options, tune, progress)
         progress("writing configuration and manifest")
         layout.write_configs(build, plan, options)
         keep_configurations(build, layout.models, version)
@@ -151,7 +135,7 @@ def _build(
     for sentence in unproved:
         warnings.warn(sentence, ParityWarning, stacklevel=3)
     active = versions.active_version(target, name) or version
-    return Bundle(target, name, version, tuple(reports), tuning, active, unproved)
+    return Bundle(target, name, version, tuple(reports), active, unproved)
 
 
 def _prove(

@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         ),
     ):
         flag = "--" + option.replace("_", "-")
-        add(flag, type=int, action=_Given, default=defaults[option], metavar="N", help=f"{text} (default: %(default)s)")
+        add(flag, type=int, default=defaults[option], metavar="N", help=f"{text} (default: %(default)s)")
     add(
         "--item-codes",
         default=defaults["item_codes"],
@@ -103,11 +103,6 @@ def _parser() -> argparse.ArgumentParser:
         "--keep-workflow-window",
         action="store_true",
         help="serve a workflow that keeps the oldest interactions as it is",
-    )
-    add(
-        "--tune",
-        action="store_true",
-        help="measure threads, instances and batching on this machine and keep the best of those that are not given",
     )
     add(
         "--availability",
@@ -151,17 +146,6 @@ class _Versions:
     keep_versions: int
 
 
-class _Given(argparse.Action):
-    """Stores a value and remembers that it was given."""
-
-    def __call__(
-        self, parser: object, namespace: argparse.Namespace, values: object, option_string: object = None
-    ) -> None:
-        """See argparse."""
-        setattr(namespace, self.dest, values)
-        namespace.given = {*namespace.given, self.dest}
-
-
 def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
@@ -169,8 +153,7 @@ def _interrupt(number: int, frame: object) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns 0, or 2 after a sentence on standard error, 130 after Ctrl-C."""
     parser = _parser()
-    arguments = vars(parser.parse_args(argv, argparse.Namespace(given=set())))
-    tune, given = arguments.pop("tune"), arguments.pop("given")
+    arguments = vars(parser.parse_args(argv))
     run, repository, name, explain = (arguments.pop(key) for key in ("run", "repository", "name", "explain"))
     versions = _Versions(**{field.name: arguments.pop(field.name) for field in dataclasses.fields(_Versions)})
     if wrong := _wrong_call(run, repository, name, explain, versions, arguments["replace"]):
@@ -181,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from ._errors import ExportError
 
-    signal.signal(signal.SIGTERM, _interrupt)  # so that a server that is measured is stopped and nothing is left
+    signal.signal(signal.SIGTERM, _interrupt)  # so that a half-built bundle is removed
     try:
         if run is None:
             return _activate(repository, name, versions)
@@ -189,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = choices.ExportOptions(**arguments)
         if explain:
             return _explain(run, options)
-        return _export(run, repository, name, options, given if tune else None, versions)
+        return _export(run, repository, name, options, versions)
     except ExportError as error:
         print(f"nextitem-export: {error.in_flags()}", file=sys.stderr)
         return 2
@@ -219,30 +202,18 @@ def _wrong_call(
     return None
 
 
-def _export(
-    run: str,
-    repository: str,
-    name: str,
-    options: choices.ExportOptions,
-    given: set[str] | None,
-    versions: _Versions,
-) -> int:
-    """given: what is not to be tuned, None to tune nothing."""
+def _export(run: str, repository: str, name: str, options: choices.ExportOptions, versions: _Versions) -> int:
     from rich.console import Console
 
-    from .report import how_to_activate, how_to_serve, parity_table, tuning_table
+    from .report import how_to_activate, how_to_serve, parity_table
     from .run import export_run
-    from .tuning.search import LADDERS
 
-    tune = None if given is None else LADDERS.keys() - given
     with Console(stderr=True).status("opening the run") as status:
-        bundle = export_run(run, repository=repository, name=name, options=options, tune=tune, progress=status.update)
+        bundle = export_run(run, repository=repository, name=name, options=options, progress=status.update)
     output = Console()
     output.print(parity_table(bundle.parity))
     for sentence in bundle.warnings:
         print(f"nextitem-export: warning: {sentence}", file=sys.stderr)
-    if bundle.tuning:
-        output.print(tuning_table(bundle.tuning))
     where = f"bundle '{bundle.name}' version {bundle.version} is in {bundle.repository}"
     answers = bundle.active == bundle.version
     activate = versions.activate is not None and not (answers and versions.url is None)

@@ -12,8 +12,6 @@ from .explain import Refused
 from .native.lint import MAX_IR_VERSION, MAX_OPSET
 from .parity.compare import SCORE_ABSOLUTE
 from .parity.gate import CaseReport
-from .tuning.choose import CALLERS, P90_BOUND_MS, Tuning
-from .tuning.search import MARGIN
 from .workflow.compile import Explained
 from .workflow.forms import ServedForm
 
@@ -37,34 +35,6 @@ def parity_table(reports: Sequence[CaseReport]) -> Table:
             f"{report.feature_difference:.1e}",
             f"{report.score_difference:.1e}",
             *([f"{report.head_difference or 0.0:.1e}"] if heads else []),
-        )
-    return table
-
-
-def tuning_table(tuning: Tuning) -> Table:
-    """One row a measurement, in the order in which they were made; those of the settings that were kept are marked."""
-    table = Table(
-        title=f"tuning: {CALLERS} callers on {tuning.cores} cores",
-        caption=(
-            f"kept (✓) is what answers most with p90 ≤ {P90_BOUND_MS:g} ms; a change has to win both of its measurements by "
-            f"{MARGIN:.0%} against all of the settings before it. alone: the median of one caller. Each instance holds all "
-            "weights again, which the memory of the whole server shows."
-        ),
-    )
-    table.add_column("settings")
-    for heading in ("answers/s", "p50 ms", "p90", "p99", "alone", "MB", ""):
-        table.add_column(heading, justify="right")
-    start, kept = tuning.tried[0].settings, tuning.kept | tuning.fixed
-    for tried in tuning.tried:
-        figures = tried.figures
-        times = (figures.p50_ms, figures.p90_ms, figures.p99_ms, figures.alone_ms)
-        table.add_row(
-            "\n".join(f"{name} {value}" for name, value in tried.settings.items() if value != start[name])
-            or "as given",
-            f"{figures.throughput:.0f}",
-            *(f"{ms:.1f}" for ms in times),
-            "" if figures.memory_mb is None else f"{figures.memory_mb:.0f}",
-            "✓" if tried.settings == kept else "",
         )
     return table
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,7 +24,6 @@ def export_run(
     repository: str | Path,
     name: str,
     options: ExportOptions | None = None,
-    tune: Collection[str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Bundle:
     """Export a run directory; see `export_bundle` for what is returned and raised.
@@ -42,7 +41,6 @@ def export_run(
         repository=repository,
         name=name,
         options=options,
-        tune=tune,
         made_from={"run": Path(run).name},
         progress=progress,
     )

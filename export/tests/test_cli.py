@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import subprocess
 import sys
 
@@ -75,6 +76,7 @@ def test_a_mistake_ends_with_a_sentence_and_code_2(arguments, sentence, tmp_path
         ([*PLACE, "--activate", "--keep-versions", "0"], ["--keep-versions is 0, expected 1 or more"]),
         (["--run", "x", "--repository", "y", "--name", "z", "--top-k", "ten"], ["--top-k: invalid int value: 'ten'"]),
         (["--run", "x", "--repository", "y", "--name", "z", "--colour"], ["unrecognized arguments: --colour"]),
+        (["--run", "x", "--repository", "y", "--name", "z", "--tune"], ["unrecognized arguments: --tune"]),
     ],
 )
 def test_a_wrong_flag_is_told(arguments, parts):
@@ -96,3 +98,33 @@ def test_a_key_file_that_is_not_there_is_told(tmp_path):
     done = command("--repository", tmp_path, "--name", "shop", "--activate", *words)
     assert done.returncode == 2
     assert f"the key file {tmp_path / 'none'} cannot be read" in done.stderr
+
+
+#: The command, with an export that is ended by a signal (the first argument) while the bundle is being built.
+INTERRUPTED = """
+import signal, sys
+from pathlib import Path
+from nextitem_export import cli, repository, run
+
+
+def export_run(*_, **given):
+    with repository.build_folder(Path(given["repository"])) as build:
+        (build / "half").write_text("built")
+        signal.raise_signal(int(sys.argv[1]))
+        signal.pause()
+
+
+run.export_run = export_run
+sys.exit(cli.main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_an_interrupted_export_leaves_nothing_half_built(tmp_path, number):
+    words = [sys.executable, "-c", INTERRUPTED, str(int(number)), "--run", "x", "--name", "shop"]
+    repository = tmp_path / "repository"
+    done = subprocess.run([*words, "--repository", str(repository)], capture_output=True, text=True)
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1] == f"nextitem-export: interrupted; {repository} is as it was"
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.rglob("*")) == [repository]
