@@ -14,7 +14,7 @@ from torch import nn
 
 from . import repository, versions
 from ._errors import ExportError, ParityWarning
-from .layouts import StepFolders, layout_of
+from .layouts import LAYOUTS, StepFolders
 from .layouts.steps import available_items, write_steps
 from .lock import locked
 from .manifest import keep_configurations, write_manifest
@@ -127,7 +127,7 @@ def _build(
     tune: Collection[str] | None,
     progress: Callable[[str], None],
 ) -> Bundle:
-    layout = layout_of(name, options)
+    layout = LAYOUTS[options.layout](name)
     with repository.build_folder(target) as build:
         version = versions.next_version(target, layout.models)
         plan = dataclasses.replace(plan, signature=dataclasses.replace(plan.signature, bundle_version=version))

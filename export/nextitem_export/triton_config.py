@@ -212,36 +212,6 @@ def _write(config: Any, folder: Path, reasons: Mapping[str, str] | None = None) 
     (folder / CONFIG).write_text(text, encoding="utf-8")
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """What stands in a model's config.pbtxt. instances: the kind of each group."""
-
-    name: str
-    backend: str
-    max_batch_size: int
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    instances: tuple[str, ...]
-    dynamic_batching: bool
-    random_warm_up: bool
-    parameters: Mapping[str, str]
-
-
-def read_config(path: Path) -> Config:
-    """Read a config.pbtxt."""
-    config = _parsed(path)
-    return Config(
-        config.name,
-        config.backend,
-        config.max_batch_size,
-        *(tuple(_spec(tensor) for tensor in tensors) for tensors in (config.input, config.output)),
-        tuple(pb.ModelInstanceGroup.Kind.Name(group.kind) for group in config.instance_group),
-        config.HasField("dynamic_batching"),
-        any(tensor.random_data for warm_up in config.model_warmup for tensor in warm_up.inputs.values()),
-        {key: value.string_value for key, value in config.parameters.items()},
-    )
-
-
 def pinned_versions(path: Path) -> tuple[int, ...]:
     """The versions that a config.pbtxt names; () where it leaves them open or is none."""
     try:
@@ -273,9 +243,3 @@ def same_outside(one: Path, other: Path) -> bool:
 
 def _parsed(path: Path) -> Any:
     return text_format.Parse(path.read_text(encoding="utf-8"), pb.ModelConfig())
-
-
-def _spec(tensor: Any) -> TensorSpec:
-    name = pb.DataType.Name(tensor.data_type).removeprefix("TYPE_")
-    datatype = "BYTES" if name == "STRING" else name
-    return TensorSpec(tensor.name, datatype, tuple(tensor.dims), getattr(tensor, "optional", False))

@@ -51,6 +51,11 @@ def test_help_shows_the_two_commands_and_warns_of_foreign_runs(help_text):
             "scoring 'ann' asks faiss, which Triton's own backends have not: give "
             "--runtime python, --scoring exact or --scoring int8-rerank",
         ),
+        (
+            ["--runtime", "native", "--layout", "fused"],
+            "layout 'fused' is one model of Triton's Python backend, and runtime 'native' runs the session model on "
+            "Triton's own backends: give --layout ensemble, or --runtime python",
+        ),
         ([], "There is no run directory"),
     ],
 )

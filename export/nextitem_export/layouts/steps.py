@@ -13,6 +13,7 @@ import torch
 
 from .._errors import ExportError
 from ..graphs import items
+from ..graphs.features import write_features
 from ..graphs.formats import write_ranker
 from ..graphs.heads import head_tensors
 from ..graphs.ranker import Ranker, filter_tensors
@@ -25,6 +26,7 @@ from ..runtime.request import RequestError
 from ..runtime.step import open_step
 from ..triton_config import Batching, TensorSpec
 from ..wire import request_tensors
+from ..workflow.forms import ONNX
 from .runtimes import RUNTIMES
 
 #: Sessions of the sample on which the recall of an approximate scoring is measured, at most.
@@ -42,11 +44,11 @@ class StepFolders(NamedTuple):
 
 
 def write_steps(folders: StepFolders, plan: Plan, options: ExportOptions) -> None:
-    """Write the three graphs with their step.json, each into its folder, which must not be there yet."""
+    """Write the three steps with their step.json, each into its folder, which must not be there yet."""
     for folder in folders:
         folder.mkdir(parents=True)
     runtime = RUNTIMES[options.runtime]
-    runtime.write_features(plan, options, folders.features)
+    write_features(plan, options.features, folders.features, runtime.form)
     module = Ranker(
         plan.ranked_model,
         plan.features,
@@ -72,7 +74,7 @@ def write_steps(folders: StepFolders, plan: Plan, options: ExportOptions) -> Non
         sample=sample,
     )
     runtime.finish_ranker(folders.ranker, few)
-    items.write_items(plan.vocabulary.values, folders.items)
+    items.write_items(plan.vocabulary.values, folders.items, runtime.form.name if runtime.form else ONNX)
 
 
 def available_items(plan: Plan, options: ExportOptions) -> np.ndarray:
