@@ -30,7 +30,7 @@ class Decoder(Protocol):
 class ItemTable:
     """The table in numpy, mapped from disk; answers as the graph does."""
 
-    outputs = ("item_ids", "scores", "status")
+    outputs: tuple[str, ...] = ("item_ids", "scores", "status")
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.inputs: tuple[str, ...] = tuple(settings["inputs"])
