@@ -10,7 +10,6 @@
 #   make bench-accuracy  recommendations by published protocols (DATASET=eshop; others with DATA=FOLDER)
 #   make bench-choices   bodies, losses and windows one after the other (DATASET, DATA; CHOICES='gru4rec sasrec')
 #   make bench-retraining epochs from yesterday's model and from nothing (QUICK=1: fewer; twenty minutes)
-#   make bench-native    the features step of Triton's own backends against the Python runtime's
 #   make bench-client    the client's HTTP, gRPC, shared memory and gzip (QUICK=1: under a minute)
 #   make bench-libraries HTTP libraries under the client (QUICK=1: fewer rounds)
 #   make bench-soak      an hour of requests, one in ten malformed: failures, memory (QUICK=1: five minutes)
@@ -21,7 +20,7 @@
 # PYTHON=python3.10 chooses the interpreter of .venv.
 
 .PHONY: help demo test test-all lint bench bench-serving bench-catalogue bench-accuracy bench-choices bench-retraining \
-	bench-native bench-client bench-libraries bench-soak test-container clean bootstrap
+	bench-client bench-libraries bench-soak test-container clean bootstrap
 .DEFAULT_GOAL := help
 
 BIN := .venv/bin
@@ -79,9 +78,6 @@ bench-choices: $(READY)
 
 bench-retraining: $(READY)
 	$(BIN)/python benchmarks/retraining.py $(call figures,retraining)
-
-bench-native: $(READY)
-	$(BIN)/python benchmarks/native_features.py $(call figures,native_features)
 
 bench-client: $(READY)
 	$(BIN)/python benchmarks/client_transports.py $(call figures,client_transports)

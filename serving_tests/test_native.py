@@ -1,8 +1,9 @@
-"""Native bundles by the command: their graphs behind a real Triton, and in this process.
+"""Native bundles by the command: behind a real Triton, and in this process.
 
-The embedded server has none of the backends that they are for. So each graph runs in the Python backend, by Python's ONNX
-Runtime and nothing of ours, with the configuration as it is but for the backend's name: the contract's tests then say that the
-graphs answer as the Python runtime does. What Triton's own backends would refuse at load, the export's lint looks for.
+The embedded server has none of the backends that their rankers are for. So each ranker's graph runs in the Python backend, by
+the library alone and nothing of ours, with the configuration as it is but for the backend's name. The steps around it run as
+they are, without ONNX Runtime. The contract's tests then say that a native bundle answers, filters and refuses as the Python
+runtime's does.
 """
 
 from __future__ import annotations
@@ -12,18 +13,36 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from test_filters import (  # noqa: F401  and its filters
+    filtered,
+    test_all_rules_act_together,
+    test_as_many_items_come_as_there_are,
+    test_cold_and_empty_sessions_are_filtered_too,
+    test_concurrent_requests_keep_their_own_filters,
+    test_each_session_allows_its_own_items,
+    test_each_session_excludes_its_own_items,
+    test_filters_that_leave_nothing_give_null_and_the_lowest_score,
+    test_lists_of_any_length_are_answered,
+    test_seen_items_are_left_out_also_those_beyond_the_window,
+    test_what_excludes_nothing,
+)
 
 from nextitem_client import OfflineClient, RequestRejected
 from nextitem_server import TritonServer
 
-from asking import Asker, Refused
+from asking import Asker
 from native_shim import as_python_backend
 from packing import pack_sessions
 from ranking import SCORE_TOLERANCE
 from shop import MAX_TOP_K, succeed
-from test_bad_requests import BAD, good  # noqa: F401  a fixture
+from test_bad_requests import (  # noqa: F401  the same sentences as everywhere
+    good,
+    test_a_bad_request_does_not_harm_those_beside_it,
+    test_a_bad_request_gets_a_sentence,
+    test_a_session_beyond_the_limit_of_interactions,
+    test_one_limit_on_sessions_per_request,
+)
 from test_contract import (  # noqa: F401  the contract's tests, run on what the fixtures below serve
     test_a_long_session_keeps_its_newest,
     test_an_answer_does_not_depend_on_neighbours_and_padding,
@@ -43,13 +62,14 @@ from test_random_requests import pool, test_random_requests_are_answered_as_offl
 pytestmark = pytest.mark.beside_the_server  # it starts a server of its own
 NATIVE = {
     "native": ("--runtime", "native"),
-    "native_fused": ("--runtime", "native", "--layout", "fused"),
+    "native_torchscript": ("--runtime", "native", "--format", "torchscript"),
 }
+BACKENDS = {"native": "onnxruntime", "native_torchscript": "pytorch"}
 
 
 @pytest.fixture(scope="module")
 def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both layouts of the native bundle, and the Python runtime's."""
+    """A native bundle for each backend, and the Python runtime's."""
     folder = tmp_path_factory.mktemp("native") / "model_repository"
     for name, options in {"python": (), **NATIVE}.items():
         printed = succeed(
@@ -65,14 +85,14 @@ def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     repository = tmp_path_factory.mktemp("shim") / "model_repository"
     repository.mkdir()
     for name in NATIVE:
-        as_python_backend(exported / name, repository)
+        as_python_backend(exported / name, repository, BACKENDS[name])
     with TritonServer(repository, verify=False) as running:
         yield running
 
 
-@pytest.fixture(scope="module", params=[("native", "http"), ("native_fused", "grpc")], ids="-".join)
+@pytest.fixture(scope="module", params=[("native", "http"), ("native_torchscript", "grpc")], ids="-".join)
 def asker(request: pytest.FixtureRequest, server: TritonServer) -> Iterator[Asker]:
-    """Each layout; the protocols are Triton's and not the graphs'."""
+    """Each backend; the protocols are Triton's and not the bundle's."""
     name, protocol = request.param
     asker = Asker(protocol, getattr(server, f"{protocol}_url"), name)
     yield asker
@@ -91,66 +111,6 @@ def pack(signature: dict):
     return lambda batch, **options: pack_sessions(signature["features"], batch) | options
 
 
-#: What the graphs themselves refuse, and what their sentence holds.
-GUARDED = {
-    "missing feature": ["missing input 'price'", "'item_id'", "[sessions, interactions]"],
-    "no feature at all": ["missing input 'item_id'"],
-    "other length": ["input 'price' has another shape than input 'item_id'", "session_length"],
-    "other number of sessions": ["input 'price' has another shape than input 'item_id'"],
-    "session_length above T": ["'session_length'", "idx=10000"],
-    "negative session_length": ["'session_length'", "idx=-1"],
-    "one session_length of two": ["'session_length'", "{1,1}", "{2,1}"],
-    "top_k 0": ["'top_k'", f"1 to {MAX_TOP_K}", "idx=0"],
-    "negative top_k": ["'top_k'", f"1 to {MAX_TOP_K}", "idx=-5"],
-    "top_k above the limit": ["'top_k'", f"1 to {MAX_TOP_K}", f"idx={MAX_TOP_K + 1}"],
-    "two values of top_k": ["'top_k'", "one value", "idx=4"],
-    "top_k for one of two": ["'top_k'", "{1,1}", "{2,1}"],
-    "infinite price": ["'price'", "infinite", "idx=1"],
-    "excluded items of one session of two": ["'exclude_item_ids'", "{1,2}", "{2,2}", "filled with null"],
-    "allowed items of three sessions": ["'allow_item_ids'", "{3,2}", "{2,2}"],
-    "exclude_seen for one of two": ["'exclude_seen'", "{1,1}", "{2,1}", "one flag per session"],
-    "no interactions": ["no interactions", "at least one", "'session_length'"],
-}
-#: What Triton refuses itself, by the configuration.
-CONFIGURED = (
-    "misspelt feature", "unknown tensor", "float64 price", "int32 country", "items as numbers", "three dimensions",
-    "one dimension", "session_length as int64", "excluded items as numbers", "excluded items in one dimension",
-    "exclude_seen as numbers", "exclude_seen for each interaction", "items as floats, NaN among them",
-)  # fmt: skip
-#: docs/native.md: strings cannot be checked. What no item is, is unknown.
-UNCHECKED = (
-    "invalid UTF-8", "a string too long", "a NUL in a string", "a string cut within a character", "half a surrogate pair",
-    "an allowed item too long", "an excluded item of invalid UTF-8", "an excluded item with a NUL",
-)  # fmt: skip
-
-
-def test_each_case_of_a_bad_request_is_known_here() -> None:
-    assert set(GUARDED) | set(CONFIGURED) | set(UNCHECKED) == set(BAD)
-
-
-@pytest.mark.parametrize("case", [*GUARDED, *CONFIGURED])
-def test_a_bad_request_gets_a_sentence(asker: Asker, good, case: str) -> None:  # noqa: F811
-    change, expected = BAD[case]
-    with pytest.raises(Refused) as refused:
-        asker.ask(change(good))
-    for part in GUARDED.get(case, expected):
-        assert part in str(refused.value)
-    assert asker.ask(good).status == ["ok", "ok"]
-
-
-@pytest.mark.parametrize("case", UNCHECKED)
-def test_strings_are_not_checked(asker: Asker, good, case: str) -> None:  # noqa: F811
-    change, _ = BAD[case]
-    assert asker.ask(change(good)).status == ["ok", "ok"]
-
-
-def test_one_limit_on_sessions_per_request(asker: Asker, sessions, pack) -> None:
-    few = [sessions[i % len(sessions)].iloc[:2] for i in range(65)]
-    assert len(asker.ask(pack(few[:64])).status) == 64
-    with pytest.raises(Refused, match=r"too many sessions in one request, at most 64.*idx=65"):
-        asker.ask(pack(few))
-
-
 @pytest.mark.parametrize("name", NATIVE)
 def test_offline_answers_are_those_of_the_python_runtime(exported: Path, sessions, name: str) -> None:
     asked = [session.drop(columns="session_id").to_dict("list") for session in sessions]
@@ -161,11 +121,5 @@ def test_offline_answers_are_those_of_the_python_runtime(exported: Path, session
             for one, other in zip(native.recommend_many(few, **more), python.recommend_many(few, **more), strict=True):
                 assert (one.status, one.item_ids) == (other.status, other.item_ids)
                 np.testing.assert_allclose(one.scores, other.scores, rtol=0, atol=SCORE_TOLERANCE)
-        with pytest.raises(RequestRejected, match=f"'top_k' is out of range, expected 1 to {MAX_TOP_K}"):
+        with pytest.raises(RequestRejected, match=f"'top_k' is {MAX_TOP_K + 1}.*1 to {MAX_TOP_K}"):
             native.recommend(asked[0], k=MAX_TOP_K + 1)
-
-
-def test_offline_a_long_session_and_a_frame_are_answered(exported: Path, sessions) -> None:
-    long = pd.concat(sessions[:12], ignore_index=True).drop(columns="session_id").to_dict("list")
-    with OfflineClient(exported / "python") as python, OfflineClient(exported / "native_fused") as native:
-        assert native.recommend(long).item_ids == python.recommend(long).item_ids

@@ -16,7 +16,6 @@ BENCHMARKS = ROOT / "benchmarks"
 #: Commands, and the figures in benchmarks/results/ that --smoke finds too: a file there, and what their names look like.
 SMOKED = {
     "features": ("features", r"(?!.*_vocab_(1m_str|5m_int)$)"),
-    "native_features": ("native_features", ""),
     "client_transports": ("client_transports", ""),
     "client_libraries": (None, ""),
     "retraining": ("retraining", r"(yesterday|warm_over|.*_at_1$|.*\.epochs)"),

@@ -233,19 +233,13 @@ def _write(config: Any, folder: Path, reasons: Mapping[str, str] | None = None) 
 class Config:
     """What stands in a model's config.pbtxt.
 
-    versions: those that its policy names. instances: the kind of each group. steps: of an ensemble, in the order in which they
-    run; () of another model.
+    versions: those that its policy names. steps: of an ensemble, in the order in which they run; () of another model.
     """
 
     name: str
-    backend: str
-    max_batch_size: int
     versions: tuple[int, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    instances: tuple[str, ...]
-    dynamic_batching: bool
-    random_warm_up: bool
     parameters: Mapping[str, str]
     steps: tuple[EnsembleStep, ...]
 
@@ -255,14 +249,9 @@ def read_config(path: Path) -> Config:
     config = _parsed(path)
     return Config(
         name=config.name,
-        backend=config.backend,
-        max_batch_size=config.max_batch_size,
         versions=tuple(config.version_policy.specific.versions),
         inputs=tuple(_spec(tensor) for tensor in config.input),
         outputs=tuple(_spec(tensor) for tensor in config.output),
-        instances=tuple(_pb().ModelInstanceGroup.Kind.Name(group.kind) for group in config.instance_group),
-        dynamic_batching=config.HasField("dynamic_batching"),
-        random_warm_up=any(tensor.random_data for warm_up in config.model_warmup for tensor in warm_up.inputs.values()),
         parameters={key: value.string_value for key, value in config.parameters.items()},
         steps=tuple(
             EnsembleStep(step.model_name, step.model_version, dict(step.input_map), dict(step.output_map))

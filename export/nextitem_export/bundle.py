@@ -17,7 +17,7 @@ from nextitem_bundle.lock import locked
 from nextitem_bundle.manifest import manifest_path
 
 from ._errors import ExportError, ParityWarning, repository_errors
-from .layouts import StepFolders, layout_of
+from .layouts import LAYOUTS, StepFolders
 from .layouts.steps import available_items, write_steps
 from .manifest import keep_configurations, write_manifest
 from .options import ExportOptions
@@ -116,7 +116,7 @@ def _build(
     made_from: Mapping[str, Any],
     progress: Callable[[str], None],
 ) -> Bundle:
-    layout = layout_of(name, options)
+    layout = LAYOUTS[options.layout](name)
     with repository_errors(), placing.build_folder(target) as build:
         version = versions.next_version(target, layout.models)
         plan = dataclasses.replace(plan, signature=dataclasses.replace(plan.signature, bundle_version=version))

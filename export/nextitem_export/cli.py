@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--accelerator",
         default=defaults["accelerator"],
-        help=f"{', '.join(choices.ACCELERATORS)}: a GPU for the ranker of a native ensemble (default: %(default)s)",
+        help=f"{', '.join(choices.ACCELERATORS)}: a GPU for the ranker of a native bundle (default: %(default)s)",
     )
     add(
         "--scoring",

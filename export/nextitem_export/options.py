@@ -28,9 +28,10 @@ class ExportOptions:
 
     layout: `ensemble`, three steps behind one name; `fused`, one model, fewest hops.
     format: `onnx`, `onnx_dynamo` (the same by torch.export) or `torchscript`, how the session model is written.
-    runtime: `python`, Triton's Python backend; `native`, its own backends, which NVIDIA's images have.
+    runtime: what runs the session model: `python`, Triton's Python backend; `native`, its own backends, which NVIDIA's images
+    have. Features and items run in the Python backend in either case.
     features: `compiled`, the workflow as a graph; `nvtabular`, the workflow itself, slow and pickled.
-    accelerator: `cuda` or `tensorrt` for a native bundle of the layout ensemble whose ranker runs on a GPU.
+    accelerator: `cuda` or `tensorrt` for a native bundle whose ranker runs on a GPU.
     scoring: `exact`; `int8-rerank`, a scan of int8 whose best are scored exactly; `ann`, a faiss index, likewise.
     min_recall: the least recall@20 of an approximate scoring on the sample's sessions; 0 for the scoring's own bound.
     top_k, max_top_k: items in an answer by default and at most.
@@ -83,10 +84,10 @@ class ExportOptions:
     def own_instances(self) -> int:
         """Processes where no number is given.
 
-        Two of `fused` in the Python backend: one computes while Triton carries the other's requests and answers, which takes
+        Two of `fused`: one computes while Triton carries the other's requests and answers, which takes
         half as long as answering them.
         """
-        return 2 if self.layout == "fused" and self.runtime == "python" else 1
+        return 2 if self.layout == "fused" else 1
 
     def __post_init__(self) -> None:
         from .graphs.formats import FORMATS
@@ -112,20 +113,15 @@ class ExportOptions:
                 "such as -1 or "
                 "the number of items"
             )
-        if self.runtime == "native" and self.features == "nvtabular":
-            raise ExportError(
-                "features 'nvtabular' runs in Triton's Python backend alone, which runtime 'native' does without: give "
-                "ExportOptions(runtime='python'), or have the workflow compiled"
-            )
         if self.runtime == "native" and self.scoring == "ann":
             raise ExportError(
                 "scoring 'ann' asks faiss, which Triton's own backends have not: give "
                 "ExportOptions(runtime='python'), ExportOptions(scoring='exact') or ExportOptions(scoring='int8-rerank')"
             )
-        if self.runtime == "native" and self.layout == "fused" and self.format == "torchscript":
+        if self.runtime == "native" and self.layout == "fused":
             raise ExportError(
-                "layout 'fused' with runtime 'native' is one ONNX graph, of which TorchScript cannot be a part: give "
-                "ExportOptions(format='onnx'), or ExportOptions(layout='ensemble')"
+                "layout 'fused' is one model of Triton's Python backend, and runtime 'native' runs the session model on "
+                "Triton's own backends: give ExportOptions(layout='ensemble'), or ExportOptions(runtime='python')"
             )
         if self.instances == 0:
             object.__setattr__(self, "instances", self.own_instances)
@@ -145,11 +141,10 @@ class ExportOptions:
     def _check_accelerator(self) -> None:
         if self.accelerator == "none":
             return
-        if self.runtime != "native" or self.layout != "ensemble":
+        if self.runtime != "native":
             raise ExportError(
-                f"accelerator '{self.accelerator}' is for the ranker of ExportOptions(runtime='native', layout='ensemble'): "
-                "Triton's Python backend runs on the CPU, and the checks of a request are nodes of a graph that fail "
-                "on the CPU alone"
+                f"accelerator '{self.accelerator}' is for the ranker of ExportOptions(runtime='native'): Triton's Python "
+                "backend runs on the CPU"
             )
         if self.accelerator == "tensorrt" and self.format == "torchscript":
             raise ExportError(

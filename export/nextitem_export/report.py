@@ -9,7 +9,6 @@ from rich.table import Table
 
 from .bundle import Bundle
 from .explain import Refused
-from .native.lint import MAX_IR_VERSION, MAX_OPSET
 from .parity.compare import SCORE_ABSOLUTE
 from .parity.gate import CaseReport
 from .workflow.compile import Explained
@@ -47,9 +46,8 @@ def how_to_serve(repository: Path, runtime: str, accelerator: str = "none") -> s
     on_gpu = f" Its ranker asks for a GPU ({accelerator}), and none has run it." if accelerator != "none" else ""
     return (
         f"{command} --server PATH\n"
-        "PATH is a tritonserver that has the backends onnxruntime and pytorch, as NVIDIA's image has. No server has run this "
-        "bundle: its graphs were asked in this process, and each config.pbtxt was compared with its graph and with what "
-        f"Triton 24.10 loads (opset {MAX_OPSET}, IR version {MAX_IR_VERSION}).{on_gpu}"
+        "PATH is a tritonserver that has the backends python, onnxruntime and pytorch, as NVIDIA's image has. No server has "
+        f"run this bundle: its steps were asked in this process.{on_gpu}"
     )
 
 

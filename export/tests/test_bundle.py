@@ -349,12 +349,18 @@ def torchscript_bundle(export_shop, sample):
     return export_shop(sample[sample["session_id"] < 3], format="torchscript")
 
 
+@pytest.fixture(scope="module")
+def native_bundle(export_shop, sample):
+    return export_shop(sample[sample["session_id"] < 3], runtime="native")
+
+
 @pytest.mark.parametrize(
     ("exported", "blocked"),
     [
         ("bundle", {step: [*_NEVER, *_NVTABULAR, "torch"] for step in ("features", "ranker", "items")}),
         ("nvtabular_bundle", {"features": _NEVER}),
         ("torchscript_bundle", {"ranker": [*_NEVER, *_NVTABULAR]}),
+        ("native_bundle", {step: [*_NEVER, *_NVTABULAR, "torch", "onnxruntime"] for step in ("features", "items")}),
     ],
 )
 def test_steps_answer_with_the_runtime_in_the_bundle_and_nothing_of_the_exporter(

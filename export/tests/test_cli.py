@@ -52,6 +52,11 @@ def test_help_shows_the_two_commands_and_warns_of_foreign_runs(help_text):
             "scoring 'ann' asks faiss, which Triton's own backends have not: give "
             "--runtime python, --scoring exact or --scoring int8-rerank",
         ),
+        (
+            ["--runtime", "native", "--layout", "fused"],
+            "layout 'fused' is one model of Triton's Python backend, and runtime 'native' runs the session model on "
+            "Triton's own backends: give --layout ensemble, or --runtime python",
+        ),
         ([], "There is no run directory"),
     ],
 )
@@ -104,11 +109,12 @@ def test_a_key_file_that_is_not_there_is_told(tmp_path):
 INTERRUPTED = """
 import signal, sys
 from pathlib import Path
-from nextitem_export import cli, repository, run
+from nextitem_bundle import placing
+from nextitem_export import cli, run
 
 
 def export_run(*_, **given):
-    with repository.build_folder(Path(given["repository"])) as build:
+    with placing.build_folder(Path(given["repository"])) as build:
         (build / "half").write_text("built")
         signal.raise_signal(int(sys.argv[1]))
         signal.pause()

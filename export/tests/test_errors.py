@@ -20,7 +20,7 @@ OTHERS = {"--model-repository", "--no-verify"}
     ("message", "command"),
     [
         ("give ExportOptions(scoring='exact'), or a model", "give --scoring exact, or a model"),
-        ('give ExportOptions(runtime="native", layout="fused"): so', "give --runtime native --layout fused: so"),
+        ('give ExportOptions(runtime="python", layout="fused"): so', "give --runtime python --layout fused: so"),
         ("or ExportOptions(keep_workflow_window=True) to", "or --keep-workflow-window to"),
         ("ExportOptions(max_top_k=7)", "--max-top-k 7"),
         ("the key, activate_bundle(key=…)", "the key, --control-key-file"),

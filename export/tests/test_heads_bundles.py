@@ -32,7 +32,7 @@ KINDS = {
     "ensemble": {},
     "fused": {"layout": "fused"},
     "fused torchscript": {"layout": "fused", "format": "torchscript"},
-    "native fused": {"runtime": "native", "layout": "fused"},
+    "native": {"runtime": "native"},
     "native torchscript": {"runtime": "native", "format": "torchscript"},
     "nvtabular": {"features": "nvtabular", "format": "onnx_dynamo"},
 }

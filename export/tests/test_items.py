@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import onnx
 import pytest
@@ -19,6 +21,13 @@ def values(request):
     return request.param
 
 
+@pytest.fixture(params=["onnx", "numpy"])
+def written(request, values, tmp_path):
+    """The folder of the step in each form."""
+    write_items(values, tmp_path, request.param)
+    return tmp_path
+
+
 def ask(folder, codes, wanted: int):
     codes = np.array(codes)
     scores = np.linspace(1, 0, codes.size, dtype=np.float32).reshape(codes.shape)
@@ -27,24 +36,40 @@ def ask(folder, codes, wanted: int):
     return open_step(folder).run(tensors), scores
 
 
-def test_codes_become_the_very_ids_of_training(values, tmp_path):
-    write_items(values, tmp_path)
-    answer, _ = ask(tmp_path, [[6, 5, 4, 3]], 4)
+def test_codes_become_the_very_ids_of_training(values, written):
+    answer, _ = ask(written, [[6, 5, 4, 3]], 4)
     assert answer["item_ids"].tolist() == [values[::-1].tolist()]
 
 
-def test_special_codes_become_the_null_of_the_type(values, tmp_path):
-    write_items(values, tmp_path)
-    answer, _ = ask(tmp_path, [[3, 0, 1, 2]], 4)
+def test_special_codes_become_the_null_of_the_type(values, written):
+    answer, _ = ask(written, [[3, 0, 1, 2]], 4)
     assert answer["item_ids"].tolist() == [[values[0], *["" if values is STRINGS else NULL_INT64] * 3]]
 
 
-def test_the_answer_has_as_many_items_as_wanted(values, tmp_path):
-    write_items(values, tmp_path)
-    answer, scores = ask(tmp_path, [[3, 4, 5], [4, 5, 6], [5, 6, 3]], 2)
+def test_the_answer_has_as_many_items_as_wanted(values, written):
+    answer, scores = ask(written, [[3, 4, 5], [4, 5, 6], [5, 6, 3]], 2)
     assert answer["item_ids"].tolist() == [values[[0, 1]].tolist(), values[[1, 2]].tolist(), values[[2, 3]].tolist()]
     np.testing.assert_array_equal(answer["scores"], scores[:, :2])
     assert answer["status"].tolist() == [["ok"], ["cold"], ["empty"]]
+
+
+def test_both_forms_give_the_same_types(values, tmp_path):
+    answers = []
+    for form in ("onnx", "numpy"):
+        (tmp_path / form).mkdir()
+        write_items(values, tmp_path / form, form)
+        answers.append(ask(tmp_path / form, [[3, 0, 6]], 3)[0])
+    for name, due in answers[0].items():
+        assert (answers[1][name].dtype, answers[1][name].shape) == (due.dtype, due.shape), name
+        assert type(answers[1][name].tolist()[0][0]) is type(due.tolist()[0][0])
+
+
+def test_an_unknown_form_is_refused_with_the_known_ones(values, tmp_path):
+    write_items(values, tmp_path)
+    settings = json.loads((tmp_path / "step.json").read_text())
+    (tmp_path / "step.json").write_text(json.dumps({**settings, "form": "magic"}))
+    with pytest.raises(ValueError, match="form 'magic', this runtime knows onnx, numpy"):
+        open_step(tmp_path)
 
 
 def test_the_graph_is_of_a_version_that_triton_reads(values, tmp_path):

@@ -48,7 +48,7 @@ def test_a_number_below_the_least_is_refused(field):
     [
         ({}, 1),
         ({"layout": "fused"}, 2),
-        ({"layout": "fused", "runtime": "native"}, 1),
+        ({"runtime": "native"}, 1),
         ({"layout": "fused", "instances": 1}, 1),
         ({"instances": 3}, 3),
     ],
@@ -72,9 +72,8 @@ def test_an_unknown_option_is_refused():
 @pytest.mark.parametrize(
     ("chosen", "part"),
     [
-        ({"features": "nvtabular"}, "features 'nvtabular' runs in Triton's Python backend alone"),
         ({"scoring": "ann"}, "scoring 'ann' asks faiss, which Triton's own backends have not"),
-        ({"layout": "fused", "format": "torchscript"}, "is one ONNX graph, of which TorchScript cannot be a part"),
+        ({"layout": "fused"}, "give ExportOptions(layout='ensemble'), or ExportOptions(runtime='python')"),
     ],
 )
 def test_what_triton_s_own_backends_cannot_run_is_refused(chosen, part):

@@ -25,4 +25,4 @@ def test_a_native_bundle_s_report_says_that_no_server_ran_it():
     assert python == "serve it with\n  nextitem-serve --model-repository models"
     assert native.startswith(f"{python} --server PATH\n")
     assert "No server has run this bundle" in native
-    assert "opset 21, IR version 10" in native
+    assert "the backends python, onnxruntime and pytorch" in native

@@ -8,7 +8,6 @@ import torch
 
 from nextitem_bundle.runtime.features import FeaturesStep
 from nextitem_bundle.runtime.fused import FusedStep
-from nextitem_bundle.runtime.graph_native import NativeStep
 from nextitem_bundle.runtime.graph_onnx import OnnxStep
 from nextitem_bundle.runtime.graph_torchscript import TorchScriptStep
 from nextitem_bundle.runtime.graph_torchscript import open_step as open_torchscript
@@ -21,7 +20,6 @@ from nextitem_export.graphs.features import write_features
 from nextitem_export.graphs.items import write_items
 from nextitem_export.layouts import LAYOUTS
 from nextitem_export.layouts.steps import write_steps
-from nextitem_export.native.steps import write_native_features
 
 CLASSES = {
     "features_compiled": FeaturesStep,
@@ -31,7 +29,6 @@ CLASSES = {
     "items": ItemsStep,
     "fused": FusedStep,
     "torchscript": TorchScriptStep,
-    "native": NativeStep,
 }
 
 
@@ -54,8 +51,6 @@ def folder_of(plan, tmp_path):
             write_items(np.array([7, 8]), tmp_path)
             settings = json.loads((tmp_path / "step.json").read_text())
             (tmp_path / "step.json").write_text(json.dumps({**settings, "kind": kind}))
-        elif kind == "native":
-            write_native_features(plan, tmp_path)
         elif kind == "fused":
             layout, options = LAYOUTS["fused"]("shop"), ExportOptions(layout="fused")
             write_steps(layout.folders(tmp_path, 1), plan, options)

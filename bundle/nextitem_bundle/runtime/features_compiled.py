@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from .features import FeaturesStep
-from .graph_onnx import OnnxStep
 from .item_index import ItemIndex
 from .program import Program
 from .request import Array, Request
@@ -70,7 +70,8 @@ def open_step(folder: Path, settings: Mapping[str, Any]) -> FeaturesStep:
 
 
 def _onnx(folder: Path, settings: Mapping[str, Any]) -> tuple[Run, tuple[str, ...]]:
-    graph = OnnxStep(folder, settings)
+    # By name: a step of the other form runs where ONNX Runtime is not installed.
+    graph = importlib.import_module(".graph_onnx", __package__).open_step(folder, settings)
     return graph.run, graph.outputs
 
 

@@ -13,11 +13,10 @@ from .request import Array
 _ort: Any = onnxruntime
 
 
-def open_session(folder: Path, threads: int, *, severity: int | None = None, own_process: bool = False) -> Any:
+def _open_session(folder: Path, threads: int, *, own_process: bool) -> Any:
     """`model.onnx` of the folder.
 
-    severity: of what ONNX Runtime logs, 0 to 4, its own default where not given. own_process: see `open_step`; numbers too
-    small for float32's full precision become 0 from then on.
+    own_process: see `open_step`; numbers too small for float32's full precision become 0 from then on.
     """
     options = _ort.SessionOptions()
     # The default, one thread per core that spins while idle, slows every other model of the server down.
@@ -27,8 +26,6 @@ def open_session(folder: Path, threads: int, *, severity: int | None = None, own
     if own_process:
         # What attention hides gets weights below 1e-38, with which some processors compute ten times as long.
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    if severity is not None:
-        options.log_severity_level = severity
     return _ort.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
 
 
@@ -36,7 +33,7 @@ class OnnxStep:
     """Runs `model.onnx` of the folder on as many threads as step.json says."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        self._session: Any = open_session(folder, settings["threads"], own_process=settings.get("own") is not None)
+        self._session: Any = _open_session(folder, settings["threads"], own_process=settings.get("own") is not None)
         self.inputs = tuple(node.name for node in self._session.get_inputs())
         self.outputs = tuple(node.name for node in self._session.get_outputs())
         self.batched = bool(settings["batched"])

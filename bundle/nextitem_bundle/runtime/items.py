@@ -1,30 +1,83 @@
-"""The items step: encoded items to raw ids, by the graph that `graphs/items.py` of the exporter writes."""
+"""The items step: encoded items to raw ids, by a graph of ONNX Runtime or, where a server has none, by a table."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from .graph_onnx import OnnxStep
+import numpy as np
+
+from .codes import STATUS
 from .request import Array
 
+#: Raw ids by code, the special codes' null included: int64 or UTF-8 bytes [V].
+TABLE = "items.npy"
 
-class ItemsStep(OnnxStep):
-    """Runs the graph and counts the answers."""
+
+class Decoder(Protocol):
+    """What turns codes into ids; its inputs and outputs are those of the step."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """Raw ids [B, K], scores float32 [B, K] and status [B, 1], cut to the number of items that are wanted."""
+        ...
+
+
+class ItemTable:
+    """The table in numpy, mapped from disk; answers as the graph does."""
+
+    outputs: tuple[str, ...] = ("item_ids", "scores", "status")
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        super().__init__(folder, settings)
-        self._own = settings.get("own")
+        self.inputs: tuple[str, ...] = tuple(settings["inputs"])
+        self._ids = np.asarray(np.load(folder / TABLE, mmap_mode="r", allow_pickle=False))
+        self._status = np.array(STATUS, dtype=np.object_)
+
+    def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """See Decoder. Strings are object arrays of str."""
+        codes, scores, status, top_k = (tensors[name] for name in self.inputs)
+        wanted = int(top_k[0])
+        ids = self._ids[codes[:, :wanted]]
+        if ids.dtype.kind == "S":
+            ids = np.char.decode(ids, "utf-8").astype(np.object_)
+        return dict(zip(self.outputs, (ids, scores[:, :wanted], self._status[status]), strict=True))
+
+
+class ItemsStep:
+    """Decodes, and counts the answers."""
+
+    batched = False
+
+    def __init__(self, decoder: Decoder, own: Any = None) -> None:
+        self._decoder = decoder
+        self._own = own
+        self.inputs, self.outputs = decoder.inputs, decoder.outputs
 
     def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         """Raw ids, scores and status."""
-        answer = super().run(tensors)
+        answer = self._decoder.run(tensors)
         if self._own:
             self._own.tally.answered(answer["status"], answer["scores"])
         return answer
 
 
+def _onnx(folder: Path, settings: Mapping[str, Any]) -> Decoder:
+    # By name: a step of the other form runs where ONNX Runtime is not installed.
+    return importlib.import_module(".graph_onnx", __package__).open_step(folder, settings)
+
+
+_FORMS: dict[str, Callable[[Path, Mapping[str, Any]], Decoder]] = {"onnx": _onnx, "numpy": ItemTable}
+
+
 def open_step(folder: Path, settings: Mapping[str, Any]) -> ItemsStep:
-    """Open the step of this folder."""
-    return ItemsStep(folder, settings)
+    """Open the step of this folder: `model.onnx`, or `items.npy` where step.json's form is `numpy`.
+
+    Raises ValueError for another form.
+    """
+    if settings["form"] not in _FORMS:
+        raise ValueError(f"step.json has form '{settings['form']}', this runtime knows {', '.join(_FORMS)}")
+    return ItemsStep(_FORMS[settings["form"]](folder, settings), settings.get("own"))

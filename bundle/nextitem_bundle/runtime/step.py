@@ -20,7 +20,6 @@ KINDS = {
     "onnx": "graph_onnx",
     "items": "items",
     "torchscript": "graph_torchscript",
-    "native": "graph_native",
     "fused": "fused",
 }
 

@@ -21,12 +21,13 @@ from ..workflow.schedule import FeatureOutput
 from .ranker import filter_tensors
 
 
-def write_features(plan: Plan, features: str, folder: Path) -> None:
+def write_features(plan: Plan, features: str, folder: Path, form: ServedForm | None = None) -> None:
     """Write the features step of this kind (`compiled` or `nvtabular`) into a version folder.
 
+    form: of a compiled workflow, another one than the compiler chooses.
     Raises UnsupportedWorkflow where the workflow cannot be compiled.
     """
-    settings = _compiled(plan, folder) if features == "compiled" else _nvtabular(plan, folder)
+    settings = write_compiled(compile_plan(plan), folder, form) if features == "compiled" else _nvtabular(plan, folder)
     settings |= {"kind": f"features_{features}"}
     write_step(settings, plan.signature, filter_tensors(plan.features)[:2], plan.item_tensor, folder)
     ItemIndex.of(plan.vocabulary.values).save(folder)
@@ -46,7 +47,7 @@ def write_step(
 def write_compiled(compiled: CompiledWorkflow, folder: Path, form: ServedForm | None = None) -> dict[str, Any]:
     """Write `model.onnx`, or `program/` where the numpy form is served; returns what step.json says of it.
 
-    form: another one than the compiler chooses, to compare them.
+    form: another one than the compiler chooses.
     """
     form = form or compiled.form
     settings = {"form": form.name, "form_reason": form.reason, "newest": newest_only(compiled.program)}
@@ -70,10 +71,6 @@ def compile_plan(plan: Plan) -> CompiledWorkflow:
         datatypes={feature.name: feature.datatype for feature in plan.raw_features},
         items={} if plan.item_values.are_codes else {plan.item_feature: plan.item_values},
     )
-
-
-def _compiled(plan: Plan, folder: Path) -> dict[str, Any]:
-    return write_compiled(compile_plan(plan), folder)
 
 
 def _nvtabular(plan: Plan, folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The items graph: encoded items to raw ids, cut to the number of items that the request wants."""
+"""The items step: encoded items to raw ids, cut to the number of items that the request wants; a graph, or a table."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.codes import STATUS as STATUS_NAMES
+from nextitem_bundle.runtime.items import TABLE
 from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
+from ..workflow.forms import NUMPY, ONNX
 from .formats import IR_VERSION, OPSET
 
 INPUTS = CODES, SCORES, STATUS, TOP_K = (
@@ -24,15 +26,26 @@ INPUTS = CODES, SCORES, STATUS, TOP_K = (
 OUTPUTS = ("item_ids", "scores", "status")
 
 
-def write_items(values: np.ndarray, folder: Path) -> None:
-    """Write the items graph and its step.json into a version folder.
+def write_items(values: np.ndarray, folder: Path, form: str = ONNX) -> None:
+    """Write the step into a version folder: `model.onnx`, or `items.npy` for the form `numpy`, and step.json.
 
     values: raw ids [V - 3] by code from 3, int64 or object array of str. The special codes stand for null.
     """
     strings = values.dtype == object
     null = [NULL_STRING if strings else NULL_INT64] * FIRST_ITEM
     table = np.concatenate([np.array(null, dtype=values.dtype), values])
-    item_type = TensorProto.STRING if strings else TensorProto.INT64
+    if form == NUMPY:
+        encoded = np.array([value.encode() for value in table.tolist()], dtype=np.bytes_) if strings else table
+        np.save(folder / TABLE, encoded, allow_pickle=False)
+    else:
+        onnx.save(_graph(table), str(folder / "model.onnx"))
+    step = {"kind": "items", "form": form, "threads": 1, "batched": False, "inputs": INPUTS}
+    (folder / "step.json").write_text(json.dumps(step, indent=1), encoding="utf-8")
+
+
+def _graph(table: np.ndarray) -> onnx.ModelProto:
+    """table: raw ids [V] by code."""
+    item_type = TensorProto.STRING if table.dtype == object else TensorProto.INT64
     graph = helper.make_graph(
         [
             helper.make_node("Slice", [CODES, "zero", TOP_K, "one"], ["codes"], "best_codes"),
@@ -62,6 +75,4 @@ def write_items(values: np.ndarray, folder: Path) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
     model.ir_version = IR_VERSION
     onnx.checker.check_model(model)
-    onnx.save(model, str(folder / "model.onnx"))
-    step = {"kind": "items", "threads": 1, "batched": False}
-    (folder / "step.json").write_text(json.dumps(step, indent=1), encoding="utf-8")
+    return model

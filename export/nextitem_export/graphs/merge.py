@@ -86,8 +86,7 @@ def _rename(graph: onnx.GraphProto, name: Callable[[str], str]) -> None:
     for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
         value.name = name(value.name)
     for node in graph.node:
-        if " " not in node.name:  # else it is a native guard's sentence, which callers read
-            node.name = name(node.name)
+        node.name = name(node.name)
         node.input[:] = [name(each) for each in node.input]
         node.output[:] = [name(each) for each in node.output]
         for attribute in node.attribute:

@@ -10,7 +10,6 @@ from ..options import ExportOptions
 from ..plan import Plan
 from .ensemble import EnsembleLayout
 from .fused import FusedLayout
-from .fused_native import NativeFusedLayout
 from .steps import StepFolders
 
 
@@ -44,14 +43,5 @@ class Layout(Protocol):
 #: From the bundle's name to its layout.
 LAYOUTS: dict[str, Callable[[str], Layout]] = {"ensemble": EnsembleLayout, "fused": FusedLayout}
 
-#: Those that are others in a native bundle.
-NATIVE_LAYOUTS: dict[str, Callable[[str], Layout]] = {"fused": NativeFusedLayout}
 
-
-def layout_of(name: str, options: ExportOptions) -> Layout:
-    """The layout of a bundle of this name."""
-    native = NATIVE_LAYOUTS if options.runtime == "native" else {}
-    return native.get(options.layout, LAYOUTS[options.layout])(name)
-
-
-__all__ = ["LAYOUTS", "Layout", "StepFolders", "layout_of"]
+__all__ = ["LAYOUTS", "Layout", "StepFolders"]

@@ -16,7 +16,7 @@ from ..graphs.heads import head_tensors
 from ..graphs.ranker import OUTPUTS, filter_tensors
 from ..options import ExportOptions
 from ..plan import Plan
-from .runtimes import RUNTIMES
+from .runtimes import RUNTIMES, add_python_model
 from .steps import (
     StepFolders,
     batching,
@@ -55,17 +55,16 @@ class EnsembleLayout:
 
     def assemble(self, build: Path, plan: Plan, options: ExportOptions) -> None:
         """The steps stay what they are; each gets the runtime."""
-        for folder, what in zip(self.folders(build, plan.signature.bundle_version), _WHAT, strict=True):
-            RUNTIMES[options.runtime].add_code(folder, what, self.name)
+        folders = self.folders(build, plan.signature.bundle_version)
+        add_python_model(folders.features, "Features", self.name)
+        RUNTIMES[options.runtime].add_ranker_code(folders.ranker, "Ranker", self.name)
+        add_python_model(folders.items, "Items", self.name)
 
     def write_configs(self, build: Path, plan: Plan, options: ExportOptions) -> None:
         """Write the config.pbtxt of all four models, with warm-up requests made of the sample."""
-        runtime, version = RUNTIMES[options.runtime], plan.signature.bundle_version
         settle(self.folders(build, plan.signature.bundle_version).ranker, threads=options.threads)
         for config in self._step_configs(build, plan, options):
-            folder = build / config.name
-            runtime.configured(config, folder / str(version), options).write(folder)
-            runtime.check(folder, version)
+            config.write(build / config.name)
         features, ranker, items_name = self.steps
         request, response = request_specs(plan), response_specs(plan)
         signature = plan.signature
@@ -117,7 +116,7 @@ class EnsembleLayout:
         )
         batches = {min(batch, options.max_sessions) for batch in FORMATS[options.format].warm_batches}
         example = ranker_request(plan, encoded(plan, folders.features, of_other_lengths(plan, 1)))
-        yield StepConfig(
+        ranker = StepConfig(
             self.steps[1],
             tuple(TensorSpec(s.name, s.datatype, s.dims[1:]) for s in tensors),
             (
@@ -134,6 +133,7 @@ class EnsembleLayout:
             ),
             version=version,
         )
+        yield RUNTIMES[options.runtime].configured(ranker, folders.ranker, options)
         yield StepConfig(
             self.steps[2],
             (
@@ -145,6 +145,3 @@ class EnsembleLayout:
             warm_ups=(WarmUp("session", items_request(plan)),),
             version=version,
         )
-
-
-_WHAT = ("Features", "Ranker", "Items")

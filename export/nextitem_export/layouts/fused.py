@@ -9,18 +9,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from nextitem_bundle.config import StepConfig, TensorSpec, WarmUp
 from nextitem_bundle.runtime.fused import PARTS
 
 from ..graphs import items
 from ..graphs.formats import FORMATS
+from ..graphs.merge import can_merge, merge, open_graph
 from ..graphs.ranker import OUTPUTS
 from ..options import ExportOptions
 from ..plan import Plan
-from .one_model import GRAPH, STEP, OneModel, write_merged
-from .runtimes import RUNTIMES
+from .runtimes import add_python_model
 from .steps import StepFolders, batching, first_request, head_names, request_specs, response_specs, settle
 
+STEP, GRAPH = "step.json", "model.onnx"
 #: What the runtime needs of the ranker's step.json to run its graph.
 _OF_THE_RANKER = ("graph", "constants", "rows", "k", "threads", "batched")
 #: More than any request holds: Triton would refuse what is beyond in words of its own, which name no tensor and another limit.
@@ -28,8 +31,23 @@ _MAX_BATCH_SIZE = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
-class FusedLayout(OneModel):
+class FusedLayout:
     """One model. Requests of any lengths come in one batch and are joined by the runtime."""
+
+    name: str
+
+    @property
+    def models(self) -> list[str]:
+        """The one model."""
+        return [self.name]
+
+    def folders(self, build: Path, version: int) -> StepFolders:
+        """Folders of the build that are not placed."""
+        return StepFolders(*(build / f"{self.name}-{part}" for part in PARTS))
+
+    def version_folder(self, build: Path, plan: Plan) -> Path:
+        """The model's version folder."""
+        return build / self.name / str(plan.signature.bundle_version)
 
     def assemble(self, build: Path, plan: Plan, options: ExportOptions) -> Path:
         """Merge the graphs, or lay the steps beside each other where they are of different kinds."""
@@ -38,7 +56,7 @@ class FusedLayout(OneModel):
         folder.mkdir(parents=True)
         features, ranker, _ = (json.loads((part / STEP).read_text(encoding="utf-8")) for part in folders)
         settings = {"kind": "fused", "signature": plan.signature.to_json(), "filters": features["filters"]}
-        if _are_graphs(folders, ranker) and write_merged(folders, folder, head_names(plan), [plan.item_tensor]):
+        if _are_graphs(folders, ranker) and _write_merged(folders, folder, plan):
             settings |= {"merged": True, "newest": features["newest"], "codes": plan.item_tensor}
             settings |= {name: ranker[name] for name in _OF_THE_RANKER if name in ranker}
         else:
@@ -48,7 +66,7 @@ class FusedLayout(OneModel):
             settings |= {"heads": head_names(plan)}
         (folder / STEP).write_text(json.dumps(settings, indent=1), encoding="utf-8")
         _settle(folder, options)
-        RUNTIMES["python"].add_code(folder, "Session to items", self.name)
+        add_python_model(folder, "Session to items", self.name)
         return folder
 
     def write_configs(self, build: Path, plan: Plan, options: ExportOptions) -> None:
@@ -79,6 +97,18 @@ class FusedLayout(OneModel):
 def _are_graphs(folders: StepFolders, ranker: Mapping[str, Any]) -> bool:
     """Whether each step is an ONNX graph and nothing else."""
     return all((part / GRAPH).is_file() for part in folders) and ranker.get("scoring") != "ann"
+
+
+def _write_merged(folders: StepFolders, folder: Path, plan: Plan) -> bool:
+    """Write the merged graph with what the ranker's needs beside it; False where the graphs cannot be merged."""
+    graphs = [open_graph(part) for part in folders]
+    if not can_merge(graphs):
+        return False
+    onnx.save(merge(*graphs, head_names(plan), [plan.item_tensor]), str(folder / GRAPH))
+    for file in folders.ranker.iterdir():  # large tables, the item index
+        if file.name not in (STEP, GRAPH):
+            shutil.copy(file, folder)
+    return True
 
 
 def _warm_batches(options: ExportOptions) -> list[int]:

@@ -1,4 +1,4 @@
-"""What differs between Triton's Python backend and its own ones, whatever the layout."""
+"""What runs the ranker: Triton's Python backend or its own backends. The steps around it run in the Python backend."""
 
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ import numpy as np
 from nextitem_bundle import runtime
 from nextitem_bundle.config import StepConfig
 
-from ..graphs.features import write_features
-from ..native.configuration import as_native
-from ..native.lint import check_model
-from ..native.steps import bake_availability, write_native_features
 from ..options import ExportOptions
-from ..plan import Plan
+from ..workflow.forms import NUMPY, ServedForm
+from .native import as_native, bake_availability
 
 #: A file of this name beside model.py keeps Python from making its folder of compiled files: Triton would take a version with
 #: a new file in it for another one, and load it once more at the next switch.
@@ -41,26 +38,21 @@ __all__ = ["TritonPythonModel"]
 class Runtime:
     """How a bundle's models are run.
 
-    write_features: the features step's graph and step.json, into its folder. finish_ranker: from the ranker's folder and some
-    encoded sessions. add_code: what a version folder needs beside its graph; `what` and `name` say the step and the bundle.
-    configured: a step's configuration, from the Python backend's and its version folder. check: a written model's folder and
-    version; raises ExportError.
+    form: of the steps around the ranker, None for the compiler's choice. finish_ranker: from the ranker's folder and some
+    encoded sessions. add_ranker_code: what its version folder needs beside the graph; `what` and `name` say the step and the
+    bundle. configured: the ranker's configuration, from the Python backend's and its version folder.
     """
 
-    write_features: Callable[[Plan, ExportOptions, Path], None]
+    form: ServedForm | None
     finish_ranker: Callable[[Path, Mapping[str, np.ndarray]], None]
-    add_code: Callable[[Path, str, str], None]
+    add_ranker_code: Callable[[Path, str, str], None]
     configured: Callable[[StepConfig, Path, ExportOptions], StepConfig]
-    check: Callable[[Path, int], None]
 
 
-def _add_python_model(folder: Path, what: str, name: str) -> None:
+def add_python_model(folder: Path, what: str, name: str) -> None:
+    """Make a model of Triton's Python backend of a version folder; `what` and `name` say the step and the bundle."""
     (folder / "model.py").write_text(_MODEL_PY.format(what=what, name=name))
     (folder / NO_CACHE).touch()
-    copy_runtime(folder)
-
-
-def _add_source(folder: Path, what: str, name: str) -> None:
     copy_runtime(folder)
 
 
@@ -74,17 +66,15 @@ def copy_runtime(folder: Path) -> None:
 
 RUNTIMES: dict[str, Runtime] = {
     "python": Runtime(
-        write_features=lambda plan, options, folder: write_features(plan, options.features, folder),
+        form=None,
         finish_ranker=lambda folder, encoded: None,
-        add_code=_add_python_model,
+        add_ranker_code=add_python_model,
         configured=lambda config, folder, options: config,
-        check=lambda folder, version: None,
     ),
     "native": Runtime(
-        write_features=lambda plan, options, folder: write_native_features(plan, folder),
+        form=ServedForm(NUMPY, "NVIDIA's images have no ONNX Runtime for Python"),
         finish_ranker=bake_availability,
-        add_code=_add_source,
+        add_ranker_code=lambda folder, what, name: copy_runtime(folder),
         configured=as_native,
-        check=check_model,
     ),
 }

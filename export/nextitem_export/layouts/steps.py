@@ -19,6 +19,7 @@ from nextitem_bundle.runtime.step import open_step
 
 from .._errors import ExportError
 from ..graphs import items
+from ..graphs.features import write_features
 from ..graphs.formats import write_ranker
 from ..graphs.heads import head_tensors
 from ..graphs.ranker import Ranker, filter_tensors
@@ -26,6 +27,7 @@ from ..graphs.scoring_choice import ScoringChoice
 from ..options import ExportOptions
 from ..plan import Plan
 from ..wire import request_tensors
+from ..workflow.forms import ONNX
 from .runtimes import RUNTIMES
 
 #: Sessions of the sample on which the recall of an approximate scoring is measured, at most.
@@ -43,11 +45,11 @@ class StepFolders(NamedTuple):
 
 
 def write_steps(folders: StepFolders, plan: Plan, options: ExportOptions) -> None:
-    """Write the three graphs with their step.json, each into its folder, which must not be there yet."""
+    """Write the three steps with their step.json, each into its folder, which must not be there yet."""
     for folder in folders:
         folder.mkdir(parents=True)
     runtime = RUNTIMES[options.runtime]
-    runtime.write_features(plan, options, folders.features)
+    write_features(plan, options.features, folders.features, runtime.form)
     module = Ranker(
         plan.ranked_model,
         plan.features,
@@ -73,7 +75,7 @@ def write_steps(folders: StepFolders, plan: Plan, options: ExportOptions) -> Non
         sample=sample,
     )
     runtime.finish_ranker(folders.ranker, few)
-    items.write_items(plan.vocabulary.values, folders.items)
+    items.write_items(plan.vocabulary.values, folders.items, runtime.form.name if runtime.form else ONNX)
 
 
 def available_items(plan: Plan, options: ExportOptions) -> np.ndarray:

@@ -13,7 +13,7 @@ from nextitem_bundle.runtime.program import Instruction, Program
 from . import emitters as _emitters  # noqa: F401  registers them
 from .graph_builder import EMITTERS, TYPES, GraphBuilder, emitter
 
-__all__ = ["EMITTERS", "emit_onnx", "emit_program"]
+__all__ = ["EMITTERS", "emit_onnx"]
 
 #: From so many outputs of one dtype on, padding them together takes fewer nodes than each by itself.
 _TOGETHER = 4
@@ -22,20 +22,16 @@ _TOGETHER = 4
 def emit_onnx(program: Program, window: int) -> onnx.ModelProto:
     """The program as an ONNX model: raw features [B, T], `session_length` int64 [B, 1] → outputs [B, window]."""
     builder = GraphBuilder(program.instructions)
-    return builder.model(emit_program(builder, program, window))
-
-
-def emit_program(builder: GraphBuilder, program: Program, window: int) -> list[Any]:
-    """Add the program to a builder of its instructions; returns what the graph says of the outputs."""
     names: list[str] = []
     for instruction in program.instructions:
         arguments = [names[number] for number in instruction.inputs]
         names.append(EMITTERS[instruction.op](builder, instruction, arguments))
     _emit_outputs(builder, program, names, window)
-    return [
+    outputs = [
         helper.make_tensor_value_info(tensor, TYPES[program.instructions[number].dtype], ["B", window])
         for tensor, number in program.outputs.items()
     ]
+    return builder.model(outputs)
 
 
 @emitter("pad")

@@ -46,12 +46,7 @@ def emitter(*ops: str) -> Callable[[Emitter], Emitter]:
 
 
 class GraphBuilder:
-    """A graph that computes instructions; equal nodes and constants are added once.
-
-    prefix: of the names of nodes and of what they give.
-    """
-
-    prefix = ""
+    """A graph that computes instructions; equal nodes and constants are added once."""
 
     def __init__(self, instructions: Sequence[Instruction]) -> None:
         self.instructions = instructions
@@ -71,7 +66,7 @@ class GraphBuilder:
         key = None if arrays else (op, inputs, domain, tuple(sorted(attributes.items())))
         if key is not None and key in self._shared:
             return self._shared[key]
-        name = f"{self.prefix}{op}_{len(self.nodes)}"
+        name = f"{op}_{len(self.nodes)}"
         self.add_named(op, inputs, [name], domain=domain, **attributes)
         if key is not None:
             self._shared[key] = name
@@ -79,7 +74,7 @@ class GraphBuilder:
 
     def add_named(self, op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
         """A node whose outputs have these names."""
-        name = f"{self.prefix}{op}_{len(self.nodes)}"
+        name = f"{op}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, list(inputs), list(outputs), name, **attributes))
 
     def constant(self, array: Any) -> str:

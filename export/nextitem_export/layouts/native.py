@@ -1,7 +1,8 @@
-"""The files of a native bundle's steps: their graphs, and how the bundle's own runtime opens them."""
+"""The ranker of a native bundle: its graph as Triton's own backends take it, and the config.pbtxt that they read."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,35 +13,52 @@ import onnx
 import torch
 from onnx import numpy_helper
 
+from nextitem_bundle.config import StepConfig
 from nextitem_bundle.runtime.item_index import FILES as ITEM_INDEX_FILES
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.ranker import AVAILABILITY, read_constants
 
-from .._errors import ExportError
-from ..graphs.features import compile_plan
 from ..graphs.formats import save_torchscript
-from ..graphs.ranker import filter_tensors
-from ..plan import Plan
-from ..workflow.forms import NUMPY
-from .features import native_features
+from ..options import ExportOptions
 
 
-def write_native_features(plan: Plan, folder: Path) -> None:
-    """Write the features step, `model.onnx` and step.json, into a version folder.
+@dataclasses.dataclass(frozen=True)
+class Backend:
+    """One of Triton's own. threads: its names for the threads within an operation and between operations."""
 
-    Raises UnsupportedWorkflow where the workflow cannot be compiled, ExportError where only numpy has what it needs.
-    """
-    compiled = compile_plan(plan)
-    if compiled.form.name == NUMPY:
-        raise ExportError(
-            f"the workflow needs numpy ({compiled.form.reason}), and runtime 'native' has ONNX alone: export it with "
-            "ExportOptions(runtime='python')"
-        )
-    names = filter_tensors(plan.features)
-    graph = native_features(compiled, plan.signature, (names[0], names[1]), plan.vocabulary.values)
-    onnx.save(graph, str(folder / "model.onnx"))
-    settings = {"kind": "native", "threads": 1, "batched": False, "signature": plan.signature.to_json()}
-    _write_settings(folder, settings)
+    name: str
+    threads: tuple[str, str]
+
+
+#: By what opens the ranker's graph in our own runtime (step.json's kind).
+BACKENDS = {
+    "onnx": Backend("onnxruntime", ("intra_op_thread_count", "inter_op_thread_count")),
+    "torchscript": Backend("pytorch", ("INTRA_OP_THREAD_COUNT", "INTER_OP_THREAD_COUNT")),
+}
+
+#: Why the fields are as they are: comments in front of them.
+_REASONS = {
+    "instance_group {": "Counted on purpose: without a count Triton takes two on CPU, each with weights of its own.",
+    "parameters {": (
+        "Threads are set on purpose: the backend's default, a thread for each core in each model, was several times slower."
+    ),
+}
+_ON_GPU = {
+    "instance_group {": "On each GPU; without one the load fails. Each instance holds all weights in the GPU's memory.",
+    "optimization {": (
+        "ONNX Runtime gives TensorRT what it can of the graph, and builds an engine for each batch size at its first request: "
+        "the warm-up asks those that matter, and loading takes minutes."
+    ),
+}
+
+
+def as_native(config: StepConfig, version_folder: Path, options: ExportOptions) -> StepConfig:
+    """The ranker's configuration for the backend that its graph is for."""
+    settings = json.loads((version_folder / "step.json").read_text(encoding="utf-8"))
+    backend = BACKENDS[settings["kind"]]
+    reasons = {**config.reasons, **_REASONS, **(_ON_GPU if options.accelerator != "none" else {})}
+    threads = dict(zip(backend.threads, (str(settings["threads"]), "1"), strict=True))
+    return dataclasses.replace(config, backend=backend.name, backend_parameters=threads, reasons=reasons)
 
 
 def bake_availability(folder: Path, example: Mapping[str, np.ndarray]) -> None:
