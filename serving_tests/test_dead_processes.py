@@ -15,9 +15,8 @@ import pytest
 
 from nextitem_client import Client, ServerError
 from nextitem_server import TritonServer
-
-from bundles import copied
-from processes import eventually, processes_of
+from serving_tests.support.bundles import copied
+from serving_tests.support.processes import eventually, processes_of
 
 REQUESTS_PER_S = 100
 ASKED_S = float(os.environ.get("NEXTITEM_ASKED_S", "6"))

@@ -17,14 +17,14 @@ import pytest
 
 from nextitem_client import OfflineClient, RequestRejected
 from nextitem_server import TritonServer
-
-from asking import Asker, Refused
-from native_shim import as_python_backend
-from packing import pack_sessions
-from ranking import SCORE_TOLERANCE
-from shop import MAX_TOP_K, succeed
-from test_bad_requests import BAD, good  # noqa: F401  a fixture
-from test_contract import (  # noqa: F401  the contract's tests, run on what the fixtures below serve
+from serving_tests.support.asking import Asker, Refused
+from serving_tests.support.commands import succeed
+from serving_tests.support.made.shop import MAX_TOP_K
+from serving_tests.support.native_shim import as_python_backend
+from serving_tests.support.packing import pack_sessions
+from serving_tests.support.ranking import SCORE_TOLERANCE
+from serving_tests.test_bad_requests import BAD, good  # noqa: F401  a fixture
+from serving_tests.test_contract import (  # noqa: F401  the contract's tests, run on what the fixtures below serve
     test_a_long_session_keeps_its_newest,
     test_an_answer_does_not_depend_on_neighbours_and_padding,
     test_answers_hold_raw_ids_and_as_many_as_wanted,
@@ -38,7 +38,7 @@ from test_contract import (  # noqa: F401  the contract's tests, run on what the
     test_session_length_defaults_to_the_tensors_length,
     test_unknown_items_count_as_unknown,
 )
-from test_random_requests import pool, test_random_requests_are_answered_as_offline  # noqa: F401
+from serving_tests.test_random_requests import pool, test_random_requests_are_answered_as_offline  # noqa: F401
 
 pytestmark = pytest.mark.beside_the_server  # it starts a server of its own
 NATIVE = {

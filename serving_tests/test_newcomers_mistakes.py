@@ -14,8 +14,8 @@ import pytest
 
 from nextitem_client import AsyncClient, Client, NextItemError
 from nextitem_server import TritonServer
-
-from shop import PROTOCOLS, run_command
+from serving_tests.support.commands import run_command
+from serving_tests.support.made.shop import PROTOCOLS
 
 SESSION = {
     "item_id": ["A13", "A16"],

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from serving_tests.support.made.shop import ROOT
+
 import soak
-from shop import ROOT
 
 
 @pytest.mark.beside_the_server

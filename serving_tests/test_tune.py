@@ -13,8 +13,7 @@ import pytest
 
 from nextitem_client import Client
 from nextitem_server import TritonServer
-
-from shop import BIN, run_command
+from serving_tests.support.commands import BIN, run_command
 
 pytestmark = pytest.mark.slow  # an export with some measurements each
 

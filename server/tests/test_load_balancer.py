@@ -11,9 +11,9 @@ from pathlib import Path
 import grpc
 import pytest
 from container_test.chunks import BODY, sent_in_chunks
-from load_balancer import HAPROXY, MAX_BODY_BYTES, LoadBalancer, balanced
 
 from nextitem_server import TritonServer
+from serving_tests.load_balancer import HAPROXY, MAX_BODY_BYTES, LoadBalancer, balanced
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "load-balancer" / "haproxy.cfg"
 INFER = "/inference.GRPCInferenceService/ModelInfer"

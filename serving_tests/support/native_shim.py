@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from bundles import change, copied
+from serving_tests.support.bundles import change, copied
 
 #: What stands in for the backend onnxruntime: one run a request, no line of ours but what Python's ONNX Runtime needs.
 _MODEL_PY = '''
