@@ -16,8 +16,7 @@ NAMES = ("by_query", "with_heads", "by_scores", "like_t4r")
 @pytest.fixture(scope="module")
 def exported(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the page's code exports."""
-    made.result("any_model")
-    return made.repository("any_model/model_repository", tmp_path_factory.mktemp("any_model") / "model_repository")
+    return made.repository("any_model", tmp_path_factory.mktemp("any_model") / "copy") / "model_repository"
 
 
 def test_the_page_exports_four_models_that_triton_serves(exported: Path) -> None:

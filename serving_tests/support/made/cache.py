@@ -51,8 +51,8 @@ class Made:
         return self.result(f"runs/{name}") / "run"
 
     def repository(self, name: str, copy: Path) -> Path:
-        """Copy a model repository, which a server or a test may then change; returns the copy."""
-        return Path(shutil.copytree(self.result(name), copy))
+        """Copy a result with its model repository, which a server or a test may then change; returns the copy."""
+        return Path(shutil.copytree(self.result(name), copy, symlinks=True))
 
     def result(self, name: str) -> Path:
         """The folder that a recipe filled, or several did. Raises MakingFailed."""
