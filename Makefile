@@ -1,7 +1,7 @@
 # Every target makes .venv first where it is missing or older than what it is made from.
 #
 #   make demo            train, export, serve and ask, on the data set in demo/ (BODY=, PRETRAINING=)
-#   make test            the tests without the long matrices: unit tests, then those with a server
+#   make test            the tests without the long matrices: unit tests, then those with a server, whose bundles stay in .cache/
 #   make test-all        all tests, hypothesis at random (SEED=N repeats a run)
 #   make lint            format, lint and types, and the Dockerfile
 #   make bench           the compiled features step against NVTabular (QUICK=1: under two minutes)
@@ -26,7 +26,7 @@
 BIN := .venv/bin
 READY := .venv/.complete
 SEED := $(or $(SEED),$(shell date +%s))
-# What needs no server runs on both cores, each model on one thread.
+# Both cores are used, each model on one thread. What measures times under load runs by itself.
 UNIT_TESTS := tests bundle/tests training/tests export/tests
 SERVER_TESTS := server/tests client/tests serving_tests
 
@@ -44,7 +44,9 @@ demo: $(READY)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --durations=40 --numprocesses=2 --dist=worksteal $(UNIT_TESTS)
-	$(BIN)/python -m pytest -m 'not slow' --durations=15 $(SERVER_TESTS)
+	$(BIN)/python -m serving_tests.support.made
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow and not alone' --durations=25 --numprocesses=2 --dist=loadfile $(SERVER_TESTS)
+	$(BIN)/python -m pytest -m 'not slow and alone' --durations=5 serving_tests
 
 test-all: $(READY)
 	@echo 'Hypothesis explores at random: SEED=$(SEED) repeats it.'
@@ -95,4 +97,4 @@ clean:
 	rm -rf .pytest_cache .ruff_cache .hypothesis build dist
 	rm -rf $(foreach package,bundle training export server client,$(package)/build $(package)/dist $(package)/*.egg-info)
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
-	@echo 'Kept: .venv, runs/, model_repository/. To make .venv anew: rm -rf .venv'
+	@echo 'Kept: .venv, runs/, model_repository/, .cache/ (what tests ask). To make .venv anew: rm -rf .venv'

@@ -56,8 +56,8 @@ SMOKE = Size(6, 1, 0.3, 0.3)
 def main() -> int:
     """Run the soak. Returns 1 where a target is missed."""
     size, given = _arguments()
-    for script in ("serving_tests", "scripts"):
-        sys.path.insert(0, str(ROOT / script))
+    for folder in (ROOT, ROOT / "scripts"):
+        sys.path.insert(0, str(folder))
     from rich.console import Console
     from rich.progress import Progress
 

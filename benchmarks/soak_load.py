@@ -20,14 +20,11 @@ import numpy as np
 from container_test.load import same, sessions
 
 from nextitem_client import Client
+from serving_tests.support import hostile_grpc, hostile_http, wire_grpc, wire_http
+from serving_tests.support.packing import pack_sessions
 
-import hostile_grpc
-import hostile_http
 import processor_time
-import wire_grpc
-import wire_http
 from load_trial import Trial, percentile, poisson_times, run_trial
-from packing import pack_sessions
 from rate_search import RATES, highest_step, nearest_step
 from serving_requests import Answer, Protocol, kserve
 
@@ -103,7 +100,7 @@ class Counts:
 
 
 def served(folder: Path, bundles: Sequence[str]) -> Path:
-    """The repository with these bundles, made by serving_tests/served.py where there is none of this project's sources."""
+    """The repository with these bundles, made by serving_tests where there is none of this project's sources."""
     root = Path(__file__).parents[1]
     key = hashlib.sha256(" ".join(bundles).encode())
     for package in ("training", "export"):
@@ -113,7 +110,9 @@ def served(folder: Path, bundles: Sequence[str]) -> Path:
     if not (made / "complete").exists():
         shutil.rmtree(folder, ignore_errors=True)
         made.mkdir(parents=True)
-        subprocess.run([sys.executable, root / "serving_tests" / "served.py", made, *bundles], check=True)
+        targets = [f"repository/{name}" for name in bundles]
+        command = [sys.executable, "-m", "serving_tests.support.made", "--into", made, *targets]
+        subprocess.run(command, cwd=root, check=True)
         (made / "complete").touch()
     return made / "repository"
 

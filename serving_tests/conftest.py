@@ -1,4 +1,4 @@
-"""One trained run, exported in both formats, behind one real Triton for all tests."""
+"""What was trained and exported, and one real Triton that serves most of it for all tests."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ import pytest
 from nextitem_server import TritonServer
 from nextitem_training.offline import OfflinePredictor
 from nextitem_training.run_directory import RunDirectory
-
-import warehouse
-from asking import Asker
-from bundles import copied
-from packing import pack_sessions
-from served import Served, export_shop, export_warehouse, given
-from served import clicks as shop_clicks
-from shop import ASKED, BUNDLES, CONFIG, trained
+from serving_tests.support.asking import Asker
+from serving_tests.support.bundles import copied
+from serving_tests.support.made import shop
+from serving_tests.support.made.cache import Made, cached
+from serving_tests.support.made.shop import ASKED, BUNDLES
+from serving_tests.support.packing import pack_sessions
+from serving_tests.support.served import Served, given
 
 SERVED = given()
 STEP = re.compile("_(features|ranker|items)$")
@@ -50,44 +49,43 @@ def _can_be_asked(item: pytest.Item, served: Served) -> bool:
 
 
 @pytest.fixture(scope="session")
+def made() -> Made:
+    """What these tests ask, made where it is missing."""
+    return cached() if SERVED is None else SERVED.made
+
+
+@pytest.fixture(scope="session")
 def clicks() -> pd.DataFrame:
     """The demo's clicks of some weeks."""
-    return shop_clicks()
+    return shop.clicks()
 
 
 @pytest.fixture(scope="session")
-def run(clicks: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(made: Made) -> Path:
     """A run directory, trained by the command."""
-    if SERVED is not None:
-        return SERVED.folder / "shop" / "run"
-    return trained(clicks, CONFIG, tmp_path_factory.mktemp("run"))
+    return made.run("shop")
 
 
 @pytest.fixture(scope="session")
-def warehouse_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def warehouse_run(made: Made) -> Path:
     """The same for the warehouse."""
-    if SERVED is not None:
-        return SERVED.folder / "warehouse" / "run"
-    return trained(warehouse.interactions(), warehouse.CONFIG, tmp_path_factory.mktemp("warehouse"))
+    return made.run("warehouse")
 
 
 @pytest.fixture(scope="session")
-def repository(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model repository with one bundle of the shop of each kind, exported by the command."""
+def repository(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model repository with one bundle of the shop of each kind and the warehouse's, exported by the command."""
     if SERVED is not None:
         return SERVED.repository
-    folder = tmp_path_factory.mktemp("served") / "model_repository"
-    export_shop(run, folder, BUNDLES)
-    return folder
+    return made.repository("repository", tmp_path_factory.mktemp("served") / "model_repository")
 
 
 @pytest.fixture(scope="session")
-def server(repository: Path, warehouse_run: Path) -> Iterator[TritonServer | Served]:
+def server(repository: Path) -> Iterator[TritonServer | Served]:
     """The real tritonserver on free ports, or the one that NEXTITEM_SERVED names."""
     if SERVED is not None:
         yield SERVED
         return
-    export_warehouse(warehouse_run, repository)
     with TritonServer(repository, open_apis=["shared-memory"]) as running:
         yield running
 
@@ -123,8 +121,7 @@ def warehouse_judge(warehouse_run: Path) -> OfflinePredictor:
 @pytest.fixture(scope="session")
 def sessions(clicks: pd.DataFrame) -> list[pd.DataFrame]:
     """Held-out sessions in all lengths, raw."""
-    last = clicks[clicks.timestamp >= "2008-08-07"]
-    return [session.reset_index(drop=True) for _, session in last.groupby("session_id", sort=False)]
+    return shop.sessions(clicks)
 
 
 @pytest.fixture(scope="session")

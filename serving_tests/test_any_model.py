@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from nextitem_client import Client
 from nextitem_server import TritonServer
+from serving_tests.support.made.cache import Made
 
-from shop import ROOT
-
-CODE = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "any-model.md").read_text(), re.DOTALL))
 NAMES = ("by_query", "with_heads", "by_scores", "like_t4r")
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page's code, run in a folder that has the demo's clicks."""
-    folder = tmp_path_factory.mktemp("any_model")
-    (folder / "demo").symlink_to(ROOT / "demo")
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", CODE], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
-    return folder / "model_repository"
+def exported(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the page's code exports."""
+    return made.repository("any_model", tmp_path_factory.mktemp("any_model") / "copy") / "model_repository"
 
 
 def test_the_page_exports_four_models_that_triton_serves(exported: Path) -> None:

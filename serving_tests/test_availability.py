@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from nextitem_server import TritonServer
-
-from asking import Asker
-from bundles import copied
+from serving_tests.support.asking import Asker
+from serving_tests.support.bundles import copied
 
 NAMES = ("shop", "shop_torchscript", "shop_fused")
 ONE_BUNDLE = pytest.mark.parametrize("name", NAMES[:1], indirect=True)  # the list is read alike for every format

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from asking import Asker, Refused
-from shop import MAX_TOP_K
+from serving_tests.support.asking import Asker, Refused
+from serving_tests.support.made.shop import MAX_TOP_K
 
 Change = Callable[[dict], dict]
 

@@ -11,9 +11,9 @@ import pytest
 
 from nextitem_client import Client, RequestRejected
 from nextitem_training.run_directory import RunDirectory
-
-from asking import Asker
-from shop import ASKED, BIN, MAX_TOP_K, PROTOCOLS, ROOT, run_command
+from serving_tests.support.asking import Asker
+from serving_tests.support.commands import BIN, run_command
+from serving_tests.support.made.shop import ASKED, MAX_TOP_K, PROTOCOLS, ROOT
 
 README = (ROOT / "README.md").read_text()
 

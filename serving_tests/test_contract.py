@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asking import Answer, Asker
-from ranking import LOWEST, SCORE_TOLERANCE, assert_true, assert_true_answer, judged
-from shop import MAX_TOP_K, WINDOW
+from serving_tests.support.asking import Answer, Asker
+from serving_tests.support.made.shop import MAX_TOP_K, WINDOW
+from serving_tests.support.ranking import LOWEST, SCORE_TOLERANCE, assert_true, assert_true_answer, judged
 
 
 def assert_same(one: Answer, other: Answer) -> None:

@@ -15,9 +15,11 @@ import pytest
 
 from nextitem_client import Client, ServerError
 from nextitem_server import TritonServer
+from serving_tests.support.bundles import copied
+from serving_tests.support.processes import eventually, processes_of
 
-from bundles import copied
-from processes import eventually, processes_of
+#: What they measure another test beside them would change.
+pytestmark = [pytest.mark.beside_the_server, pytest.mark.alone]
 
 REQUESTS_PER_S = 100
 ASKED_S = float(os.environ.get("NEXTITEM_ASKED_S", "6"))
@@ -46,13 +48,13 @@ def restarts(server: TritonServer, model: str) -> float:
 
 
 class Callers:
-    """Ask at a fixed rate, each call in a thread of its own, whatever the others wait for."""
+    """Ask at a fixed rate over each protocol in turn, each call in a thread of its own, whatever the others wait for."""
 
-    def __init__(self, client: Client, session: dict[str, list]) -> None:
-        self._client, self._session = client, session
-        self._right = client.recommend(session).item_ids
-        self.answered: list[tuple[float, float]] = []  # when asked, how long it took
-        self.failed: list[str] = []
+    def __init__(self, clients: list[Client], session: dict[str, list]) -> None:
+        self._clients, self._session = clients, session
+        self._right = clients[0].recommend(session).item_ids
+        self.answered: list[list[float]] = [[] for _ in clients]  # how long each took, by client
+        self.failed: list[list[str]] = [[] for _ in clients]
         self.wrong = 0
 
     def ask_for(self, seconds: float) -> None:
@@ -60,49 +62,42 @@ class Callers:
         began = time.monotonic()
         for number in range(int(seconds * REQUESTS_PER_S)):
             time.sleep(max(0.0, began + number / REQUESTS_PER_S - time.monotonic()))
-            threads.append(threading.Thread(target=self._ask))
+            threads.append(threading.Thread(target=self._ask, args=(number % len(self._clients),)))
             threads[-1].start()
         for thread in threads:
             thread.join()
 
-    def _ask(self) -> None:
+    def _ask(self, which: int) -> None:
         began = time.monotonic()
         try:
-            right = self._client.recommend(self._session).item_ids == self._right
+            right = self._clients[which].recommend(self._session).item_ids == self._right
         except ServerError as error:
-            self.failed.append(f"{type(error).__name__}: {error}")
+            self.failed[which].append(f"{type(error).__name__}: {error}")
             return
-        self.answered.append((began, time.monotonic() - began))
+        self.answered[which].append(time.monotonic() - began)
         self.wrong += not right
 
 
-def killed_under_load(server, session, model, protocol, kill) -> None:
-    """`kill` a process of the model while its bundle is asked, and check what callers notice."""
-    before = restarts(server, model)
-    victims = processes_of(server, model)
+@pytest.mark.parametrize("model", ["shop_features", "shop_ranker", "shop_items", "shop_fused"])
+def test_a_killed_process_is_replaced_while_requests_come_over_both_protocols(mortal, asked_shop, model):
+    before = restarts(mortal, model)
+    victims = processes_of(mortal, model)
     bundle = "shop_fused" if "fused" in model else "shop"
-    with Client(getattr(server, f"{protocol}_url"), model=bundle) as client:
-        callers = Callers(client, session)
-        timer = threading.Timer(KILLED_AFTER_S, kill, [victims[-1]])
+    with Client(mortal.http_url, bundle) as http, Client(mortal.grpc_url, bundle) as grpc:
+        callers = Callers([http, grpc], asked_shop)
+        timer = threading.Timer(KILLED_AFTER_S, os.kill, [victims[-1], signal.SIGKILL])
         timer.start()
         callers.ask_for(ASKED_S)
         timer.join()
-        now = processes_of(server, model)
+        now = processes_of(mortal, model)
     assert victims[-1] not in now
     assert len(now) >= len(victims)
     assert callers.wrong == 0
-    assert len(callers.failed) <= 0.01 * ASKED_S * REQUESTS_PER_S, (len(callers.failed), set(callers.failed))
-    longest = max(took for _, took in callers.answered)
-    print(f"{model}: {len(callers.answered)} answered, {len(callers.failed)} failed, the slowest took {longest:.2f} s")
-    assert longest < BACK_WITHIN_S
-    assert eventually(lambda: restarts(server, model) == before + 1, 5)
-    told = list(server.notices)
+    for answered, failed in zip(callers.answered, callers.failed, strict=True):
+        assert len(failed) <= 0.01 * ASKED_S * REQUESTS_PER_S / 2, (len(failed), set(failed))
+        print(f"{model}: {len(answered)} answered, {len(failed)} failed, the slowest took {max(answered):.2f} s")
+        assert max(answered) < BACK_WITHIN_S
+    assert eventually(lambda: restarts(mortal, model) == before + 1, 5)
+    told = list(mortal.notices)
     assert any(f"starting {model} anew" in line for line in told)
     assert any(line.startswith(f"{model} answers again after") for line in told)
-
-
-@pytest.mark.beside_the_server
-@pytest.mark.parametrize("protocol", ["http", "grpc"])
-@pytest.mark.parametrize("model", ["shop_features", "shop_ranker", "shop_items", "shop_fused"])
-def test_a_killed_process_is_replaced_while_requests_come(mortal, asked_shop, model, protocol):
-    killed_under_load(mortal, asked_shop, model, protocol, lambda number: os.kill(number, signal.SIGKILL))

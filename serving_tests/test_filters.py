@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from asking import Answer, Asker
-from filtering import Filters
-from ranking import LOWEST, assert_true, assert_true_answer, judged
-from shop import MAX_TOP_K, WINDOW
+from serving_tests.support.asking import Answer, Asker
+from serving_tests.support.filtering import Filters
+from serving_tests.support.made.shop import MAX_TOP_K, WINDOW
+from serving_tests.support.ranking import LOWEST, assert_true, assert_true_answer, judged
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ import pytest
 
 from nextitem_client import Client, OfflineClient
 from nextitem_server import TritonServer
-
-from asking import Answer, Asker
-from heads_shop import BUNDLES, HEADS, WINDOW, HeadsShop, heads_shop
-from packing import pack_sessions
-from ranking import LOWEST
-from shop import run_command
+from serving_tests.support.asking import Answer, Asker
+from serving_tests.support.commands import run_command
+from serving_tests.support.made.cache import Made
+from serving_tests.support.made.heads_shop import BUNDLES, HEADS, WINDOW, HeadsShop, opened
+from serving_tests.support.packing import pack_sessions
+from serving_tests.support.ranking import LOWEST
 
 pytestmark = pytest.mark.beside_the_server  # it starts a server of its own
 ASKED = [
@@ -31,11 +31,8 @@ ASKED = [
 
 
 @pytest.fixture(scope="module")
-def shop(clicks: pd.DataFrame, sessions: list[pd.DataFrame], tmp_path_factory: pytest.TempPathFactory) -> HeadsShop:
-    long = pd.concat(sessions[:6], ignore_index=True)
-    long["timestamp"] = pd.date_range("2008-08-01", periods=len(long), freq="min")
-    assert len(long) > WINDOW
-    return heads_shop(clicks[-6000:], [*sessions[:30], long], tmp_path_factory.mktemp("heads"))
+def shop(made: Made, sessions: list[pd.DataFrame], tmp_path_factory: pytest.TempPathFactory) -> HeadsShop:
+    return opened(made.repository("heads", tmp_path_factory.mktemp("heads") / "copy"), sessions)
 
 
 @pytest.fixture(scope="module")

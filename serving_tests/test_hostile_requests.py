@@ -11,11 +11,8 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 
-import hostile_grpc
-import hostile_http
-import wire_grpc
-import wire_http
-from asking import Asker
+from serving_tests.support import hostile_grpc, hostile_http, wire_grpc, wire_http
+from serving_tests.support.asking import Asker
 
 #: How often the tables are sent for the look at the memory, after as many times to warm up.
 ROUNDS = 20

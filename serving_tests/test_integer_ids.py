@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import warehouse
-from asking import Answer, Asker, Refused
-from filtering import Filters
-from packing import NULL_INT64, pack_ids, pack_sessions
-from ranking import LOWEST, assert_true
-from shop import PROTOCOLS
-from warehouse import LIMITS, NEIGHBOURS, WINDOW
+from serving_tests.support.asking import Answer, Asker, Refused
+from serving_tests.support.filtering import Filters
+from serving_tests.support.made import warehouse
+from serving_tests.support.made.shop import PROTOCOLS
+from serving_tests.support.made.warehouse import LIMITS, NEIGHBOURS, WINDOW
+from serving_tests.support.packing import NULL_INT64, pack_ids, pack_sessions
+from serving_tests.support.ranking import LOWEST, assert_true
 
 FEATURES = [
     {"name": "item_id", "datatype": "INT64"},

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
-from item_codes_shop import ITEMS, LAYOUTS, NAMES, SESSIONS, item_codes_shop
 
 from nextitem_client import Client, Recommendation
 from nextitem_server import TritonServer
+from serving_tests.support.made.cache import Made
+from serving_tests.support.made.item_codes_shop import ITEMS, LAYOUTS, NAMES, SESSIONS, truth
 
 pytestmark = pytest.mark.beside_the_server  # it starts a server of its own
 ALL = 100
 
 
+@dataclasses.dataclass(frozen=True)
+class Running:
+    """The server, and for each name and session the true scores by raw id."""
+
+    server: TritonServer
+    truth: dict[str, list[list[float]]]
+
+
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TritonServer, dict]]:
-    """The server, and the true scores."""
-    folder = tmp_path_factory.mktemp("item_codes")
-    truth = item_codes_shop(folder)
+def running(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = made.repository("item_codes", tmp_path_factory.mktemp("item_codes") / "copy")
     with TritonServer(folder / "model_repository") as server:
-        yield server, truth
+        yield Running(server, truth(folder))
 
 
 def agrees(answer: Recommendation, scores: list[float]) -> None:
@@ -36,17 +44,15 @@ def session(items: list) -> dict[str, list]:
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("number", range(len(SESSIONS)))
-def test_answers_are_offline_prediction_s_by_raw_id(served: tuple, name: str, layout: str, number: int) -> None:
-    server, truth = served
-    with Client(server.http_url, model=f"{name}_{layout}") as client:
-        agrees(client.recommend(session(SESSIONS[number]), k=ALL), truth[name][number])
+def test_answers_are_offline_prediction_s_by_raw_id(running: Running, name: str, layout: str, number: int) -> None:
+    with Client(running.server.http_url, model=f"{name}_{layout}") as client:
+        agrees(client.recommend(session(SESSIONS[number]), k=ALL), running.truth[name][number])
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", NAMES)
-def test_unknown_items_and_filters_go_by_raw_id(served: tuple, name: str, layout: str) -> None:
-    server, truth = served
-    with Client(server.http_url, model=f"{name}_{layout}") as client:
+def test_unknown_items_and_filters_go_by_raw_id(running: Running, name: str, layout: str) -> None:
+    with Client(running.server.http_url, model=f"{name}_{layout}") as client:
 
         def ask(items: list, **filters: object) -> Recommendation:
             return client.recommend(session(items), k=ALL, **filters)
@@ -58,4 +64,4 @@ def test_unknown_items_and_filters_go_by_raw_id(served: tuple, name: str, layout
         assert set(ask([5], allow=[0, 1, 2, 99]).item_ids) == {0, 1, 2}
         assert sorted(ask([5], exclude=[0, 99]).item_ids) == list(range(1, ITEMS))
         if name == "as_is":  # it has no row for what it does not know, and reads the others alone
-            agrees(ask([4, 10**6, None, 0]), truth[name][SESSIONS.index([4, 0])])
+            agrees(ask([4, 10**6, None, 0]), running.truth[name][SESSIONS.index([4, 0])])

@@ -4,8 +4,7 @@ import re
 import urllib.request
 
 from nextitem_server import TritonServer
-
-from shop import ROOT
+from serving_tests.support.made.shop import ROOT
 
 NAME = re.compile(r"\bnv_\w+")
 

@@ -14,9 +14,8 @@ import pytest
 
 from nextitem_client import Client
 from nextitem_server import TritonServer
-
-from asking import Asker, Refused
-from bundles import copied
+from serving_tests.support.asking import Asker, Refused
+from serving_tests.support.bundles import copied
 
 NAMES = ("shop", "shop_torchscript", "shop_fused")
 _SERIES = re.compile(r"^(nextitem_\w+)\{(.*)\} (\S+)$", re.MULTILINE)

@@ -14,36 +14,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_filters import (  # noqa: F401  and its filters
-    filtered,
-    test_all_rules_act_together,
-    test_as_many_items_come_as_there_are,
-    test_cold_and_empty_sessions_are_filtered_too,
-    test_concurrent_requests_keep_their_own_filters,
-    test_each_session_allows_its_own_items,
-    test_each_session_excludes_its_own_items,
-    test_filters_that_leave_nothing_give_null_and_the_lowest_score,
-    test_lists_of_any_length_are_answered,
-    test_seen_items_are_left_out_also_those_beyond_the_window,
-    test_what_excludes_nothing,
-)
 
 from nextitem_client import OfflineClient, RequestRejected
 from nextitem_server import TritonServer
-
-from asking import Asker
-from native_shim import as_python_backend
-from packing import pack_sessions
-from ranking import SCORE_TOLERANCE
-from shop import MAX_TOP_K, succeed
-from test_bad_requests import (  # noqa: F401  the same sentences as everywhere
+from serving_tests.support.asking import Asker
+from serving_tests.support.commands import succeed
+from serving_tests.support.made.shop import MAX_TOP_K
+from serving_tests.support.native_shim import as_python_backend
+from serving_tests.support.packing import pack_sessions
+from serving_tests.support.ranking import SCORE_TOLERANCE
+from serving_tests.test_bad_requests import (  # noqa: F401  the same sentences as everywhere
     good,
     test_a_bad_request_does_not_harm_those_beside_it,
     test_a_bad_request_gets_a_sentence,
     test_a_session_beyond_the_limit_of_interactions,
     test_one_limit_on_sessions_per_request,
 )
-from test_contract import (  # noqa: F401  the contract's tests, run on what the fixtures below serve
+from serving_tests.test_contract import (  # noqa: F401  the contract's tests, run on what the fixtures below serve
     test_a_long_session_keeps_its_newest,
     test_an_answer_does_not_depend_on_neighbours_and_padding,
     test_answers_hold_raw_ids_and_as_many_as_wanted,
@@ -57,7 +44,20 @@ from test_contract import (  # noqa: F401  the contract's tests, run on what the
     test_session_length_defaults_to_the_tensors_length,
     test_unknown_items_count_as_unknown,
 )
-from test_random_requests import pool, test_random_requests_are_answered_as_offline  # noqa: F401
+from serving_tests.test_filters import (  # noqa: F401  and its filters
+    filtered,
+    test_all_rules_act_together,
+    test_as_many_items_come_as_there_are,
+    test_cold_and_empty_sessions_are_filtered_too,
+    test_concurrent_requests_keep_their_own_filters,
+    test_each_session_allows_its_own_items,
+    test_each_session_excludes_its_own_items,
+    test_filters_that_leave_nothing_give_null_and_the_lowest_score,
+    test_lists_of_any_length_are_answered,
+    test_seen_items_are_left_out_also_those_beyond_the_window,
+    test_what_excludes_nothing,
+)
+from serving_tests.test_random_requests import pool, test_random_requests_are_answered_as_offline  # noqa: F401
 
 pytestmark = pytest.mark.beside_the_server  # it starts a server of its own
 NATIVE = {

@@ -14,8 +14,8 @@ import pytest
 
 from nextitem_client import AsyncClient, Client, NextItemError
 from nextitem_server import TritonServer
-
-from shop import PROTOCOLS, run_command
+from serving_tests.support.commands import run_here
+from serving_tests.support.made.shop import PROTOCOLS
 
 SESSION = {
     "item_id": ["A13", "A16"],
@@ -48,7 +48,7 @@ def with_asyncio(url: str, model: str | None, session: dict) -> str:
 
 def with_the_command(url: str, model: str | None, session: dict) -> str:
     named = ("--model", model) if model is not None else ()
-    result = run_command("nextitem-recommend", "--url", url, *named, input=json.dumps(session))
+    result = run_here("nextitem-recommend", "--url", url, *named, given=json.dumps(session))
     assert result.returncode == 2
     assert result.stdout == ""
     assert result.stderr.startswith("nextitem-recommend: ")

@@ -22,11 +22,11 @@ from nextitem_client import (
     RequestRejected,
 )
 from nextitem_server import TritonServer
-
-import warehouse
-from bundles import change
-from ranking import SCORE_TOLERANCE, TIE
-from shop import BUNDLES, MAX_TOP_K, PROTOCOLS, ROOT, run_command
+from serving_tests.support.bundles import change
+from serving_tests.support.commands import run_command
+from serving_tests.support.made import warehouse
+from serving_tests.support.made.shop import BUNDLES, MAX_TOP_K, PROTOCOLS, ROOT
+from serving_tests.support.ranking import SCORE_TOLERANCE, TIE
 
 NAMES = [*BUNDLES, warehouse.NAME]
 

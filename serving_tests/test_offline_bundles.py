@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from nextitem_client import BundleError, MissingPackage, OfflineClient, RequestRejected, UnsupportedSignature
-
-from bundles import accept, change, copied, files
+from serving_tests.support.bundles import accept, change, copied, files
 
 
 def test_opening_and_asking_changes_no_file_and_needs_no_other_package(shop_copy, asked_shop) -> None:

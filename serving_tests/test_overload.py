@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,17 +12,10 @@ import pytest
 
 from nextitem_client import Client, NextItemError, ServerBusy
 from nextitem_server import TritonServer
+from serving_tests.support.asking import Answer, Asker, Refused
+from serving_tests.support.made.cache import Made
+from serving_tests.support.made.shop import PROTOCOLS
 
-from asking import Answer, Asker, Refused
-from shop import PROTOCOLS, succeed
-
-#: Exported for these tests alone: a queue that is full at once, one that nobody may wait in for long, and the defaults.
-BUNDLES = {
-    "narrow": ("--layout", "fused", "--instances", 1, "--max-queue-size", 2),
-    "hurried": ("--layout", "fused", "--instances", 1, "--queue-timeout-ms", 5),
-    "whole": ("--layout", "fused"),
-    "steps": (),
-}
 CALLERS = 8
 #: The bundle that refuses, and in which words.
 REFUSALS = {"narrow": "Exceeds maximum queue size", "hurried": "Request timeout expired"}
@@ -31,12 +23,9 @@ BUSY = {"http": "503", "grpc": "UNAVAILABLE"}
 
 
 @pytest.fixture(scope="module")
-def overloaded(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    """A server of those bundles."""
-    folder = tmp_path_factory.mktemp("overload") / "model_repository"
-    for name, options in BUNDLES.items():
-        succeed("nextitem-export", "--run", run, "--repository", folder, "--name", name, *options)
-    with TritonServer(folder) as running:
+def overloaded(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """A server of bundles that refuse, and of two with the defaults."""
+    with TritonServer(made.repository("overload", tmp_path_factory.mktemp("overload") / "copy")) as running:
         yield running
 
 
@@ -112,6 +101,7 @@ def test_a_client_that_asks_again_is_answered_in_the_end(url: str, sessions: lis
     assert outcomes == ["ok"] * len(outcomes)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("model", ["whole", "steps"])
 def test_a_request_that_comes_while_the_model_is_busy_is_not_forgotten(
     url: str, model: str, pack: Callable[..., dict[str, np.ndarray]], sessions: list[pd.DataFrame]

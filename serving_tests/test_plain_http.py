@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from nextitem_client import Client, Recommendation
-
-from plain_page import FEATURES, PAGE, SESSIONS, ask, blocks, outputs, rows
+from serving_tests.support.plain_page import FEATURES, PAGE, SESSIONS, ask, blocks, outputs, rows
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not on the PATH")
 needs_go = pytest.mark.skipif(shutil.which("go") is None, reason="go is not on the PATH")

@@ -8,8 +8,7 @@ import re
 import pytest
 
 from nextitem_client import Client
-
-from plain_page import FEATURES, PAGE, SESSIONS, ask, blocks, outputs, rows
+from serving_tests.support.plain_page import FEATURES, PAGE, SESSIONS, ask, blocks, outputs, rows
 
 
 def good(**options: list) -> dict:

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asking import Asker
-from drawing import Drawn, draw_request
-from ranking import LOWEST, assert_true_answer, judged
-from shop import MAX_TOP_K, PROTOCOLS
+from serving_tests.support.asking import Asker
+from serving_tests.support.drawing import Drawn, draw_request
+from serving_tests.support.made.shop import MAX_TOP_K, PROTOCOLS
+from serving_tests.support.ranking import LOWEST, assert_true_answer, judged
 
 #: Requests of the long test, for each format.
 MANY = int(os.environ.get("NEXTITEM_RANDOM_REQUESTS", "5000"))

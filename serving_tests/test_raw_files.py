@@ -14,80 +14,22 @@ from nextitem_client import Client
 from nextitem_server import TritonServer
 from nextitem_training.offline import OfflinePredictor
 from nextitem_training.run_directory import RunDirectory
-
-from shop import succeed
+from serving_tests.support.made.cache import Made
+from serving_tests.support.made.recipes import EXPORTS
 
 pytestmark = pytest.mark.beside_the_server  # it starts a server of its own
 
-LONG = "visits of the page " + "x" * 241
-BUNDLES = {"steps": (), "fused": ("--layout", "fused")}
-CONFIG = f"""
-[data]
-item_column = "sku/no"
-time_column = "clicked at"
-categorical = ["../shelf", "new*"]
-continuous = ["{LONG}"]
-log_continuous = ["timestamp/age_days"]
-window = 4
-holdout_days = 1
-
-[model]
-d_model = 8
-heads = 2
-layers = 1
-dropout = 0.0
-initializer_range = 0.5
-
-[training]
-epochs = 1
-"""
-
-
-def interactions() -> pd.DataFrame:
-    """The columns as they are written, nulls as nothing."""
-    random = np.random.default_rng(0)
-    lengths = random.integers(1, 7, 200)
-    session = np.repeat(np.arange(200), lengths)
-    number = (session * 5 + np.arange(len(session))) % 13
-    frame = pd.DataFrame(
-        {
-            "session_id": session,
-            "sku/no": [f"{n:07}" for n in number],
-            "clicked at": 1_709_251_200 + session * 3600 + np.arange(len(session)),
-            "../shelf": number % 4,
-            "new*": number % 2,
-            LONG: number * 3,
-            "timestamp/age_days": number,
-            "not read": "x",
-        }
-    )
-    for name in frame.columns[3:7]:
-        frame[name] = frame[name].astype("Int64").mask(random.random(len(frame)) < 0.2)
-    return frame
+BUNDLES = tuple(EXPORTS["raw"])
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("raw")
-    (folder / "clicks").mkdir()
-    (folder / "clicks" / ".ipynb_checkpoints").mkdir()
-    rows = interactions()
-    for number, part in enumerate(np.array_split(rows, 2)):
-        part.to_csv(folder / "clicks" / f"part-{number}.csv.gz", sep=";", index=False)
-    rows.to_csv(folder / "clicks" / ".ipynb_checkpoints" / "part-0-checkpoint.csv", index=False)
-    (folder / "config.toml").write_text(CONFIG, encoding="utf-8-sig")
-    succeed(
-        "nextitem-train", "--data", folder / "clicks", "--config", folder / "config.toml", "--output", folder / "run"
-    )
-    return folder / "run"
+def run(made: Made) -> Path:
+    return made.run("raw")
 
 
 @pytest.fixture(scope="module")
-def server(run: Path) -> Iterator[TritonServer]:
-    repository = run.parent / "repository"
-    for name, options in BUNDLES.items():
-        succeed("nextitem-export", "--run", run, "--repository", repository, "--name", name, *options)
-    with TritonServer(repository) as server:
+def server(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    with TritonServer(made.repository("raw", tmp_path_factory.mktemp("raw") / "repository")) as server:
         yield server
 
 
@@ -113,6 +55,5 @@ def test_the_answer_is_that_of_offline(run: Path, server: TritonServer, name: st
         assert all(len(item) == 7 for item in answer.item_ids)
 
 
-def test_the_native_runtime_takes_them_too(run: Path) -> None:
-    repository = run.parent / "native"
-    succeed("nextitem-export", "--run", run, "--repository", repository, "--name", "native", "--runtime", "native")
+def test_the_native_runtime_takes_them_too(made: Made) -> None:
+    assert (made.result("raw_native") / "native" / "1" / "bundle.json").is_file()

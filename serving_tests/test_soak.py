@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from serving_tests.support.made.shop import ROOT
+
 import soak
-from shop import ROOT
 
 
+@pytest.mark.alone
 @pytest.mark.beside_the_server
 def test_nothing_fails_and_every_malformed_request_is_refused_as_it_should_be(repository: Path, tmp_path: Path) -> None:
     file = tmp_path / "soak.json"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import threading
 import time
@@ -18,51 +17,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
-from safetensors.numpy import load_file, save_file
 from tritonclient.utils import InferenceServerException
 
 from nextitem_client import AmbiguousModel, Client
 from nextitem_server import RepositoryError, TritonServer
+from serving_tests.support.bundles import accept, change
+from serving_tests.support.commands import run_command
+from serving_tests.support.made.cache import Made
+from serving_tests.support.made.recipes import UPDATED
+from serving_tests.support.processes import eventually, processes_of
 
-from bundles import accept, change, copied
-from processes import eventually, processes_of
-from shop import MAX_TOP_K, run_command, succeed
-
-NAMES = {"shop": (), "shop_fused": ("--layout", "fused")}
 SESSIONS = 6
 
 
-@pytest.fixture(scope="module")
-def other_run(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run with other weights, as a training with another seed would leave it."""
-    folder = tmp_path_factory.mktemp("other") / "run"
-    shutil.copytree(run, folder)
-    random = np.random.default_rng(7)
-    weights = load_file(folder / "model.safetensors")
-    other = {name: (w + random.normal(0, 0.3, w.shape)).astype(w.dtype) for name, w in weights.items()}
-    save_file(other, folder / "model.safetensors")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def two_versions(repository: Path, other_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository whose bundles have a version 2 that does not answer yet."""
-    folder = tmp_path_factory.mktemp("updated") / "model_repository"
-    for name, options in NAMES.items():
-        copied(repository / name, folder)
-        said = succeed(
-            "nextitem-export", "--run", other_run, "--repository", folder, "--name", name, "--max-top-k", MAX_TOP_K,
-            *options,
-        )  # fmt: skip
-        assert f"version 2 is in {folder}; version 1 answers until you activate it" in said
-    return folder
-
-
 @pytest.fixture
-def updated(two_versions: Path, tmp_path: Path) -> Path:
-    """A copy that a test may change."""
-    shutil.copytree(two_versions, tmp_path / "model_repository")
-    return tmp_path / "model_repository"
+def updated(made: Made, tmp_path: Path) -> Path:
+    """A repository whose bundles have a version 2 that does not answer yet, for a test to change."""
+    return made.repository("updated", tmp_path / "model_repository")
+
+
+@pytest.mark.parametrize("name", UPDATED)
+def test_the_export_says_that_the_version_before_goes_on_answering(made: Made, name: str) -> None:
+    said = made.printed(f"updated/{name}")
+    assert f"version 2 is in {made.folder / 'updated'}; version 1 answers until you activate it" in said
 
 
 @pytest.fixture
@@ -291,7 +268,7 @@ def configurations(repository: Path) -> dict[str, bytes]:
     return {path.parent.name: path.read_bytes() for path in repository.glob("*/config.pbtxt")}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", UPDATED)
 def test_an_update_after_a_process_was_started_again(serving, updated, shopping, name) -> None:
     """What the server then has is loaded with another instance group than the repository says."""
     expected = dict([answers_of(serving, name, shopping)])
@@ -312,7 +289,7 @@ def test_an_update_after_a_process_was_started_again(serving, updated, shopping,
     assert {version for model, version in loaded if model in (name, *steps)} == {"1"}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", UPDATED)
 def test_a_version_is_not_said_to_answer_while_its_process_is_dead(updated, key_file, shopping, name) -> None:
     """Under a server that starts nothing again, as a tritonserver that nextitem-serve did not start."""
     with TritonServer(updated, control_key=key_file.read_text().strip()) as unwatched:

@@ -14,9 +14,8 @@ import pandas as pd
 import pytest
 
 from nextitem_client import OfflineClient
-
-from ranking import SCORE_TOLERANCE
-from shop import BIN, run_command
+from serving_tests.support.commands import BIN, run_command
+from serving_tests.support.ranking import SCORE_TOLERANCE
 
 #: The id of a session that every way refuses.
 REFUSED = "too long an id"

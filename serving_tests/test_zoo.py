@@ -11,11 +11,11 @@ import pytest
 from nextitem_server import TritonServer
 from nextitem_training.offline import OfflinePredictor
 from nextitem_training.run_directory import RunDirectory
-
-from asking import Asker
-from packing import pack_sessions
-from ranking import assert_true
-from shop import ROOT, succeed
+from serving_tests.support.asking import Asker
+from serving_tests.support.commands import succeed
+from serving_tests.support.made.shop import ROOT
+from serving_tests.support.packing import pack_sessions
+from serving_tests.support.ranking import assert_true
 
 K = 20
 BATCH = 64

@@ -37,10 +37,11 @@ def make_served(folder: Path) -> Path:
         return repository
     names = bundles()
     say(f"training for an epoch and exporting {', '.join(names)} and warehouse")
-    command = [sys.executable, "serving_tests/served.py", str(folder), *names]
+    targets = [f"repository/{name}" for name in (*names, "warehouse")]
+    command = [sys.executable, "-m", "serving_tests.support.made", "--into", str(folder), *targets]
     done = subprocess.run(command, cwd=ROOT, check=False, stdin=subprocess.DEVNULL, timeout=TIMEOUT_S)
     if done.returncode:
-        fail(f"serving_tests/served.py failed with exit status {done.returncode}.")
+        fail(f"serving_tests.support.made failed with exit status {done.returncode}.")
     return repository
 
 

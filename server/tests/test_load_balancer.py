@@ -12,9 +12,9 @@ import h2.connection
 import h2.events
 import pytest
 from container_test.chunks import BODY, sent_in_chunks
-from load_balancer import HAPROXY, MAX_BODY_BYTES, LoadBalancer, balanced
 
 from nextitem_server import TritonServer
+from serving_tests.load_balancer import HAPROXY, MAX_BODY_BYTES, LoadBalancer, balanced
 
 SERVICE = "/inference.GRPCInferenceService/"
 INFER = f"{SERVICE}ModelInfer"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from serving_tests.support.made import shop
+from serving_tests.support.made.jobs import program
 
 WINDOW = 8
 #: The bundles by name, and the options of their exports.
@@ -114,15 +115,27 @@ class HeadsShop:
     heads: dict[str, np.ndarray]
 
 
-def heads_shop(clicks: pd.DataFrame, sessions: list[pd.DataFrame], folder: Path) -> HeadsShop:
-    """Run the program in this folder. clicks: what the workflow is fitted on."""
-    clicks.to_parquet(folder / "clicks.parquet")
-    numbered = [session.assign(session_id=number) for number, session in enumerate(sessions)]
-    pd.concat(numbered, ignore_index=True).to_parquet(folder / "asked.parquet")
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PROGRAM], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
+def asked(sessions: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Of these sessions some, and one that is longer than the window."""
+    long = pd.concat(sessions[:6], ignore_index=True)
+    long["timestamp"] = pd.date_range("2008-08-01", periods=len(long), freq="min")
+    assert len(long) > WINDOW
+    return [*sessions[:30], long]
+
+
+def make(folder: Path) -> None:
+    """Run the program in the folder `heads`, on the shop's last clicks."""
+    here = folder / "heads"
+    here.mkdir()
+    clicks = shop.clicks()
+    clicks[-6000:].to_parquet(here / "clicks.parquet")
+    numbered = [session.assign(session_id=number) for number, session in enumerate(asked(shop.sessions(clicks)))]
+    pd.concat(numbered, ignore_index=True).to_parquet(here / "asked.parquet")
+    program(PROGRAM, here)
+
+
+def opened(folder: Path, sessions: list[pd.DataFrame]) -> HeadsShop:
+    """What the program left in this folder or in a copy of it. sessions: the shop's held-out ones."""
     manifest = json.loads((folder / "repository" / "heads" / "1" / "bundle.json").read_text())
     with np.load(folder / "truth.npz") as truth:
-        return HeadsShop(folder / "repository", manifest["request"]["features"], sessions, dict(truth))
+        return HeadsShop(folder / "repository", manifest["request"]["features"], asked(sessions), dict(truth))

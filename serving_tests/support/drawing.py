@@ -8,9 +8,9 @@ import random as chance
 import numpy as np
 import pandas as pd
 
-from filtering import Filters
-from packing import pack_sessions
-from shop import MAX_TOP_K, WINDOW
+from serving_tests.support.filtering import Filters
+from serving_tests.support.made.shop import MAX_TOP_K, WINDOW
+from serving_tests.support.packing import pack_sessions
 
 #: Ids that no training has seen, some like ids that it has.
 UNKNOWN = ["neu 🛍", "A0", "a13", "A13 ", "日本語", "é", "e\u0301", "x" * 1024, "-", "0", "null"]

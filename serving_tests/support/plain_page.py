@@ -7,7 +7,7 @@ import re
 import urllib.error
 import urllib.request
 
-from shop import ROOT
+from serving_tests.support.made.shop import ROOT
 
 PAGE = (ROOT / "docs" / "plain-http.md").read_text(encoding="utf-8")
 FEATURES = {

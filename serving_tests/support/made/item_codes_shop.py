@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+
+from serving_tests.support.made.jobs import program
 
 ITEMS, WINDOW = 30, 5
 LAYOUTS = ("ensemble", "fused")
@@ -107,10 +107,11 @@ with open("truth.json", "w") as file:
 '''
 
 
-def item_codes_shop(folder: Path) -> dict[str, list[list[float]]]:
-    """Run the program in this folder: `model_repository`, and for each name and session the scores by raw id."""
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PROGRAM], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
+def make(folder: Path) -> None:
+    """Run the program in the folder `item_codes`."""
+    program(PROGRAM, folder / "item_codes")
+
+
+def truth(folder: Path) -> dict[str, list[list[float]]]:
+    """For each name and session the scores by raw id, from what the program left."""
     return json.loads((folder / "truth.json").read_text())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from bundles import change, copied
+from serving_tests.support.bundles import change, copied
 
 #: What stands in for a backend of Triton's own: one run a request, no line of ours but what it takes to call the library.
 _MODEL_PY = """

@@ -10,7 +10,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 
-from wire_http import INFER, Raw, added, as_json, binary, changed, elsewhere, first, having, plain
+from serving_tests.support.wire_http import INFER, Raw, added, as_json, binary, changed, elsewhere, first, having, plain
 
 #: From a good request, a JSON document, to what is sent; with status and part of the error.
 Case = tuple[Callable[[dict], Raw], int, str]

@@ -1,16 +1,14 @@
-"""The shop of these tests, and the project's commands run as a user would."""
+"""The shop of these tests: the demo's clicks of some weeks."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 
-ROOT = Path(__file__).parents[1]
-BIN = Path(sys.executable).parent
+from serving_tests.support.made.jobs import command
+
+ROOT = Path(__file__).parents[3]
 #: The bundles that are served, by name, and the options of their exports; the first is the README's.
 BUNDLES = {
     "shop": (),
@@ -54,26 +52,29 @@ learning_rate = 3e-3
 """
 
 
-def run_command(name: str, *arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
-    """Run one of the project's commands as a user would."""
-    command = [str(BIN / name), *map(str, arguments)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, **more)
+def clicks() -> pd.DataFrame:
+    """The demo's clicks of some weeks."""
+    frame = pd.read_parquet(ROOT / "demo" / "clicks.parquet")
+    return frame[frame.timestamp >= "2008-06-25"].reset_index(drop=True)
 
 
-def trained(interactions: pd.DataFrame, config: str, folder: Path) -> Path:
-    """A run directory in this folder, trained by the command."""
+def sessions(clicks: pd.DataFrame) -> list[pd.DataFrame]:
+    """Held-out sessions in all lengths, raw."""
+    last = clicks[clicks.timestamp >= "2008-08-07"]
+    return [session.reset_index(drop=True) for _, session in last.groupby("session_id", sort=False)]
+
+
+def train(folder: Path) -> None:
+    """The run `shop`."""
+    trained(clicks(), CONFIG, folder / "runs" / "shop")
+
+
+def trained(interactions: pd.DataFrame, config: str, folder: Path) -> None:
+    """Train by the command, into `folder`/run."""
+    folder.mkdir(parents=True, exist_ok=True)
     interactions.to_parquet(folder / "interactions.parquet")
     (folder / "config.toml").write_text(config)
-    succeed(
+    command(
         "nextitem-train", "--data", folder / "interactions.parquet", "--config", folder / "config.toml",
         "--output", folder / "run",
     )  # fmt: skip
-    return folder / "run"
-
-
-def succeed(name: str, *arguments: object) -> str:
-    """Run a command that must not fail; returns what it printed."""
-    result = run_command(name, *arguments)
-    assert result.returncode == 0, f"{name} failed:\n{result.stdout}\n{result.stderr}"
-    return result.stdout

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+
+from serving_tests.support.made.shop import trained
 
 NAME = "warehouse"
 WINDOW = 5
@@ -62,3 +66,8 @@ def interactions() -> pd.DataFrame:
             "weight": (items % 100).astype(np.float32),
         }
     )
+
+
+def train(folder: Path) -> None:
+    """The run `warehouse`."""
+    trained(interactions(), CONFIG, folder / "runs" / NAME)

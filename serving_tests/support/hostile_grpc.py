@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tritonclient.grpc import service_pb2 as pb
 
-from wire_grpc import Change, Message, added, changed, of, prefixed, typed
+from serving_tests.support.wire_grpc import Change, Message, added, changed, of, prefixed, typed
 
 Case = tuple[Change, str, str]
 A13 = prefixed(b"A13")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from asking import Answer
+from serving_tests.support.asking import Answer
 
 SCORE_TOLERANCE = 1e-4
 TIE = 1e-5

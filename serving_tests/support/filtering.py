@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from packing import pack_ids
+from serving_tests.support.packing import pack_ids
 
 #: One list of raw ids per session, None for null; or None where the tensor is not sent.
 Lists = Sequence[Sequence[Any]] | None
