@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,14 +15,28 @@ from nextitem_client._filters import ItemIds
 from nextitem_client._response import Recommendation, head_columns, head_values
 from nextitem_client._signature import Signature
 from nextitem_client.bulk._answering import PART_SESSIONS, Failure, Wanted, answer_batches
+from nextitem_client.bulk._files import RowFile, Table
 from nextitem_client.bulk._grouping import GroupedSession, Sessions, count_sessions, group
-from nextitem_client.bulk._input import RowFile, open_rows
-from nextitem_client.bulk._output import WRITERS, open_table
+from nextitem_client.bulk._parquet import ParquetRows, ParquetTable
 from nextitem_client.bulk._parts import Parts, failures_file, is_unfinished, parts_folder
 from nextitem_client.bulk._progress import progress_bar
+from nextitem_client.bulk._text import CsvRows, CsvTable, JsonLines, JsonLinesTable
 
 DEFAULT_CONCURRENCY = 4
 DEFAULT_SESSION_COLUMN = "session_id"
+
+#: By the end of a file's name: how interactions are read from it …
+READERS: Mapping[str, Callable[[Path, str, Signature], RowFile]] = {
+    ".parquet": ParquetRows,
+    ".csv": CsvRows,
+    ".jsonl": JsonLines,
+}
+#: … and recommendations written; the arguments are the types of session ids and of items, and the heads' columns.
+WRITERS: Mapping[str, Callable[[str, str, Sequence[str]], Table]] = {
+    ".parquet": ParquetTable,
+    ".csv": CsvTable,
+    ".jsonl": JsonLinesTable,
+}
 
 #: A value for each column of the output.
 Row = tuple[Any, ...]
@@ -85,36 +99,34 @@ def recommend_file(
         raise InvalidOption(f"concurrency is {concurrency}; expected is 1 or more.")
     if not source.is_file():
         raise InvalidOption(f"The file of sessions {source} {'is a folder' if source.is_dir() else 'does not exist'}.")
+    if source.suffix.lower() not in READERS:
+        raise InvalidOption(f"{source} is of no known kind; known are {', '.join(READERS)}.")
     if _is_complete(source, target, resume=resume, overwrite=overwrite):
-        failures = failures_file(target)
-        failed = _lines(failures)
-        return BulkReport(target, None, failed, 0, failures if failed else None, complete_before=True)
+        return _report(target, None, 0, complete_before=True)
     signature = client.signature
     wanted = _wanted(signature, k, exclude, allow, exclude_seen)
     try:
-        file = open_rows(source, session_column, signature)
+        file = READERS[source.suffix.lower()](source, session_column, signature)
         found, id_type = _first_pass(file)
     except OSError as error:
         raise InvalidOption(f"The file of sessions {source} cannot be read ({error.strerror or error}).") from error
     item = next(feature for feature in signature.features if feature.name == signature.item_column)
     item_type = "string" if item.datatype == "BYTES" else "integer"
-    table = open_table(target, id_type, item_type, head_columns(signature.heads))
+    table = WRITERS[target.suffix.lower()](id_type, item_type, head_columns(signature.heads))
     parts = Parts(target, table, _request(source, session_column, wanted, client))
     try:
         if resume and is_unfinished(target):
             parts.resume()
         else:
             parts.begin()
-        resumed = sum(part.sessions for part in parts.done)
-        todo = islice(group(file.rows(), found), resumed, None)
+        todo = group(file.rows(), found)
+        resumed = sum(1 for _ in islice(todo, parts.count * PART_SESSIONS))
         with progress_bar(found.count, resumed, shown=progress) as bar:
-            _answer_in_parts(client, todo, wanted, concurrency, parts, bar)
+            answered = _answer_in_parts(client, todo, wanted, concurrency, parts, bar)
         parts.finish()
     finally:
         parts.close()
-    failed = sum(part.failed for part in parts.done)
-    total = sum(part.sessions for part in parts.done)
-    return BulkReport(target, total, failed, resumed, failures_file(target) if failed else None)
+    return _report(target, resumed + answered, resumed)
 
 
 def _is_complete(source: Path, output: Path, *, resume: bool, overwrite: bool) -> bool:
@@ -198,10 +210,11 @@ def _request(source: Path, session_column: str, wanted: Wanted, client: Client) 
 
 def _answer_in_parts(
     client: Client, sessions: Iterator[GroupedSession], wanted: Wanted, concurrency: int, parts: Parts, bar: Any
-) -> None:
+) -> int:
+    """How many sessions there were; all parts but the last have PART_SESSIONS of them."""
     rows: list[Row] = []
     failures: list[dict[str, Any]] = []
-    held, version = 0, None
+    total, version = 0, None
     for answered in answer_batches(client, sessions, wanted, concurrency):
         for session, answer in answered:
             if isinstance(answer, Failure):
@@ -214,13 +227,14 @@ def _answer_in_parts(
                     "the run, and one file should be of one version: start anew with overwrite=True (--overwrite)."
                 )
             rows += _rows(session.session_id, answer)
-        held += len(answered)
+        total += len(answered)
         bar.update(len(answered))
-        if held == PART_SESSIONS:
-            parts.add(rows, failures, held)
-            rows, failures, held = [], [], 0
-    if held:
-        parts.add(rows, failures, held)
+        if total % PART_SESSIONS == 0:
+            parts.add(rows, failures)
+            rows, failures = [], []
+    if total % PART_SESSIONS:
+        parts.add(rows, failures)
+    return total
 
 
 def _rows(session_id: Any, answer: Recommendation) -> list[Row]:
@@ -230,8 +244,10 @@ def _rows(session_id: Any, answer: Recommendation) -> list[Row]:
     return found or [(session_id, None, None, None, *of_session)]
 
 
-def _lines(path: Path) -> int:
-    if not path.exists():
-        return 0
-    with path.open("rb") as content:
-        return sum(1 for _ in content)
+def _report(output: Path, sessions: int | None, resumed: int, *, complete_before: bool = False) -> BulkReport:
+    failures = failures_file(output)
+    failed = 0
+    if failures.exists():
+        with failures.open("rb") as lines:
+            failed = sum(1 for _ in lines)
+    return BulkReport(output, sessions, failed, resumed, failures if failed else None, complete_before)

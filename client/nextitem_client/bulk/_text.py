@@ -1,41 +1,19 @@
-"""Files of interactions, one row each: Parquet, CSV and JSON lines, read in chunks.
-
-CSV and JSON lines take nothing but Python; Parquet takes pyarrow, see `_parquet.py`.
-"""
+"""CSV and JSON lines, of interactions and of recommendations; they take nothing but Python."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from nextitem_client._exceptions import InvalidOption
 from nextitem_client._signature import Signature
-from nextitem_client.bulk._columns import require_columns
+from nextitem_client.bulk._files import CHUNK_ROWS, COLUMNS, require_columns
 from nextitem_client.bulk._grouping import Rows
-from nextitem_client.bulk._parquet import ParquetRows
-
-_CHUNK_ROWS = 8_192
-
-
-class RowFile(Protocol):
-    """A file of interactions. Both methods read it from its start and raise InvalidOption, with the line, for damage."""
-
-    @property
-    def id_type(self) -> str | None:
-        """What session ids are: "string", "integer" (int64), "unsigned" (uint64); None where only reading tells."""
-        ...
-
-    def ids(self) -> Iterator[Sequence[Any]]:
-        """The session id of each row, in chunks; None where there is none."""
-        ...
-
-    def rows(self) -> Iterator[Rows]:
-        """The same with the features' values; what a row lacks is ABSENT."""
-        ...
 
 
 class Absent:
@@ -46,14 +24,6 @@ class Absent:
 
 
 ABSENT = Absent()
-
-
-def open_rows(path: Path, session_column: str, signature: Signature) -> RowFile:
-    """The reader of a file by the end of its name. Raises InvalidOption, MissingPackage."""
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise InvalidOption(f"{path} is of no known kind; known are {', '.join(READERS)}.")
-    return reader(path, session_column, signature)
 
 
 class CsvRows:
@@ -89,7 +59,7 @@ class CsvRows:
             reader = csv.reader(text, strict=True)
             try:
                 next(reader)
-                while chunk := [self._checked(row, reader.line_num) for row in islice(reader, _CHUNK_ROWS) if row]:
+                while chunk := [self._checked(row, reader.line_num) for row in islice(reader, CHUNK_ROWS) if row]:
                     yield chunk
             except (csv.Error, UnicodeDecodeError) as error:
                 raise InvalidOption(f"{self._path} is no CSV in UTF-8 near line {reader.line_num}: {error}.") from None
@@ -126,7 +96,7 @@ class JsonLines:
     def _chunks(self) -> Iterator[list[dict[str, Any]]]:
         with self._path.open("rb") as lines:
             numbered = enumerate(lines, start=1)
-            while some := list(islice(numbered, _CHUNK_ROWS)):
+            while some := list(islice(numbered, CHUNK_ROWS)):
                 yield [self._object(line, number) for number, line in some if line.strip()]
 
     def _object(self, line: bytes, number: int) -> dict[str, Any]:
@@ -184,8 +154,48 @@ _FROM_TEXT: Mapping[str, Callable[[str], Any]] = {
     "datetime": _datetime,
 }
 
-READERS: Mapping[str, Callable[[Path, str, Signature], RowFile]] = {
-    ".parquet": ParquetRows,
-    ".csv": CsvRows,
-    ".jsonl": JsonLines,
-}
+
+class CsvTable:
+    """CSV in UTF-8 with a header line; null is an empty field."""
+
+    def __init__(self, id_type: str, item_type: str, heads: Sequence[str]) -> None:
+        self._header = f"{','.join((*COLUMNS, *heads))}\n".encode()
+
+    def write(self, path: Path, rows: Sequence[Sequence[Any]]) -> None:
+        """See Table."""
+        with path.open("w", encoding="utf-8", newline="") as text:
+            csv.writer(text, lineterminator="\n").writerows(rows)
+
+    def join(self, path: Path, parts: Iterable[Path]) -> None:
+        """See Table."""
+        join_bytes(path, parts, self._header)
+
+
+class JsonLinesTable:
+    """JSON lines in UTF-8: an object for each row."""
+
+    def __init__(self, id_type: str, item_type: str, heads: Sequence[str]) -> None:
+        self._columns = (*COLUMNS, *heads)
+
+    def write(self, path: Path, rows: Sequence[Sequence[Any]]) -> None:
+        """See Table."""
+        write_json_lines(path, (dict(zip(self._columns, row)) for row in rows))
+
+    def join(self, path: Path, parts: Iterable[Path]) -> None:
+        """See Table."""
+        join_bytes(path, parts)
+
+
+def write_json_lines(path: Path, objects: Iterable[Mapping[str, Any]]) -> None:
+    """Write an object a line."""
+    with path.open("w", encoding="utf-8", newline="\n") as text:
+        text.writelines(f"{json.dumps(entry, ensure_ascii=False)}\n" for entry in objects)
+
+
+def join_bytes(path: Path, parts: Iterable[Path], header: bytes = b"") -> None:
+    """Write the parts one after the other."""
+    with path.open("wb") as whole:
+        whole.write(header)
+        for part in parts:
+            with part.open("rb") as content:
+                shutil.copyfileobj(content, whole)
