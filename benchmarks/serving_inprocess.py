@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from nextitem_client import Signature
-from nextitem_client._request import build_requests
 from nextitem_client._signature import parse_signature
+from nextitem_client._wire import build_requests
 from nextitem_export.runtime.step import open_step
 
 from measuring import Timed, in_rounds

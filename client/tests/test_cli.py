@@ -112,4 +112,4 @@ def test_importing_the_client_imports_neither_protocol():
 def test_one_module_asks_with_tritonclient_and_one_reads_configurations():
     folder = Path(cli.__file__).parent
     knowing = sorted(p.name for p in folder.rglob("*.py") if '"tritonclient.' in p.read_text())
-    assert knowing == ["_model_config.py", "_triton.py"]
+    assert knowing == ["_model_config.py", "triton.py"]

@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from nextitem_client._exceptions import InvalidOption
-from nextitem_client.bulk._files import Table
-from nextitem_client.bulk._text import join_bytes, write_json_lines
+from nextitem_client.bulk._files import Table, join_bytes, write_json_lines
 
 FORMAT_VERSION = 2
 

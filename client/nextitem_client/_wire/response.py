@@ -10,9 +10,9 @@ from typing import Any, Optional, Union
 import numpy.typing as npt
 
 from nextitem_client._exceptions import MissingPackage, UnexpectedResponse
-from nextitem_client._request import Tensors
 from nextitem_client._signature import Head
-from nextitem_client._values import FP32_LOWEST, NULL_BYTES, NULL_INT64
+from nextitem_client._wire import Tensors
+from nextitem_client._wire.values import FP32_LOWEST, NULL_BYTES, NULL_INT64
 
 #: What every model answers; those with further heads answer each of them as well.
 OUTPUTS = ("item_ids", "scores", "status")

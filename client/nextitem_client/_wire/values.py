@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -21,6 +21,8 @@ FP32_LOWEST = float(np.finfo(np.float32).min)
 
 # What rounds to FP32's largest value or below fits; an infinity or beyond does not.
 _FP32_END = 2.0**128 - 2.0**103
+
+_SHOWN_CHARACTERS = 60
 
 NULL_BYTES = b""
 NULL_INT64 = INT64_MIN
@@ -47,6 +49,21 @@ def is_null(value: Any) -> bool:
     if isinstance(value, np.datetime64):
         return bool(np.isnat(value))
     return type(value).__name__ in ("NAType", "NaTType")
+
+
+def is_list(value: Any) -> bool:
+    """Whether `value` is a column or list rather than a single value."""
+    if isinstance(value, (str, bytes, bytearray, Mapping)) or is_null(value):
+        return False
+    if isinstance(value, np.ndarray):
+        return cast("np.ndarray[Any, Any]", value).ndim > 0
+    return hasattr(value, "__len__") and hasattr(value, "__iter__")
+
+
+def show(value: Any) -> str:
+    """`value` as Python writes it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
 def encode_string(value: Any) -> bytes:
