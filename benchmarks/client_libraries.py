@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from nextitem_bundle.signature import PARAMETER
-from nextitem_client._http import HttpCodec, HttpRequest
-from nextitem_client._http_sync import HttpTransport
-from nextitem_client._request import build_requests
 from nextitem_client._settings import Settings
 from nextitem_client._signature import parse_signature
-from nextitem_client._transport import Inference, parse_url
+from nextitem_client._transport import Inference
+from nextitem_client._transport.address import parse_url
+from nextitem_client._transport.http import HttpCodec, HttpRequest
+from nextitem_client._transport.http_sync import HttpTransport
+from nextitem_client._wire import build_requests
 from nextitem_server import TritonServer
 
 from client_transports import INTERACTIONS, K, write_model

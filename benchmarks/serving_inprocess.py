@@ -21,8 +21,8 @@ import numpy as np
 
 from nextitem_bundle.runtime.step import open_step
 from nextitem_client import Signature
-from nextitem_client._request import build_requests
 from nextitem_client._signature import parse_signature
+from nextitem_client._wire import build_requests
 
 from measuring import Timed, in_rounds
 from serving_bundles import NAME

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nextitem_client import Signature
-from nextitem_client._http import HttpCodec, HttpResponse
-from nextitem_client._request import build_requests
 from nextitem_client._settings import Settings
-from nextitem_client._transport import Inference, parse_url
+from nextitem_client._transport import Inference
+from nextitem_client._transport.address import parse_url
+from nextitem_client._transport.http import HttpCodec, HttpResponse
+from nextitem_client._wire import build_requests
 
 OUTPUTS = ("item_ids", "scores", "status")
 Session = Mapping[str, Sequence[Any]]

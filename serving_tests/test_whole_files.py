@@ -143,9 +143,9 @@ def ended(command: list, output: Path, how: signal.Signals) -> tuple[int, str]:
 
 
 def wait_for_a_part(started: subprocess.Popen, output: Path) -> None:
-    journal = output.with_name(f"{output.name}.parts") / "journal.jsonl"
+    part = output.with_name(f"{output.name}.parts") / "part-000000.parquet"
     while started.poll() is None:
-        if journal.exists() and journal.read_bytes().count(b"\n") > 1:
+        if part.exists():
             return
         time.sleep(0.005)
     raise AssertionError(f"it ended by itself: {started.stderr.read()}")

@@ -29,11 +29,11 @@ from nextitem_client._exceptions import (
     UntrustedServer,
     WrongProtocol,
 )
-from nextitem_client._filters import ItemIds, ItemIdsPerSession
 from nextitem_client._offline import OfflineClient
-from nextitem_client._response import Recommendation, Recommendations
-from nextitem_client._sessions import Session
 from nextitem_client._settings import Tls
+from nextitem_client._wire import Session
+from nextitem_client._wire.filters import ItemIds, ItemIdsPerSession
+from nextitem_client._wire.response import Recommendation, Recommendations
 
 __all__ = [
     "AccessDenied",

@@ -9,11 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from nextitem_client._base import BaseClient
-from nextitem_client._connect import connect_async
-from nextitem_client._filters import ItemIds, ItemIdsPerSession
 from nextitem_client._flow import run_async
-from nextitem_client._response import Recommendation, Recommendations
-from nextitem_client._sessions import Session
 from nextitem_client._settings import (
     DEFAULT_CONNECT_TIMEOUT_S,
     DEFAULT_MAX_CONCURRENCY,
@@ -24,7 +20,10 @@ from nextitem_client._settings import (
     Tls,
     require_count,
 )
-from nextitem_client._transport import AsyncTransport, Inference
+from nextitem_client._transport import AsyncTransport, Inference, connect_async
+from nextitem_client._wire import Session
+from nextitem_client._wire.filters import ItemIds, ItemIdsPerSession
+from nextitem_client._wire.response import Recommendation, Recommendations
 
 
 @dataclass(frozen=True)

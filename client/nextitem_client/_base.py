@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from nextitem_bundle.signature import PARAMETER, Signature
-from nextitem_client._connect import check_tls
 from nextitem_client._exceptions import (
     AmbiguousModel,
     ClientClosed,
@@ -21,14 +20,14 @@ from nextitem_client._exceptions import (
     RequestRejected,
     ServerError,
 )
-from nextitem_client._filters import read_filters
 from nextitem_client._flow import Flow, repeated
-from nextitem_client._request import Tensors, build_requests
-from nextitem_client._response import OUTPUTS, Recommendation, read_response
-from nextitem_client._sessions import Session
 from nextitem_client._settings import Settings
 from nextitem_client._signature import parse_signature
-from nextitem_client._transport import Inference, Reply, parse_url
+from nextitem_client._transport import Inference, Reply, check_tls
+from nextitem_client._transport.address import parse_url
+from nextitem_client._wire import Session, Tensors, build_requests
+from nextitem_client._wire.filters import read_filters
+from nextitem_client._wire.response import OUTPUTS, Recommendation, read_response
 
 _WHY_NOT_LOADED = (
     "the server's log says why it did not load; with --model-control-mode=explicit it has to be loaded first."

@@ -8,11 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from nextitem_client._base import BaseClient
-from nextitem_client._connect import connect
-from nextitem_client._filters import ItemIds, ItemIdsPerSession
 from nextitem_client._flow import run
-from nextitem_client._response import Recommendation, Recommendations
-from nextitem_client._sessions import Session
 from nextitem_client._settings import (
     DEFAULT_CONNECT_TIMEOUT_S,
     DEFAULT_POOL_SIZE,
@@ -21,7 +17,10 @@ from nextitem_client._settings import (
     Settings,
     Tls,
 )
-from nextitem_client._transport import Inference, Transport
+from nextitem_client._transport import Inference, Transport, connect
+from nextitem_client._wire import Session
+from nextitem_client._wire.filters import ItemIds, ItemIdsPerSession
+from nextitem_client._wire.response import Recommendation, Recommendations
 
 # The parent's connections, in a child: their end would wait for threads that are not there.
 _LEFT_BY_FORK: list[Transport] = []

@@ -22,10 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nextitem_client._exceptions import InvalidOption, RequestRejected, ServerError, UnexpectedResponse
-from nextitem_client._meaning import NO_MEMORY
 from nextitem_client._settings import Settings
 from nextitem_client._transport import Inference, Reply
-from nextitem_client._triton import Placement, deserialize_strings, serialize_strings
+from nextitem_client._transport.errors import NO_MEMORY
+from nextitem_client._transport.triton import Placement, deserialize_strings, serialize_strings
 
 _ALIGNMENT = 64
 _SMALLEST_BLOCK = 1 << 16

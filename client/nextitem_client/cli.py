@@ -10,13 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from nextitem_client._cli_bulk import add_bulk_arguments, check_bulk_arguments, how_to_continue, recommend_to_file
 from nextitem_client._client import Client
 from nextitem_client._exceptions import InvalidOption, InvalidSession, NextItemError
 from nextitem_client._offline import OfflineClient
-from nextitem_client._response import Recommendation
 from nextitem_client._settings import DEFAULT_TIMEOUT_S, Tls
+from nextitem_client._wire.response import Recommendation
+from nextitem_client.bulk import DEFAULT_CONCURRENCY, DEFAULT_SESSION_COLUMN, BulkReport, recommend_file
 
+EXIT_SOME_FAILED = 1
 EXIT_FAILED = 2
 EXIT_INTERRUPTED = 130  # a shell's 128 + SIGINT
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -37,12 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Ask for the sessions' next items and print them; return the exit code."""
     arguments = _parser().parse_args(argv)
     try:
-        whole_file = check_bulk_arguments(arguments)
+        whole_file = _check_bulk_arguments(arguments)
         sessions, several = ([], False) if whole_file else _read_sessions(arguments.session)
         with _client(arguments) as client:
             exclude, allow = _ids(arguments.exclude, client), _ids(arguments.allow, client)
             if whole_file:
-                return recommend_to_file(client, arguments, exclude, allow)
+                return _recommend_to_file(client, arguments, exclude, allow)
             found = client.recommend_many(
                 sessions, arguments.k, exclude=exclude, allow=allow, exclude_seen=arguments.exclude_seen
             )
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"nextitem-recommend: {error}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
-        print(f"nextitem-recommend: {how_to_continue(arguments)}", file=sys.stderr)
+        print(f"nextitem-recommend: {_how_to_continue(arguments)}", file=sys.stderr)
         return EXIT_INTERRUPTED
     if arguments.json:
         print(_as_json(found, several))
@@ -160,8 +161,79 @@ def _parser() -> argparse.ArgumentParser:
     add("--timeout-s", type=float, default=DEFAULT_TIMEOUT_S, metavar="S", help="default %(default)s")
     add("--header", metavar="'NAME: VALUE'", action="append", default=[], help="sent along, such as an API key")
     add("--ca-file", metavar="FILE", help="authorities to trust with https:// and grpcs://, PEM")
-    add_bulk_arguments(parser)
+    _add_bulk_arguments(parser)
     return parser
+
+
+def _add_bulk_arguments(parser: argparse.ArgumentParser) -> None:
+    """What belongs to --sessions."""
+    group = parser.add_argument_group("whole files", "Parquet, CSV or JSON lines, by the end of the name")
+    add = group.add_argument
+    add("--sessions", type=Path, metavar="FILE", help="interactions, one row each")
+    add("--output", type=Path, metavar="FILE", help="recommendations, one row each")
+    add("--session-column", default=DEFAULT_SESSION_COLUMN, metavar="NAME", help="default %(default)s")
+    add(
+        "--concurrency",
+        type=int,
+        default=DEFAULT_CONCURRENCY,
+        metavar="N",
+        help="requests at a time, default %(default)s",
+    )
+    add("--resume", action="store_true", help="continue a run that was interrupted")
+    add("--overwrite", action="store_true", help="replace the output")
+    add("--no-progress", action="store_true", help="draw no progress bar")
+
+
+def _check_bulk_arguments(arguments: argparse.Namespace) -> bool:
+    """Whether a whole file is asked for. Raises InvalidOption where only part of it is said."""
+    if arguments.sessions is None and arguments.output is None:
+        for name in ("resume", "overwrite", "no_progress"):
+            if getattr(arguments, name):
+                raise InvalidOption(f"--{name.replace('_', '-')} is for whole files and needs --sessions and --output.")
+        return False
+    if arguments.sessions is None or arguments.output is None:
+        missing = "--output" if arguments.output is None else "--sessions"
+        raise InvalidOption(f"{missing} is missing: --sessions FILE and --output FILE belong together.")
+    if arguments.json or arguments.session != "-":
+        raise InvalidOption("--session and --json are for single sessions and do not go with --sessions.")
+    return True
+
+
+def _recommend_to_file(
+    client: Client, arguments: argparse.Namespace, exclude: list[Any] | None, allow: list[Any] | None
+) -> int:
+    """Do as the arguments say; return the exit code."""
+    report = recommend_file(
+        arguments.sessions,
+        arguments.output,
+        client,
+        session_column=arguments.session_column,
+        k=arguments.k,
+        exclude=exclude,
+        allow=allow,
+        exclude_seen=arguments.exclude_seen,
+        concurrency=arguments.concurrency,
+        resume=arguments.resume,
+        overwrite=arguments.overwrite,
+        progress=not arguments.no_progress,
+    )
+    print(_summary(report))
+    return EXIT_SOME_FAILED if report.failed else 0
+
+
+def _how_to_continue(arguments: argparse.Namespace) -> str:
+    """What to say after Ctrl-C."""
+    if arguments.sessions is None:
+        return "interrupted."
+    return f"interrupted; the same command with --resume{' for --overwrite' if arguments.overwrite else ''} continues."
+
+
+def _summary(report: BulkReport) -> str:
+    failed = f"; {report.failed} failed, see {report.failures}" if report.failed else ""
+    if report.sessions is None:
+        return f"{report.output} is complete already{failed}"
+    resumed = f", {report.resumed} of them by an earlier run" if report.resumed else ""
+    return f"{report.output}: {report.sessions - report.failed} sessions answered{resumed}{failed}"
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from client_certificates import grpc_options, make_certificates
 from client_models import EXPLICIT, write_alone, write_many
 from client_rows import last_items
 
-from nextitem_client.bulk import _answering, _run
+from nextitem_client import bulk
+from nextitem_client.bulk import _answering
 from nextitem_client.testing import FakeServer
 
 # The matrix runs these tests in environments that hold the client alone, against servers that it
@@ -125,5 +126,5 @@ def fake() -> FakeServer:
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bulk runs in parts of five sessions."""
-    for module in (_run, _answering):
+    for module in (bulk, _answering):
         monkeypatch.setattr(module, "PART_SESSIONS", 5)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from nextitem_client import InvalidOption, MissingPackage
 from nextitem_client.bulk import recommend_file
+from nextitem_client.bulk._answering import progress_bar
+from nextitem_client.bulk._files import ABSENT, CsvRows, JsonLines
 from nextitem_client.bulk._grouping import count_sessions, group
-from nextitem_client.bulk._input import ABSENT, CsvRows, JsonLines
-from nextitem_client.bulk._progress import progress_bar
 from nextitem_client.testing import FakeServer
 
 FEATURES = {"item_id": "string", "at": "datetime", "size": "integer", "new": "boolean", "price": "float"}

@@ -12,7 +12,7 @@ from nextitem_client.bulk import _parts, recommend_file
 from nextitem_client.testing import FakeAnswer
 
 
-def interrupted(fake, source, output, after: int):
+def interrupted(fake, source, output, after: int, **options):
     """A run that ends after so many requests."""
     client, asked = fake.client(retries=0), len(fake.requests)
     recommend_many = client.recommend_many
@@ -24,7 +24,7 @@ def interrupted(fake, source, output, after: int):
 
     client.recommend_many = until
     with pytest.raises(KeyboardInterrupt):
-        recommend_file(source, output, client, concurrency=1, progress=False)
+        recommend_file(source, output, client, concurrency=1, progress=False, **options)
 
 
 def test_failures_are_listed_and_their_neighbours_answered(tmp_path, fake, small_parts):
@@ -59,8 +59,8 @@ def test_an_interrupted_run_continues_to_the_same_file(tmp_path, fake, small_par
     output = tmp_path / f"o.{kind}"
     interrupted(fake, source, output, after=12)
     assert not output.exists()
-    with (tmp_path / f"o.{kind}.parts" / "journal.jsonl").open("a") as torn:
-        torn.write('{"number": 7, "ses')  # what a kill may leave
+    for left in ("part-000002.failed.jsonl", f"part-000002.{kind}.tmp"):  # what a kill may leave
+        (tmp_path / f"o.{kind}.parts" / left).write_text("half")
     with pytest.raises(InvalidOption, match=r"holds an unfinished run: continue it with resume=True \(--resume\)"):
         recommend_file(source, output, fake.client(), progress=False)
     with pytest.raises(InvalidOption, match=r"asked for something else: k was 2 and is 1\. Repeat its command"):
@@ -104,7 +104,7 @@ def test_a_run_that_ends_while_it_finishes(tmp_path, fake, small_parts, monkeypa
     whole, asked = output.read_bytes(), len(fake.requests)
     report = recommend_file(source, output, fake.client(), resume=True, progress=False)
     assert (report.resumed, report.sessions, output.read_bytes()) == (12, 12, whole)
-    (tmp_path / "o.jsonl.parts").mkdir()  # what ends while it removes them, after the journal
+    (tmp_path / "o.jsonl.parts").mkdir()  # what ends while it removes them, after the request
     (tmp_path / "o.jsonl.parts" / "part-000000.jsonl").write_text("half")
     assert recommend_file(source, output, fake.client(), resume=True, progress=False).complete_before
     assert len(fake.requests) == asked
@@ -113,29 +113,112 @@ def test_a_run_that_ends_while_it_finishes(tmp_path, fake, small_parts, monkeypa
     assert sorted(os.listdir(tmp_path)) == ["o.jsonl", "s.jsonl"]
 
 
-def test_ctrl_c_right_after_a_part_was_recorded(tmp_path, fake, small_parts, monkeypatch):
+def test_ctrl_c_right_after_a_part_was_placed(tmp_path, fake, small_parts, monkeypatch):
     source, output = write_lines(tmp_path / "s.jsonl", rows_of(12)), tmp_path / "o.jsonl"
-    append = _parts.Parts._append
+    replace = os.replace
 
-    def append_and_end(self, entry):
-        append(self, entry)
-        raise KeyboardInterrupt
+    def replace_and_end(path, target):
+        replace(path, target)
+        if target.name == "part-000000.jsonl":
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(_parts.Parts, "_append", append_and_end)
+        patch.setattr(_parts.os, "replace", replace_and_end)
         with pytest.raises(KeyboardInterrupt):
             recommend_file(source, output, fake.client(), progress=False)
     assert recommend_file(source, output, fake.client(), resume=True, progress=False).resumed == 5
 
 
-def test_a_part_that_is_lost(tmp_path, fake, small_parts):
-    source, output = write_lines(tmp_path / "s.jsonl", rows_of(12)), tmp_path / "o.jsonl"
-    interrupted(fake, source, output, after=4)
-    (tmp_path / "o.jsonl.parts" / "part-000000.jsonl").unlink()
-    with pytest.raises(InvalidOption, match=r"has lost part-000000\.jsonl, so it cannot be continued: start anew"):
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_a_kill_at_any_step(tmp_path, fake, small_parts, monkeypatch, kind):
+    """Every change of the disk is the last one once, and what is continued then is killed at its first one too."""
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    source = write_lines(tmp_path / "s.jsonl", [*rows_of(8), {"session_id": 8}, *rows_of(12)[18:]])
+    recommend_file(source, tmp_path / f"whole.{kind}", fake.client(), progress=False)
+    whole = [tmp_path / f"whole.{kind}{end}" for end in ("", ".failed.jsonl")]
+    sync = os.fsync
+
+    def killed(output, step, **options):
+        """Whether the run got as far as this step. A kill leaves no time to close()."""
+        taken = iter(range(step))
+
+        def dying(call):
+            def step_or_die(*arguments, **keywords):
+                if next(taken, None) is None:
+                    if call is sync:  # what is not synced may be lost
+                        os.ftruncate(arguments[0], os.fstat(arguments[0]).st_size // 2)
+                    raise KeyboardInterrupt
+                return call(*arguments, **keywords)
+
+            return step_or_die
+
+        with monkeypatch.context() as patch:
+            for module, name in (
+                (_parts.os, "fsync"), (_parts.os, "replace"), (_parts.Path, "unlink"), (_parts.shutil, "rmtree"),
+            ):  # fmt: skip
+                patch.setattr(module, name, dying(getattr(module, name)))
+            patch.setattr(_parts.Parts, "close", lambda parts: parts._lock and parts._lock.close())
+            try:
+                recommend_file(source, output, fake.client(), progress=False, **options)
+            except KeyboardInterrupt:
+                return True
+        return False
+
+    steps = 0
+    while killed(tmp_path / f"{steps}.{kind}", steps):
+        output = tmp_path / f"{steps}.{kind}"
+        killed(output, 0, resume=True)
         recommend_file(source, output, fake.client(), resume=True, progress=False)
-    assert (tmp_path / "o.jsonl.parts" / "journal.jsonl").exists(), "a refusal takes nothing away"
-    assert recommend_file(source, output, fake.client(), overwrite=True, progress=False).resumed == 0
+        found = [output, tmp_path / f"{output.name}.failed.jsonl"]
+        assert [path.read_bytes() for path in found] == [path.read_bytes() for path in whole], steps
+        assert not _parts.is_unfinished(output), steps
+        steps += 1
+    assert steps > 15
+
+
+def test_ids_of_one_hash_are_counted_as_two_sessions_when_all_was_done(tmp_path, fake, small_parts, monkeypatch):
+    rows = [{"session_id": session, "item_id": "a"} for session in (-1, -2, 5)]  # Python gives -1 and -2 one hash
+    source, output = write_lines(tmp_path / "s.jsonl", rows), tmp_path / "o.jsonl"
+    with monkeypatch.context() as patch:
+        patch.setattr(_parts.Parts, "finish", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            recommend_file(source, output, fake.client(), progress=False)
+    report = recommend_file(source, output, fake.client(), resume=True, progress=False)
+    assert (report.resumed, report.sessions) == (3, 3)
+    assert [row["session_id"] for row in read_lines(output)] == [-1, -2, 5]
+
+
+@pytest.mark.parametrize("lost", ["part-000000.jsonl", "part-000000.failed.jsonl"])
+def test_a_part_that_is_lost_is_done_again_with_all_behind_it(tmp_path, fake, small_parts, lost):
+    source, output = write_lines(tmp_path / "s.jsonl", rows_of(19)), tmp_path / "o.jsonl"
+    recommend_file(source, tmp_path / "whole.jsonl", fake.client(), progress=False)
+    interrupted(fake, source, output, after=12)
+    assert (tmp_path / "o.jsonl.parts" / "part-000001.jsonl").exists()
+    (tmp_path / "o.jsonl.parts" / lost).unlink()
+    assert recommend_file(source, output, fake.client(), resume=True, progress=False).resumed == 0
+    assert output.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_overwrite_drops_what_another_request_has_left(tmp_path, fake, small_parts, monkeypatch):
+    source, output = write_lines(tmp_path / "s.jsonl", rows_of(12)), tmp_path / "o.jsonl"
+    interrupted(fake, source, output, after=8)
+    with monkeypatch.context() as patch:
+        patch.setattr(_parts.Parts, "close", lambda parts: parts._lock.close())  # a kill leaves no time for it
+        interrupted(fake, source, output, after=0, k=1, overwrite=True)
+    report = recommend_file(source, output, fake.client(), k=1, resume=True, progress=False)
+    assert (report.resumed, report.sessions) == (0, 12)
+    assert {row["rank"] for row in read_lines(output)} == {1}
+
+
+def test_input_that_changed_since_is_refused(tmp_path, fake, small_parts):
+    source, output = write_lines(tmp_path / "s.jsonl", rows_of(12)), tmp_path / "o.jsonl"
+    interrupted(fake, source, output, after=8)
+    left = sorted(os.listdir(tmp_path / "o.jsonl.parts"))
+    write_lines(source, rows_of(13))
+    with pytest.raises(InvalidOption, match=r"asked for something else: bytes was \d+ and is \d+; modified_ns was"):
+        recommend_file(source, output, fake.client(), resume=True, progress=False)
+    assert sorted(os.listdir(tmp_path / "o.jsonl.parts")) == left, "a refusal takes nothing away"
 
 
 def test_two_runs_do_not_write_one_output(tmp_path, fake, small_parts):
@@ -172,7 +255,7 @@ def test_a_disk_that_is_full(tmp_path, fake, small_parts, monkeypatch, while_in)
     source, output = write_lines(tmp_path / "s.jsonl", rows_of(12)), tmp_path / "o.jsonl"
     if while_in == "resume":
         interrupted(fake, source, output, after=7)
-    calls = {"begin": 1, "add": 5, "resume": 1, "finish": 11}[while_in]
+    calls = {"begin": 1, "add": 4, "resume": 1, "finish": 8}[while_in]
     left = iter(range(calls - 1))
 
     def fsync(descriptor):

@@ -112,4 +112,4 @@ def test_importing_the_client_imports_neither_protocol():
 def test_one_module_asks_with_tritonclient():
     folder = Path(cli.__file__).parent
     knowing = sorted(p.name for p in folder.rglob("*.py") if '"tritonclient.' in p.read_text())
-    assert knowing == ["_triton.py"]
+    assert knowing == ["triton.py"]

@@ -237,7 +237,7 @@ def test_a_step_is_no_model_to_ask(many, protocol, url):
 def test_signatures_that_cannot_be_read(many, protocol, url):
     with pytest.raises(nextitem.UnsupportedSignature, match=r"format_version 99.*pip install"):
         Client(url(many, protocol), "future")
-    with pytest.raises(nextitem.UnsupportedSignature, match=r"damaged.*Export the model again"):
+    with pytest.raises(nextitem.UnsupportedSignature, match=r"damaged.*export the bundle again"):
         Client(url(many, protocol), "damaged")
 
 

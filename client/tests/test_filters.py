@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextitem_client import Client, Feature, InvalidOption, Signature, UnsupportedOption
-from nextitem_client._filters import read_filters
-from nextitem_client._request import build_requests
+from nextitem_client._wire import build_requests
+from nextitem_client._wire.filters import read_filters
 
 ALL = frozenset({"session_length", "top_k", "exclude_item_ids", "allow_item_ids", "exclude_seen"})
 

@@ -11,7 +11,7 @@ from client_rows import read_lines, write_lines
 
 from nextitem_client import Head, InvalidOption, Recommendations, UnexpectedResponse, cli
 from nextitem_client._base import _output_bytes
-from nextitem_client._response import read_response
+from nextitem_client._wire.response import read_response
 from nextitem_client.bulk import recommend_file
 from nextitem_client.testing import FakeAnswer, FakeServer
 

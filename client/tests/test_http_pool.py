@@ -23,9 +23,9 @@ from nextitem_client import (
     ServerUnavailable,
     UnexpectedResponse,
 )
-from nextitem_client._connect import connect
 from nextitem_client._settings import Settings
-from nextitem_client._transport import parse_url
+from nextitem_client._transport import connect
+from nextitem_client._transport.address import parse_url
 
 
 def test_one_connection_for_many_requests(many):

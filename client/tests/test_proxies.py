@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextitem_client import AccessDenied, AsyncClient, Client, InvalidOption, ServerUnavailable, Tls
-from nextitem_client._proxy import find_proxy
+from nextitem_client._transport.address import find_proxy
 
 VARIABLES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy", "no_proxy", "no_grpc_proxy")
 # Names that are no loopback; the proxies of these tests take every name for this machine.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nextitem_client import MissingPackage, Recommendation, Recommendations, UnexpectedResponse
-from nextitem_client._response import read_response
+from nextitem_client._wire.response import read_response
 
 LOWEST = np.finfo(np.float32).min
 

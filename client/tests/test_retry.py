@@ -20,7 +20,7 @@ from nextitem_client import (
     ServerUnavailable,
     WrongProtocol,
 )
-from nextitem_client._retry import Attempts
+from nextitem_client._flow import Attempts
 from nextitem_client._settings import Settings
 
 

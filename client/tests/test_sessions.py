@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextitem_client import Feature, InvalidSession, Signature
-from nextitem_client._request import build_requests
-from nextitem_client._sessions import encode_session
+from nextitem_client._wire import build_requests, encode_session
 
 SIGNATURE = Signature(
     bundle_version=1,

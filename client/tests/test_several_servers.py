@@ -10,9 +10,9 @@ from client_gateways import grpc_gateway
 from client_models import EVENT
 
 from nextitem_client import AsyncClient, Client, InvalidOption, ServerUnavailable, Tls, UntrustedServer
-from nextitem_client._grpc import _channel_arguments
 from nextitem_client._settings import Settings
-from nextitem_client._transport import parse_url
+from nextitem_client._transport.address import parse_url
+from nextitem_client._transport.grpc import _channel_arguments
 
 CALLS = 40
 

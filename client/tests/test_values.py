@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextitem_client._values import (
+from nextitem_client._wire.values import (
     ENCODERS,
     INT64_MAX,
     INT64_MIN,

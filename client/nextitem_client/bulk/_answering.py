@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from nextitem_client._client import Client
-from nextitem_client._exceptions import InvalidSession, RequestRejected
-from nextitem_client._response import Recommendation
+from nextitem_client._exceptions import InvalidSession, MissingPackage, RequestRejected
+from nextitem_client._wire.response import Recommendation
 from nextitem_client.bulk._grouping import GroupedSession
 
 #: Sessions in a part: what a killed run loses at most.
@@ -29,7 +31,7 @@ class Wanted:
     exclude_seen: bool
 
     def document(self) -> dict[str, Any]:
-        """For the journal; of lists their digest."""
+        """As a run records it; of lists their digest."""
         ids = {
             name: None if one is None else _digest(one)
             for name, one in (("exclude", self.exclude), ("allow", self.allow))
@@ -96,3 +98,25 @@ def _answer(client: Client, batch: list[GroupedSession], wanted: Wanted) -> Answ
 
 def _interactions(session: GroupedSession) -> int:
     return max(map(len, session.columns.values()), default=0)
+
+
+class _Silent:
+    def update(self, sessions: int) -> None:
+        """Nothing to show."""
+
+
+def progress_bar(total: int, done: int, *, shown: bool) -> Any:
+    """A context manager whose value has update(sessions); drawn where standard error is a terminal.
+
+    Raises MissingPackage.
+    """
+    if not shown:
+        return nullcontext(_Silent())
+    try:
+        tqdm: Any = importlib.import_module("tqdm")
+    except ImportError as error:
+        raise MissingPackage(
+            f"The progress bar needs tqdm, which cannot be imported ({error}). Install it with: "
+            "pip install 'nextitem-client[bulk]', or go without: progress=False (--no-progress)"
+        ) from error
+    return tqdm.tqdm(total=total, initial=done, unit=" sessions", disable=None, dynamic_ncols=True)

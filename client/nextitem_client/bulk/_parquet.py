@@ -9,10 +9,8 @@ from typing import Any
 
 from nextitem_bundle.signature import Feature, Signature
 from nextitem_client._exceptions import InvalidOption, MissingPackage
-from nextitem_client.bulk._columns import require_columns
+from nextitem_client.bulk._files import CHUNK_ROWS, require_columns
 from nextitem_client.bulk._grouping import Rows
-
-_CHUNK_ROWS = 8_192
 
 
 class ParquetRows:
@@ -52,7 +50,7 @@ class ParquetRows:
     def _batches(self, columns: list[str]) -> Iterator[Any]:
         with self._parquet.ParquetFile(self._path) as file:
             try:
-                yield from file.iter_batches(_CHUNK_ROWS, columns=list(dict.fromkeys(columns)))
+                yield from file.iter_batches(CHUNK_ROWS, columns=list(dict.fromkeys(columns)))
             except (self._arrow.ArrowException, OSError) as error:
                 raise InvalidOption(f"{self._path} cannot be read: {error}.") from None
 
@@ -88,8 +86,6 @@ class ParquetRows:
 
 class ParquetTable:
     """Writes recommendations; a part is one row group."""
-
-    suffix = ".parquet"
 
     def __init__(self, id_type: str, item_type: str, heads: Sequence[str]) -> None:
         self._arrow = _import("pyarrow")

@@ -1,19 +1,45 @@
-"""The way to a server, as the client sees it: what `_http_sync`, `_http_async` and `_grpc` implement."""
+"""Where a server is, and by which HTTP proxy it is reached: the environment's, by the same rules for HTTP and gRPC."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Optional, Protocol
-from urllib.parse import urlsplit
+from typing import Any, Optional
+from urllib.parse import unquote, urlsplit
 
 from nextitem_client._exceptions import InvalidOption
-from nextitem_client._proxy import Proxy, find_proxy
-from nextitem_client._request import Tensors
 
 SCHEMES = ("http", "https", "grpc", "grpcs")
 _DEFAULT_PORTS = {"http": 80, "https": 443, "grpcs": 443}
+# The variables that are asked, in this order, without their ending _proxy; gRPC's are those of the gRPC libraries.
+_VARIABLES: Mapping[str, tuple[str, ...]] = {
+    "http": ("http", "all"),
+    "https": ("https", "all"),
+    "grpc": ("grpc", "https", "http", "all"),
+    "grpcs": ("grpc", "https", "all"),
+}
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """An HTTP proxy. url: with the user and password that the variable has; variable: where it was found."""
+
+    url: str
+    variable: str
+
+    @property
+    def shown(self) -> str:
+        """Without user and password."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+    @property
+    def credentials(self) -> Optional[str]:
+        """`user:password`, None where there are none."""
+        parts = urlsplit(self.url)
+        return None if parts.username is None else f"{unquote(parts.username)}:{unquote(parts.password or '')}"
 
 
 @dataclass(frozen=True)
@@ -50,69 +76,6 @@ class Address:
             return self.target
         family = "ipv6" if ":" in self.host else "ipv4"
         return f"{family}:{','.join([self.target, *(_host_and_port(*other) for other in self.others)])}"
-
-
-@dataclass(frozen=True)
-class Inference:
-    """One request. `output_bytes` bounds the size of the outputs that may go through shared memory."""
-
-    model: str
-    inputs: Tensors
-    outputs: Sequence[str]
-    output_bytes: Mapping[str, int]
-    request_id: str
-
-
-@dataclass(frozen=True)
-class Reply:
-    """The tensors of a response, and the version of the model that answered."""
-
-    tensors: Tensors
-    model_version: str
-
-
-class Transport(Protocol):
-    """What Client needs of a connection; every method but close() raises ServerError's family."""
-
-    def ready_models(self, timeout_s: float) -> list[str]:
-        """Names of the models that are ready, sorted."""
-        ...
-
-    def model_parameters(self, model: str, timeout_s: float) -> Mapping[str, str]:
-        """The `parameters` of a model's configuration; ModelNotFound if there is none."""
-        ...
-
-    def infer(self, inference: Inference, timeout_s: float) -> Reply:
-        """Send one request."""
-        ...
-
-    def close(self) -> None:
-        """Close the connections; may be repeated."""
-        ...
-
-
-class AsyncTransport(Protocol):
-    """Transport, for AsyncClient; made and used within one event loop."""
-
-    async def ready_models(self, timeout_s: float) -> list[str]:
-        """See Transport."""
-        ...
-
-    async def model_parameters(self, model: str, timeout_s: float) -> Mapping[str, str]:
-        """See Transport."""
-        ...
-
-    async def infer(self, inference: Inference, timeout_s: float) -> Reply:
-        """See Transport."""
-        ...
-
-    async def close(self) -> None:
-        """See Transport."""
-        ...
-
-    def abandon(self) -> None:
-        """Let go of everything without the event loop, which has ended."""
-        ...
 
 
 def parse_url(url: str) -> Address:
@@ -177,3 +140,63 @@ def _family(host: str) -> int | None:
 
 def _host_and_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def find_proxy(scheme: str, host: str, port: int) -> Optional[Proxy]:
+    """The proxy of http_proxy, https_proxy, grpc_proxy or all_proxy; none for what no_proxy lists, nor for this machine itself.
+
+    Raises InvalidOption for a proxy that is none, or of a kind that the protocol cannot go through.
+    """
+    proxies = urllib.request.getproxies_environment()
+    if _is_loopback(host) or _is_left_out(host, port, proxies.get("no", "")):
+        return None
+    found = next((name for name in _VARIABLES[scheme] if proxies.get(name)), None)
+    if found is None:
+        return None
+    url = proxies[found] if "://" in proxies[found] else f"http://{proxies[found]}"
+    return _checked(Proxy(url, f"{found}_proxy"), scheme)
+
+
+def _checked(proxy: Proxy, scheme: str) -> Proxy:
+    taken = ("http",) if scheme.startswith("grpc") else ("http", "https")
+    try:
+        parts = urlsplit(proxy.url)
+        usable = parts.scheme in taken and bool(parts.hostname)
+        _ = parts.port
+    except ValueError:
+        usable = False
+    if not usable:
+        shown = proxy.url.rpartition("@")[2]
+        raise InvalidOption(
+            f"The environment's {proxy.variable} is {shown!r}, through which {scheme}:// cannot go; expected is "
+            f"{' or '.join(f'{one}://host:port' for one in taken)}. Change it, or list the server's name in no_proxy."
+        )
+    return proxy
+
+
+def _is_left_out(host: str, port: int, no_proxy: str) -> bool:
+    library: Any = urllib.request  # which has it documented, but not in its stubs
+    if library.proxy_bypass_environment(f"{host}:{port}", {"no": no_proxy}):
+        return True
+    address = _address(host)
+    return address is not None and any(_holds(entry.strip(), address) for entry in no_proxy.split(","))
+
+
+def _holds(entry: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether `entry` is a network, such as 10.0.0.0/8, or an address, and the address is in it."""
+    try:
+        return address in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return False
+
+
+def _is_loopback(host: str) -> bool:
+    address = _address(host)
+    return address.is_loopback if address is not None else host.lower().rstrip(".").endswith("localhost")
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None

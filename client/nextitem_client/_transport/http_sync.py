@@ -19,12 +19,12 @@ from urllib3.exceptions import (
 )
 
 from nextitem_client._exceptions import ServerError
-from nextitem_client._http import HttpCodec, HttpRequest, HttpResponse, ResponseBody
-from nextitem_client._meaning import from_os_error, from_proxy, no_connection, no_free_connection, timed_out
-from nextitem_client._settings import Settings
-from nextitem_client._tls import ssl_context
-from nextitem_client._transport import Address, Inference, Reply
-from nextitem_client._triton import Placement
+from nextitem_client._settings import Settings, ssl_context
+from nextitem_client._transport import Inference, Reply
+from nextitem_client._transport.address import Address
+from nextitem_client._transport.errors import from_os_error, from_proxy, no_connection, no_free_connection, timed_out
+from nextitem_client._transport.http import HttpCodec, HttpRequest, HttpResponse, ResponseBody
+from nextitem_client._transport.triton import Placement
 
 _CHUNK_BYTES = 1 << 16
 _LEAST_S = 1e-3  # a timeout of 0 would mean: do not wait at all

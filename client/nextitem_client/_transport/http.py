@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
 
-from nextitem_client._meaning import from_http_status, wrong_protocol
 from nextitem_client._settings import Settings
-from nextitem_client._transport import Address, Inference, Reply
-from nextitem_client._triton import Placement, arguments, half, reply
+from nextitem_client._transport import Inference, Reply
+from nextitem_client._transport.address import Address
+from nextitem_client._transport.errors import from_http_status, wrong_protocol
+from nextitem_client._transport.triton import Placement, arguments, half, reply
 
 # Sessions repeat themselves: they shrink to a tenth already at the fastest level.
 _GZIP_LEVEL = 1

@@ -11,19 +11,20 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-INT64_MIN = -(2**63)
+from nextitem_bundle.wire import NULL_INT64, NULL_STRING
+
 INT64_MAX = 2**63 - 1
-FP32_LOWEST = float(np.finfo(np.float32).min)
 
 # What rounds to FP32's largest value or below fits; an infinity or beyond does not.
 _FP32_END = 2.0**128 - 2.0**103
 
-NULL_BYTES = b""
-NULL_INT64 = INT64_MIN
+_SHOWN_CHARACTERS = 60
+
+NULL_BYTES = NULL_STRING.encode()
 NULL_FP32 = math.nan
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -47,6 +48,21 @@ def is_null(value: Any) -> bool:
     if isinstance(value, np.datetime64):
         return bool(np.isnat(value))
     return type(value).__name__ in ("NAType", "NaTType")
+
+
+def is_list(value: Any) -> bool:
+    """Whether `value` is a column or list rather than a single value."""
+    if isinstance(value, (str, bytes, bytearray, Mapping)) or is_null(value):
+        return False
+    if isinstance(value, np.ndarray):
+        return cast("np.ndarray[Any, Any]", value).ndim > 0
+    return hasattr(value, "__len__") and hasattr(value, "__iter__")
+
+
+def show(value: Any) -> str:
+    """`value` as Python writes it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
 def encode_string(value: Any) -> bytes:
@@ -127,7 +143,7 @@ def encode_plain(kind: str, values: list[Any]) -> list[Any] | None:
         except UnicodeEncodeError:
             return None
     if kind in ("integer", "datetime") and plain is int:
-        return values if min(values) >= INT64_MIN and max(values) <= INT64_MAX else None
+        return values if min(values) >= NULL_INT64 and max(values) <= INT64_MAX else None
     if kind == "float" and plain is float:
         return values if all(-_FP32_END < value < _FP32_END for value in values) else None
     return None
@@ -154,13 +170,13 @@ def _fp32(value: Any) -> float:
 
 
 def _int64(number: int) -> int:
-    if INT64_MIN <= number <= INT64_MAX:
+    if NULL_INT64 <= number <= INT64_MAX:
         return number
     raise ValueRefused("an int that fits 64 bits")
 
 
 def _in_range(nanoseconds: int) -> int:
-    if INT64_MIN < nanoseconds <= INT64_MAX:
+    if NULL_INT64 < nanoseconds <= INT64_MAX:
         return nanoseconds
     raise ValueRefused("a date-time between the years 1678 and 2262")
 

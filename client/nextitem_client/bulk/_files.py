@@ -1,24 +1,27 @@
-"""Files of interactions, one row each: Parquet, CSV and JSON lines, read in chunks.
+"""Files of interactions and of recommendations: what all kinds have in common, and CSV and JSON lines.
 
-CSV and JSON lines take nothing but Python; Parquet takes pyarrow, see `_parquet.py`.
+These take nothing but Python; Parquet takes pyarrow, see `_parquet.py`.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from nextitem_bundle.signature import Signature
 from nextitem_client._exceptions import InvalidOption
-from nextitem_client.bulk._columns import require_columns
 from nextitem_client.bulk._grouping import Rows
-from nextitem_client.bulk._parquet import ParquetRows
 
-_CHUNK_ROWS = 8_192
+#: Rows that a reader of interactions holds at a time.
+CHUNK_ROWS = 8_192
+
+#: The columns of every file of recommendations; behind them come those of the model's heads.
+COLUMNS = ("session_id", "rank", "item_id", "score", "status")
 
 
 class RowFile(Protocol):
@@ -38,6 +41,32 @@ class RowFile(Protocol):
         ...
 
 
+class Table(Protocol):
+    """A kind of file of recommendations, written in parts that are joined at the end."""
+
+    def write(self, path: Path, rows: Sequence[Sequence[Any]]) -> None:
+        """Write a part: rows of COLUMNS and of the heads' columns."""
+        ...
+
+    def join(self, path: Path, parts: Iterable[Path]) -> None:
+        """Write the whole: the rows of all parts, in order."""
+        ...
+
+
+def require_columns(path: Path, present: Sequence[str], session_column: str, signature: Signature) -> None:
+    """Raise InvalidOption unless the file has every column that is needed, once; others are ignored."""
+    needed = [session_column, *signature.feature_names]
+    missing = [name for name in needed if name not in present]
+    if missing:
+        raise InvalidOption(
+            f"{path} has no column {', '.join(missing)}. Needed are {session_column} (--session-column) and the "
+            f"model's features {', '.join(signature.feature_names)}; the file has {', '.join(present) or 'none'}."
+        )
+    twice = sorted({name for name in needed if list(present).count(name) > 1})
+    if twice:
+        raise InvalidOption(f"{path} has the column {', '.join(twice)} more than once; leave one.")
+
+
 class Absent:
     """Stands for a value that a row does not have, so that the client's error says so."""
 
@@ -46,14 +75,6 @@ class Absent:
 
 
 ABSENT = Absent()
-
-
-def open_rows(path: Path, session_column: str, signature: Signature) -> RowFile:
-    """The reader of a file by the end of its name. Raises InvalidOption, MissingPackage."""
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise InvalidOption(f"{path} is of no known kind; known are {', '.join(READERS)}.")
-    return reader(path, session_column, signature)
 
 
 class CsvRows:
@@ -89,7 +110,7 @@ class CsvRows:
             reader = csv.reader(text, strict=True)
             try:
                 next(reader)
-                while chunk := [self._checked(row, reader.line_num) for row in islice(reader, _CHUNK_ROWS) if row]:
+                while chunk := [self._checked(row, reader.line_num) for row in islice(reader, CHUNK_ROWS) if row]:
                     yield chunk
             except (csv.Error, UnicodeDecodeError) as error:
                 raise InvalidOption(f"{self._path} is no CSV in UTF-8 near line {reader.line_num}: {error}.") from None
@@ -126,7 +147,7 @@ class JsonLines:
     def _chunks(self) -> Iterator[list[dict[str, Any]]]:
         with self._path.open("rb") as lines:
             numbered = enumerate(lines, start=1)
-            while some := list(islice(numbered, _CHUNK_ROWS)):
+            while some := list(islice(numbered, CHUNK_ROWS)):
                 yield [self._object(line, number) for number, line in some if line.strip()]
 
     def _object(self, line: bytes, number: int) -> dict[str, Any]:
@@ -184,8 +205,48 @@ _FROM_TEXT: Mapping[str, Callable[[str], Any]] = {
     "datetime": _datetime,
 }
 
-READERS: Mapping[str, Callable[[Path, str, Signature], RowFile]] = {
-    ".parquet": ParquetRows,
-    ".csv": CsvRows,
-    ".jsonl": JsonLines,
-}
+
+class CsvTable:
+    """CSV in UTF-8 with a header line; null is an empty field."""
+
+    def __init__(self, id_type: str, item_type: str, heads: Sequence[str]) -> None:
+        self._header = f"{','.join((*COLUMNS, *heads))}\n".encode()
+
+    def write(self, path: Path, rows: Sequence[Sequence[Any]]) -> None:
+        """See Table."""
+        with path.open("w", encoding="utf-8", newline="") as text:
+            csv.writer(text, lineterminator="\n").writerows(rows)
+
+    def join(self, path: Path, parts: Iterable[Path]) -> None:
+        """See Table."""
+        join_bytes(path, parts, self._header)
+
+
+class JsonLinesTable:
+    """JSON lines in UTF-8: an object for each row."""
+
+    def __init__(self, id_type: str, item_type: str, heads: Sequence[str]) -> None:
+        self._columns = (*COLUMNS, *heads)
+
+    def write(self, path: Path, rows: Sequence[Sequence[Any]]) -> None:
+        """See Table."""
+        write_json_lines(path, (dict(zip(self._columns, row)) for row in rows))
+
+    def join(self, path: Path, parts: Iterable[Path]) -> None:
+        """See Table."""
+        join_bytes(path, parts)
+
+
+def write_json_lines(path: Path, objects: Iterable[Mapping[str, Any]]) -> None:
+    """Write an object a line."""
+    with path.open("w", encoding="utf-8", newline="\n") as text:
+        text.writelines(f"{json.dumps(entry, ensure_ascii=False)}\n" for entry in objects)
+
+
+def join_bytes(path: Path, parts: Iterable[Path], header: bytes = b"") -> None:
+    """Write the parts one after the other."""
+    with path.open("wb") as whole:
+        whole.write(header)
+        for part in parts:
+            with part.open("rb") as content:
+                shutil.copyfileobj(content, whole)

@@ -10,9 +10,10 @@ from typing import Any, Optional, Union
 import numpy.typing as npt
 
 from nextitem_bundle.signature import Head
+from nextitem_bundle.wire import LOWEST_FLOAT32, NULL_INT64
 from nextitem_client._exceptions import MissingPackage, UnexpectedResponse
-from nextitem_client._request import Tensors
-from nextitem_client._values import FP32_LOWEST, NULL_BYTES, NULL_INT64
+from nextitem_client._wire import Tensors
+from nextitem_client._wire.values import NULL_BYTES
 
 #: What every model answers; those with further heads answer each of them as well.
 OUTPUTS = ("item_ids", "scores", "status")
@@ -136,7 +137,7 @@ def _head(values: npt.NDArray[Any], sessions: int, name: str, model: str) -> lis
             "one of the model's heads."
         )
     rows: list[list[float]] = values.tolist()
-    return [[None if value == FP32_LOWEST else value for value in row] for row in rows]
+    return [[None if value == LOWEST_FLOAT32 else value for value in row] for row in rows]
 
 
 def _item_id(value: Any) -> str | int:

@@ -14,9 +14,9 @@ from typing import Any, Optional, Union, cast
 import numpy as np
 
 from nextitem_bundle.signature import Feature, Signature
+from nextitem_bundle.wire import NULL_INT64
 from nextitem_client._exceptions import InvalidOption, UnsupportedOption
-from nextitem_client._sessions import is_list, show
-from nextitem_client._values import ENCODERS, NULL_BYTES, NULL_INT64, ValueRefused, encode_plain
+from nextitem_client._wire.values import ENCODERS, NULL_BYTES, ValueRefused, encode_plain, is_list, show
 
 #: Raw item ids, as in the training data: a list, tuple, set, numpy array, pandas Series …
 ItemIds = Union[Sequence[Any], Set[Any], "np.ndarray[Any, Any]"]

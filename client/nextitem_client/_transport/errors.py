@@ -18,7 +18,7 @@ from nextitem_client._exceptions import (
     UntrustedServer,
     WrongProtocol,
 )
-from nextitem_client._transport import Address
+from nextitem_client._transport.address import Address
 
 # Triton's own words, in HTTP's 503 and gRPC's UNAVAILABLE: the queue was full, or the request waited in it too long.
 _OVERLOAD = ("maximum queue size", "Request timeout expired")

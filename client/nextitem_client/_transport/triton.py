@@ -12,10 +12,9 @@ from typing import Any, Optional, Protocol, cast
 
 import numpy.typing as npt
 
+from nextitem_bundle.wire import datatype_of
 from nextitem_client._exceptions import MissingPackage, UnexpectedResponse
 from nextitem_client._transport import Inference, Reply
-
-_WIRE_TYPES = {"object": "BYTES", "int64": "INT64", "int32": "INT32", "float32": "FP32", "bool": "BOOL"}
 
 
 class Result(Protocol):
@@ -65,7 +64,7 @@ def arguments(module: Any, inference: Inference, placement: Placement | None) ->
     """InferInputs and InferRequestedOutputs of one half of tritonclient."""
     tensors: list[Any] = []
     for name, array in inference.inputs.items():
-        tensor = module.InferInput(name, list(array.shape), _WIRE_TYPES[array.dtype.name])
+        tensor = module.InferInput(name, list(array.shape), datatype_of(array.dtype))
         if placement is None:
             tensor.set_data_from_numpy(array)
         else:

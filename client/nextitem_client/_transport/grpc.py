@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from nextitem_client._exceptions import MissingPackage, ServerError
-from nextitem_client._meaning import from_grpc_status
-from nextitem_client._settings import Settings
-from nextitem_client._tls import own_certificate, root_certificates
-from nextitem_client._transport import Address, Inference, Reply
-from nextitem_client._triton import Placement, arguments, half, reply
+from nextitem_client._settings import Settings, own_certificate, root_certificates
+from nextitem_client._transport import Inference, Reply
+from nextitem_client._transport.address import Address
+from nextitem_client._transport.errors import from_grpc_status
+from nextitem_client._transport.triton import Placement, arguments, half, reply
 
 _T = TypeVar("_T")
 
@@ -47,7 +47,7 @@ class _GrpcCodec:
     def _renew(self, failed: Any) -> None:
         # A channel that could not connect pauses before it tries again, in which every request fails at
         # once: by its arguments 0.1 s with grpcio 1.85, 5 s with 1.67 whatever they say. When to try
-        # again is decided in _retry.py. The old channel closes with the last request that uses it.
+        # again is decided in _flow.py. The old channel closes with the last request that uses it.
         with self._lock:
             if self._connection is failed:
                 self._connection = self._new_connection()

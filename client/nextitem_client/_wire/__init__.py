@@ -1,22 +1,121 @@
-"""Checks sessions against the features and turns them into columns of wire values."""
+"""Sessions → the tensors of requests: columns checked and encoded, padding, lengths, top_k, filters, cutting.
+
+B sessions in one request, T their longest length (at least 1), E the longest list of ids of a filter (at least 1).
+
+Triton batches only requests with the same set of tensors. So session_length and top_k are always
+sent, and a filter is sent for all sessions of a call or for none, whether it sets a rule or not.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Union, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from nextitem_bundle.signature import Feature, Signature
-from nextitem_client._exceptions import InvalidSession
-from nextitem_client._values import ENCODERS, ValueRefused, encode_plain, is_null
+from nextitem_bundle.wire import NULLS, NUMPY_DTYPES
+from nextitem_client._exceptions import InvalidOption, InvalidSession, UnsupportedOption
+from nextitem_client._wire.filters import ALLOW, EXCLUDE, EXCLUDE_SEEN, NO_FILTERS, Filters
+from nextitem_client._wire.values import (
+    ENCODERS,
+    ValueRefused,
+    encode_plain,
+    is_list,
+    show,
+)
+
+Tensors = Mapping[str, "npt.NDArray[Any]"]
+
+_INT32_MAX = 2**31 - 1
+
+
+def build_requests(
+    sessions: Sequence[Any], signature: Signature, k: int | None, filters: Filters = NO_FILTERS
+) -> Iterator[dict[str, npt.NDArray[Any]]]:
+    """The tensors of one request after the other, `max_sessions_per_request` sessions in each.
+
+    All sessions are checked before the first request is handed out. Raises InvalidSession,
+    InvalidOption.
+    """
+    top_k = _check_k(k, signature)
+    encoded = [encode_session(session, signature, i) for i, session in enumerate(sessions)]
+    size = signature.max_sessions_per_request
+    return (
+        build_tensors(encoded[start : start + size], signature, top_k, filters.part(start, start + size))
+        for start in range(0, len(encoded), size)
+    )
+
+
+def build_tensors(
+    encoded: Sequence[Sequence[Sequence[Any]]],
+    signature: Signature,
+    top_k: int | None,
+    filters: Filters = NO_FILTERS,
+) -> dict[str, npt.NDArray[Any]]:
+    """One request for `encoded` sessions (per session one list of wire values per feature).
+
+    Features [B, T] by their wire type, padded on the right; session_length and top_k int32 [B, 1];
+    ids of filters [B, E] by the item column's wire type, filled up with null; exclude_seen bool [B, 1].
+    """
+    lengths = [len(columns[0]) if columns else 0 for columns in encoded]
+    shape = (len(encoded), max([1, *lengths]))  # (B, T)
+    tensors: dict[str, npt.NDArray[Any]] = {}
+    for position, feature in enumerate(signature.features):
+        rows = [columns[position] for columns in encoded]
+        tensors[feature.name] = _padded(rows, shape, feature.datatype)
+    tensors["session_length"] = np.array(lengths, dtype=np.int32).reshape(-1, 1)
+    if top_k is not None:
+        tensors["top_k"] = np.full((len(encoded), 1), top_k, dtype=np.int32)
+    item_datatype = next(one.datatype for one in signature.features if one.name == signature.item_column)
+    for name, ids in ((EXCLUDE, filters.exclude), (ALLOW, filters.allow)):
+        if ids is not None:
+            width = max([1, *map(len, ids)])  # E
+            tensors[name] = _padded(ids, (len(encoded), width), item_datatype)
+    if filters.exclude_seen is not None:
+        tensors[EXCLUDE_SEEN] = np.array(filters.exclude_seen, dtype=np.bool_).reshape(-1, 1)
+    return tensors
+
+
+def _padded(rows: Sequence[Sequence[Any]], shape: tuple[int, int], datatype: str) -> npt.NDArray[Any]:
+    # Padding holds null, so as to be harmless: nobody reads it.
+    tensor: npt.NDArray[Any] = np.full(shape, NULLS[datatype], dtype=NUMPY_DTYPES[datatype])
+    for row, values in enumerate(rows):
+        tensor[row, : len(values)] = values
+    return tensor
+
+
+def _check_k(k: Any, signature: Signature) -> int | None:
+    if "top_k" not in signature.options:
+        if k is None:
+            return None
+        raise UnsupportedOption(
+            f"k={k!r} was given, but this model's k is fixed at {signature.top_k_default}: it was "
+            "exported without the option top_k. Leave k away."
+        )
+    if k is None:
+        # Sent all the same: Triton batches only requests with the same set of tensors.
+        return signature.top_k_default
+    if _is_int32(k):
+        return int(k)
+    raise InvalidOption(
+        f"k is {k!r} ({type(k).__name__}); expected is an int from 1 to {signature.top_k_limit}, "
+        f"or None for {signature.top_k_default}."
+    )
+
+
+def _is_int32(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        return False
+    number: int = value.__index__()
+    return abs(number) <= _INT32_MAX
+
 
 #: A list of events, each a dict from feature to value; or a dict from feature to a column of
 #: values (list, tuple, numpy array …), where a single value stands for a constant column.
 Session = Union[Sequence[Mapping[str, Any]], Mapping[str, Any]]
-
-_SHOWN_CHARACTERS = 60
 
 
 def encode_session(session: Any, signature: Signature, index: int) -> list[list[Any]]:
@@ -34,15 +133,6 @@ def encode_session(session: Any, signature: Signature, index: int) -> list[list[
             f"or a dict of columns, with the features {', '.join(signature.feature_names)}."
         )
     return [_encode_column(column, feature, index) for column, feature in zip(columns, signature.features)]
-
-
-def is_list(value: Any) -> bool:
-    """Whether `value` is a column or list rather than a single value."""
-    if isinstance(value, (str, bytes, bytearray, Mapping)) or is_null(value):
-        return False
-    if isinstance(value, np.ndarray):
-        return cast("np.ndarray[Any, Any]", value).ndim > 0
-    return hasattr(value, "__len__") and hasattr(value, "__iter__")
 
 
 def _columns_of_events(events: Iterable[Any], signature: Signature, index: int) -> list[list[Any]]:
@@ -122,9 +212,3 @@ def _encode_column(column: Sequence[Any], feature: Feature, index: int) -> list[
                 f"{show(value)} ({type(value).__name__}); expected is {refused}, or None."
             ) from None
     return encoded
-
-
-def show(value: Any) -> str:
-    """`value` as Python writes it, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

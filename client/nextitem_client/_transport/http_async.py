@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from nextitem_client._exceptions import MissingPackage, ServerError
-from nextitem_client._http import HttpCodec, HttpRequest, HttpResponse, ResponseBody
-from nextitem_client._meaning import (
+from nextitem_client._settings import Settings, ssl_context
+from nextitem_client._transport import Inference, Reply
+from nextitem_client._transport.address import Address
+from nextitem_client._transport.errors import (
     from_os_error,
     from_proxy,
     handshake_cut,
@@ -19,9 +21,7 @@ from nextitem_client._meaning import (
     untrusted,
     wrong_protocol,
 )
-from nextitem_client._settings import Settings
-from nextitem_client._tls import ssl_context
-from nextitem_client._transport import Address, Inference, Reply
+from nextitem_client._transport.http import HttpCodec, HttpRequest, HttpResponse, ResponseBody
 
 
 class AsyncHttpTransport:

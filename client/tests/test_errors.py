@@ -3,8 +3,8 @@
 import pytest
 
 from nextitem_client import ModelNotFound, ServerUnavailable
-from nextitem_client._meaning import from_grpc_status, from_http_status
-from nextitem_client._transport import parse_url
+from nextitem_client._transport.address import parse_url
+from nextitem_client._transport.errors import from_grpc_status, from_http_status
 
 HERE = parse_url("http://127.0.0.1:8000")
 
