@@ -88,7 +88,7 @@ def server(repository: Path, warehouse_run: Path) -> Iterator[TritonServer | Ser
         yield SERVED
         return
     export_warehouse(warehouse_run, repository)
-    with TritonServer(repository, open_apis=["shared-memory"]) as running:
+    with TritonServer(repository) as running:
         yield running
 
 

@@ -40,7 +40,7 @@ def shop(clicks: pd.DataFrame, sessions: list[pd.DataFrame], tmp_path_factory: p
 
 @pytest.fixture(scope="module")
 def running(shop: HeadsShop) -> Iterator[TritonServer]:
-    with TritonServer(shop.repository, open_apis=["shared-memory"]) as server:
+    with TritonServer(shop.repository) as server:
         yield server
 
 
@@ -135,7 +135,7 @@ def test_the_client_has_them_over_each_way(shop: HeadsShop, running: TritonServe
     sessions = [{column: raw(session)[column] for column in needed} for session in shop.sessions[:3]]
     with (
         Client(running.http_url, name) as http,
-        Client(running.grpc_url, name, shared_memory=True) as grpc,
+        Client(running.grpc_url, name) as grpc,
         OfflineClient(shop.repository / name) as offline,
     ):
         assert {head.name: head.width for head in http.signature.heads} == HEADS

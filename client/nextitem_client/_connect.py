@@ -28,16 +28,9 @@ def check_tls(address: Address, settings: Settings) -> None:
         )
 
 
-def connect(address: Address, settings: Settings, *, shared_memory: bool) -> Transport:
+def connect(address: Address, settings: Settings) -> Transport:
     """The transport for a URL; the first request opens the connection. Raises InvalidOption."""
-    if shared_memory and address.others:
-        raise InvalidOption(
-            f"shared_memory is on, and {address.url} names several servers; it takes one, which runs on this host."
-        )
-    transport = _load(_TRANSPORTS[address.protocol])(by_its_way(address), settings)
-    if not shared_memory:
-        return transport
-    return _load(("_shared_memory", "SharedMemoryTransport"))(transport, settings)
+    return _load(_TRANSPORTS[address.protocol])(by_its_way(address), settings)
 
 
 def connect_async(address: Address, settings: Settings) -> AsyncTransport:

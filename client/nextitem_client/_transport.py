@@ -54,12 +54,11 @@ class Address:
 
 @dataclass(frozen=True)
 class Inference:
-    """One request. `output_bytes` bounds the size of the outputs that may go through shared memory."""
+    """One request."""
 
     model: str
     inputs: Tensors
     outputs: Sequence[str]
-    output_bytes: Mapping[str, int]
     request_id: str
 
 
