@@ -1,4 +1,4 @@
-"""The client's ways to a server on the same host: HTTP, gRPC, each through shared memory and with gzip.
+"""The client's ways to a server on the same host: HTTP and gRPC, each as it is and with gzip.
 
     python benchmarks/client_transports.py [--quick | --smoke] [--json FILE]
 
@@ -31,10 +31,8 @@ K, INTERACTIONS, BATCH = 20, 20, 64
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "http": ("http", {}),
     "http_gzip": ("http", {"compression": "gzip"}),
-    "http_memory": ("http", {"shared_memory": True}),
     "grpc": ("grpc", {}),
     "grpc_gzip": ("grpc", {"compression": "gzip"}),
-    "grpc_memory": ("grpc", {"shared_memory": True}),
 }
 # suffix of the metrics → title, sessions, ids that each session excludes
 CASES = {
@@ -81,7 +79,7 @@ def main() -> int:
         task = progress.add_task("", total=len(CASES) * rounds * len(WAYS))
         for name, kind, datatype in (("words", "string", "BYTES"), ("numbers", "integer", "INT64")):
             write_model(Path(folder), name, kind, datatype)
-        with TritonServer(folder, options=["--disable-auto-complete-config"], open_apis=["shared-memory"]) as server:
+        with TritonServer(folder, options=["--disable-auto-complete-config"]) as server:
             for suffix, (title, sessions, excluded) in CASES.items():
                 progress.update(task, description=title)
                 model = "numbers" if suffix.endswith("numbers") else "words"

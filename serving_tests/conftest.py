@@ -86,7 +86,7 @@ def server(repository: Path) -> Iterator[TritonServer | Served]:
     if SERVED is not None:
         yield SERVED
         return
-    with TritonServer(repository, open_apis=["shared-memory"]) as running:
+    with TritonServer(repository) as running:
         yield running
 
 

@@ -37,7 +37,7 @@ def shop(made: Made, sessions: list[pd.DataFrame], tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="module")
 def running(shop: HeadsShop) -> Iterator[TritonServer]:
-    with TritonServer(shop.repository, open_apis=["shared-memory"]) as server:
+    with TritonServer(shop.repository) as server:
         yield server
 
 
@@ -132,7 +132,7 @@ def test_the_client_has_them_over_each_way(shop: HeadsShop, running: TritonServe
     sessions = [{column: raw(session)[column] for column in needed} for session in shop.sessions[:3]]
     with (
         Client(running.http_url, name) as http,
-        Client(running.grpc_url, name, shared_memory=True) as grpc,
+        Client(running.grpc_url, name) as grpc,
         OfflineClient(shop.repository / name) as offline,
     ):
         assert {head.name: head.width for head in http.signature.heads} == HEADS

@@ -21,7 +21,6 @@ from nextitem_client import (
     Recommendation,
     RequestRejected,
 )
-from nextitem_server import TritonServer
 from serving_tests.support.bundles import change
 from serving_tests.support.commands import run_command
 from serving_tests.support.made import warehouse
@@ -39,13 +38,8 @@ def offline(request: pytest.FixtureRequest, repository: Path, server) -> Offline
 
 @pytest.fixture
 def online(offline: OfflineClient, server):
-    """The same bundle over both protocols, with the tensors in the message and in shared memory."""
-    ways = (False, True) if isinstance(server, TritonServer) else (False,)  # one that runs elsewhere shares no memory
-    clients = [
-        Client(getattr(server, f"{protocol}_url"), offline.model, timeout_s=60, shared_memory=shared)
-        for protocol in PROTOCOLS
-        for shared in ways
-    ]
+    """The same bundle over both protocols."""
+    clients = [Client(getattr(server, f"{protocol}_url"), offline.model, timeout_s=60) for protocol in PROTOCOLS]
     yield clients
     for client in clients:
         client.close()

@@ -25,7 +25,7 @@ from nextitem_client._settings import Settings
 from nextitem_client._signature import parse_signature
 from nextitem_client._transport import Inference, Reply, check_tls
 from nextitem_client._transport.address import parse_url
-from nextitem_client._wire import Session, Tensors, build_requests
+from nextitem_client._wire import Session, build_requests
 from nextitem_client._wire.filters import read_filters
 from nextitem_client._wire.response import OUTPUTS, Recommendation, read_response
 
@@ -169,10 +169,7 @@ class BaseClient:
         requests = list(build_requests(asked, signature, k, filters))
         ids = [base] if len(requests) == 1 else [f"{base}-{number}" for number in range(len(requests))]
         outputs = (*OUTPUTS, *(head.name for head in signature.heads))
-        return [
-            Inference(found.model, tensors, outputs, _output_bytes(tensors, signature), one_id)
-            for tensors, one_id in zip(requests, ids)
-        ]
+        return [Inference(found.model, tensors, outputs, one_id) for tensors, one_id in zip(requests, ids)]
 
     def _recommendations(self, reply: Reply, inference: Inference) -> list[Recommendation]:
         sessions = inference.inputs["session_length"].shape[0]
@@ -219,14 +216,3 @@ def _checked_id(request_id: Any) -> str:
     raise InvalidOption(
         f"request_id is {request_id!r}; expected are 1 to 256 letters, digits and signs of ASCII without blanks."
     )
-
-
-def _output_bytes(tensors: Tensors, signature: Signature) -> dict[str, int]:
-    """Upper bounds of item_ids and scores [B, K] and of each head [B, N]; the status is small."""
-    sessions = tensors["session_length"].shape[0]
-    k = int(tensors["top_k"][0, 0]) if "top_k" in tensors else signature.top_k_default
-    items = sessions * max(min(k, signature.top_k_limit), 1)
-    datatype = next(one.datatype for one in signature.features if one.name == signature.item_column)
-    id_bytes = 8 if datatype == "INT64" else 4 + signature.max_id_bytes
-    heads = {head.name: sessions * head.width * 4 for head in signature.heads}
-    return {"item_ids": items * id_bytes, "scores": items * 4, **heads}

@@ -42,7 +42,6 @@ class Client(BaseClient):
         compression: "gzip" compresses requests and asks for compressed responses.
         tls: certificates, beyond the system's trust store.
         pool_size: connections at most, which are kept open (HTTP; gRPC needs one for each server).
-        shared_memory: tensors go through shared memory; the server must run on this host.
 
     The model's signature is read here, and again when another version of the model answers. Raises InvalidOption and
     ServerError's family.
@@ -61,7 +60,6 @@ class Client(BaseClient):
         compression: str | None = None,
         tls: Tls | None = None,
         pool_size: int = DEFAULT_POOL_SIZE,
-        shared_memory: bool = False,
     ):
         settings = Settings(
             timeout_s=timeout_s,
@@ -74,7 +72,6 @@ class Client(BaseClient):
             pool_size=pool_size,
         )
         super().__init__(url, model, settings)
-        self._shared_memory = shared_memory
         self._transport: Transport | None = None
         try:
             self._found = run(self._opening(), self._way())
@@ -158,12 +155,12 @@ class Client(BaseClient):
         if self._transport is None or self._process != os.getpid():
             if self._transport is not None:
                 _LEFT_BY_FORK.append(self._transport)
-            self._transport, self._process = self._connect(self._shared_memory), os.getpid()
+            self._transport, self._process = self._connect(), os.getpid()
         return self._transport
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._transport = None
 
-    def _connect(self, shared_memory: bool) -> Transport:
-        return connect(self._address, self._settings, shared_memory=shared_memory)
+    def _connect(self) -> Transport:
+        return connect(self._address, self._settings)

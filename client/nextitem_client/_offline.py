@@ -60,7 +60,7 @@ class OfflineClient(Client):
         self._require_open()
         return self
 
-    def _connect(self, shared_memory: bool) -> Transport:
+    def _connect(self) -> Transport:
         return _InProcessTransport(self._bundle)
 
 

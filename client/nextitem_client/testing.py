@@ -181,7 +181,7 @@ class _FakeClient(Client):
         self._server = server
         super().__init__("http://fake-server", server.model, **options)
 
-    def _connect(self, shared_memory: bool) -> Transport:
+    def _connect(self) -> Transport:
         return _FakeTransport(self._server)
 
 

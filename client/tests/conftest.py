@@ -78,10 +78,8 @@ def _given_or_started(
 
 def serve(repository: Path, *options: str) -> Iterator[Any]:
     server_package = pytest.importorskip("nextitem_server", reason="this environment holds the client alone")
-    # What the client can use where a server's owner opens it.
-    opened = {"open_apis": ["shared-memory", "model-repository"]}
     given = ["--disable-auto-complete-config", *options]
-    server = server_package.TritonServer(repository, options=given, **opened).start()
+    server = server_package.TritonServer(repository, options=given, open_apis=["model-repository"]).start()
     try:
         yield server
     finally:

@@ -10,7 +10,6 @@ import pytest
 from client_rows import read_lines, write_lines
 
 from nextitem_client import Head, InvalidOption, Recommendations, UnexpectedResponse, cli
-from nextitem_client._base import _output_bytes
 from nextitem_client._wire.response import read_response
 from nextitem_client.bulk import recommend_file
 from nextitem_client.testing import FakeAnswer, FakeServer
@@ -61,12 +60,6 @@ def test_answers_that_are_not_as_the_signature_says():
     tensors["is_buy"] = np.ones((2, 1), np.float32)
     with pytest.raises(UnexpectedResponse, match=r"answered 1 sessions with is_buy \(2, 1\); expected is \(1, N\)"):
         read_response(tensors, 1, "shop", "1", heads=["is_buy"])
-
-
-def test_shared_memory_has_room_for_them(server):
-    tensors = {"session_length": np.ones((3, 1), np.int32)}
-    sizes = _output_bytes(tensors, server.client().signature)
-    assert (sizes["is_buy"], sizes["style"]) == (12, 24)
 
 
 def test_a_table_has_a_column_for_each_value(server):

@@ -102,7 +102,7 @@ def test_an_idle_connection_that_died_is_not_used():
             inner.close()
 
     threading.Thread(target=answer, daemon=True).start()
-    transport = connect(parse_url(f"http://127.0.0.1:{listener.getsockname()[1]}"), Settings(), shared_memory=False)
+    transport = connect(parse_url(f"http://127.0.0.1:{listener.getsockname()[1]}"), Settings())
     for _ in range(2):
         assert transport.model_parameters("shop", 5.0) == {}
         time.sleep(0.1)

@@ -31,3 +31,9 @@ def test_a_password_in_the_url_is_refused_and_not_shown():
     with pytest.raises(InvalidOption, match="give credentials in headers") as caught:
         Client("http://user:secret@127.0.0.1:8000")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient], ids=lambda kind: kind.__name__)
+def test_an_option_that_is_not_there_is_an_unexpected_argument(kind):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'shared_memory'"):
+        kind("http://127.0.0.1:1", "shop", shared_memory=True)

@@ -131,8 +131,3 @@ def test_authority_of_several_is_the_first():
 def test_lists_that_cannot_be_meant(url, message):
     with pytest.raises(InvalidOption, match=message):
         Client(url)
-
-
-def test_shared_memory_takes_one_server(both):
-    with pytest.raises(InvalidOption, match=rf"shared_memory is on, and {both} names several servers"):
-        Client(both, "shop", shared_memory=True)

@@ -25,12 +25,11 @@ _ASYNC_TRANSPORTS: Mapping[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Inference:
-    """One request. `output_bytes` bounds the size of the outputs that may go through shared memory."""
+    """One request."""
 
     model: str
     inputs: Tensors
     outputs: Sequence[str]
-    output_bytes: Mapping[str, int]
     request_id: str
 
 
@@ -94,16 +93,9 @@ def check_tls(address: Address, settings: Settings) -> None:
         )
 
 
-def connect(address: Address, settings: Settings, *, shared_memory: bool) -> Transport:
+def connect(address: Address, settings: Settings) -> Transport:
     """The transport for a URL; the first request opens the connection. Raises InvalidOption."""
-    if shared_memory and address.others:
-        raise InvalidOption(
-            f"shared_memory is on, and {address.url} names several servers; it takes one, which runs on this host."
-        )
-    transport = _load(_TRANSPORTS[address.protocol])(by_its_way(address), settings)
-    if not shared_memory:
-        return transport
-    return _load(("_shared_memory", "SharedMemoryTransport"))(transport, settings)
+    return _load(_TRANSPORTS[address.protocol])(by_its_way(address), settings)
 
 
 def connect_async(address: Address, settings: Settings) -> AsyncTransport:

@@ -31,7 +31,6 @@ _CERTIFICATE_TROUBLE = (
     "CERTIFICATE_VERIFY_FAILED", "CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "UNKNOWN_CA", "CERTIFICATE_UNKNOWN",
     "HOSTNAME VERIFICATION", "PEER CERTIFICATE",
 )  # fmt: skip
-NO_MEMORY = "shared memory region"  # … where it does not know a block, or cannot open it
 _RESTRICTED = "is restricted, expecting header"  # … where an API or protocol is restricted
 # The SETTINGS frame with which a gRPC port opens, as http.client (raw) and aiohttp (escaped) quote it.
 _HTTP2_SETTINGS = re.compile(r"(?:\x00|\\+x00){2}(?:\\+x..|[^\\])(?:\x04|\\+x04)(?:\x00|\\+x00){5}", re.DOTALL)
@@ -62,8 +61,6 @@ def from_http_status(
         unavailable = _unavailable(address, text)
         unavailable.retry_after_s = _seconds(retry_after)
         return unavailable
-    if NO_MEMORY in text:
-        return RequestRejected(text)
     if message is None or status in (404, 405):  # an HTTP server, but not Triton's: its metrics, for instance
         return wrong_protocol(address, text)
     return RequestRejected(_own_words(text))

@@ -16,7 +16,7 @@ from nextitem_client._settings import Settings, own_certificate, root_certificat
 from nextitem_client._transport import Inference, Reply
 from nextitem_client._transport.address import Address
 from nextitem_client._transport.errors import from_grpc_status
-from nextitem_client._transport.triton import Placement, arguments, half, reply
+from nextitem_client._transport.triton import arguments, half, reply
 
 _T = TypeVar("_T")
 
@@ -55,10 +55,8 @@ class _GrpcCodec:
     def _call_options(self, timeout_s: float) -> dict[str, Any]:
         return {**self._options, "client_timeout": timeout_s}
 
-    def _infer_arguments(
-        self, inference: Inference, timeout_s: float, placement: Placement | None
-    ) -> tuple[list[Any], dict[str, Any]]:
-        inputs, outputs = arguments(self._tensors, inference, placement)
+    def _infer_arguments(self, inference: Inference, timeout_s: float) -> tuple[list[Any], dict[str, Any]]:
+        inputs, outputs = arguments(self._tensors, inference)
         options = {
             **self._call_options(timeout_s),
             "outputs": outputs,
@@ -81,7 +79,7 @@ class _GrpcCodec:
 
 
 class GrpcTransport(_GrpcCodec):
-    """See Transport; and shared memory, for _shared_memory.py."""
+    """See Transport."""
 
     def __init__(self, address: Address, settings: Settings):
         super().__init__(address, settings, "grpc")
@@ -96,21 +94,11 @@ class GrpcTransport(_GrpcCodec):
         options = self._call_options(timeout_s)
         return _parameters(self._call(lambda connection: connection.get_model_config(model, **options)))
 
-    def infer(self, inference: Inference, timeout_s: float, placement: Placement | None = None) -> Reply:
-        """See Transport; `placement`: tensors that lie in shared memory."""
-        inputs, options = self._infer_arguments(inference, timeout_s, placement)
+    def infer(self, inference: Inference, timeout_s: float) -> Reply:
+        """See Transport."""
+        inputs, options = self._infer_arguments(inference, timeout_s)
         result = self._call(lambda connection: connection.infer(inference.model, inputs, **options))
-        return reply(result, inference.outputs, str(result.get_response().model_version), placement)
-
-    def register_memory(self, region: str, key: str, size: int, timeout_s: float) -> None:
-        """Make a shared memory known to the server."""
-        options = self._call_options(timeout_s)
-        self._call(lambda connection: connection.register_system_shared_memory(region, key, size, **options))
-
-    def unregister_memory(self, region: str, timeout_s: float) -> None:
-        """Let the server forget it."""
-        options = self._call_options(timeout_s)
-        self._call(lambda connection: connection.unregister_system_shared_memory(region, **options))
+        return reply(result, inference.outputs, str(result.get_response().model_version))
 
     def close(self) -> None:
         """See Transport."""
@@ -145,9 +133,9 @@ class AsyncGrpcTransport(_GrpcCodec):
 
     async def infer(self, inference: Inference, timeout_s: float) -> Reply:
         """See AsyncTransport."""
-        inputs, options = self._infer_arguments(inference, timeout_s, None)
+        inputs, options = self._infer_arguments(inference, timeout_s)
         result = await self._call(lambda connection: connection.infer(inference.model, inputs, **options))
-        return reply(result, inference.outputs, str(result.get_response().model_version), None)
+        return reply(result, inference.outputs, str(result.get_response().model_version))
 
     async def close(self) -> None:
         """See AsyncTransport."""

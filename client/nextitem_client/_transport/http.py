@@ -19,7 +19,7 @@ from nextitem_client._settings import Settings
 from nextitem_client._transport import Inference, Reply
 from nextitem_client._transport.address import Address
 from nextitem_client._transport.errors import from_http_status, wrong_protocol
-from nextitem_client._transport.triton import Placement, arguments, half, reply
+from nextitem_client._transport.triton import arguments, half, reply
 
 # Sessions repeat themselves: they shrink to a tenth already at the fastest level.
 _GZIP_LEVEL = 1
@@ -102,9 +102,9 @@ class HttpCodec:
             lambda: {name: value.get("string_value", "") for name, value in config.get("parameters", {}).items()}
         )
 
-    def infer_request(self, inference: Inference, placement: Placement | None = None) -> HttpRequest:
+    def infer_request(self, inference: Inference) -> HttpRequest:
         """POST /v2/models/<model>/infer."""
-        inputs, outputs = arguments(self._module, inference, placement)
+        inputs, outputs = arguments(self._module, inference)
         written = self._module.InferenceServerClient.generate_request_body(
             inputs, outputs=outputs, request_id=inference.request_id
         )
@@ -117,7 +117,7 @@ class HttpCodec:
             headers["Content-Encoding"] = "gzip"
         return self._request("POST", f"/v2/models/{quote(inference.model, safe='')}/infer", body, headers)
 
-    def read_reply(self, response: HttpResponse, inference: Inference, placement: Placement | None = None) -> Reply:
+    def read_reply(self, response: HttpResponse, inference: Inference) -> Reply:
         """The tensors of an answer."""
         self._require_success(response)
 
@@ -126,22 +126,9 @@ class HttpCodec:
                 _decoded(response), header_length=response.headers.get(_HEADER_LENGTH.lower())
             )
             version = str(result.get_response().get("model_version", ""))
-            return reply(result, inference.outputs, version, placement)
+            return reply(result, inference.outputs, version)
 
         return self._as_expected(read)
-
-    def memory_request(self, region: str, key: str, size: int) -> HttpRequest:
-        """POST /v2/systemsharedmemory/region/<region>/register."""
-        body = json.dumps({"key": key, "offset": 0, "byte_size": size}).encode()
-        return self._request("POST", f"/v2/systemsharedmemory/region/{region}/register", body)
-
-    def forget_memory_request(self, region: str) -> HttpRequest:
-        """POST /v2/systemsharedmemory/region/<region>/unregister."""
-        return self._request("POST", f"/v2/systemsharedmemory/region/{region}/unregister", b"")
-
-    def read_nothing(self, response: HttpResponse) -> None:
-        """Raise unless it went well."""
-        self._require_success(response)
 
     def _request(self, method: str, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> HttpRequest:
         return HttpRequest(method, self._address.path + path, {**self._headers, **(headers or {})}, body)

@@ -24,7 +24,6 @@ from nextitem_client._transport import Inference, Reply
 from nextitem_client._transport.address import Address
 from nextitem_client._transport.errors import from_os_error, from_proxy, no_connection, no_free_connection, timed_out
 from nextitem_client._transport.http import HttpCodec, HttpRequest, HttpResponse, ResponseBody
-from nextitem_client._transport.triton import Placement
 
 _CHUNK_BYTES = 1 << 16
 _LEAST_S = 1e-3  # a timeout of 0 would mean: do not wait at all
@@ -54,7 +53,7 @@ class _Until(urllib3.Timeout):
 
 
 class HttpTransport:
-    """See Transport; and shared memory, for _shared_memory.py."""
+    """See Transport."""
 
     def __init__(self, address: Address, settings: Settings):
         self._address = address
@@ -71,18 +70,10 @@ class HttpTransport:
         """See Transport."""
         return self._codec.read_parameters(self.exchange(self._codec.config_request(model), timeout_s))
 
-    def infer(self, inference: Inference, timeout_s: float, placement: Placement | None = None) -> Reply:
-        """See Transport; `placement`: tensors that lie in shared memory."""
-        request = self._codec.infer_request(inference, placement)
-        return self._codec.read_reply(self.exchange(request, timeout_s), inference, placement)
-
-    def register_memory(self, region: str, key: str, size: int, timeout_s: float) -> None:
-        """Make a shared memory known to the server."""
-        self._codec.read_nothing(self.exchange(self._codec.memory_request(region, key, size), timeout_s))
-
-    def unregister_memory(self, region: str, timeout_s: float) -> None:
-        """Let the server forget it."""
-        self._codec.read_nothing(self.exchange(self._codec.forget_memory_request(region), timeout_s))
+    def infer(self, inference: Inference, timeout_s: float) -> Reply:
+        """See Transport."""
+        request = self._codec.infer_request(inference)
+        return self._codec.read_reply(self.exchange(request, timeout_s), inference)
 
     def close(self) -> None:
         """See Transport."""
