@@ -77,7 +77,7 @@ ENTRYPOINT ["nextitem-serve", "--model-repository", "/models", "--wait-for-model
     "--http-port", "8000", "--grpc-port", "8001", "--metrics-port", "8002"]
 
 
-# Triton with its own ONNX Runtime, PyTorch and TensorRT, for bundles of `nextitem-export --runtime native`, whose ranker runs on
+# Triton with its own ONNX Runtime, PyTorch and TensorRT, for bundles of `nextitem-export --runtime native`, whose retrieval step runs on
 # a GPU with `--accelerator cuda` or `tensorrt`.
 #
 #   docker build --target server-gpu -t nextitem-server-gpu .

@@ -1,4 +1,4 @@
-"""Large catalogues: the ranker as it is served, exactly, by int8 and through an index, against plain ONNX Runtime and torch.
+"""Large catalogues: retrieval as it is served, exactly, by int8 and through an index, against plain ONNX Runtime and torch.
 
     python benchmarks/catalogue.py [--quick | --smoke] [--vectors FILE] [--json FILE]
 

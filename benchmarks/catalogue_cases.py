@@ -16,15 +16,15 @@ from onnx import TensorProto, helper, numpy_helper, save
 
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.step import open_step
-from nextitem_export.graphs.formats import write_ranker
-from nextitem_export.graphs.ranker import CODES, Ranker, RankerFeature
+from nextitem_export.graphs.formats import write_retrieval
+from nextitem_export.graphs.retrieval import CODES, ModelFeature, Retrieval
 from nextitem_export.graphs.scoring_ann import build_index
 from nextitem_export.graphs.scoring_choice import ScoringChoice, true_best
 
 K = 100
 RECALL_AT = 20
 SCORINGS = {"exact": "exact", "int8": "int8-rerank", "ann": "ann"}
-FEATURES = (RankerFeature("item", "feature__0", "int64"), RankerFeature("query", "feature__1", "float32"))
+FEATURES = (ModelFeature("item", "feature__0", "int64"), ModelFeature("query", "feature__1", "float32"))
 
 
 class Given(torch.nn.Module):
@@ -62,11 +62,11 @@ class Catalogue:
             build_index(self.table, folder / "index.faiss")
             (folder / "built.json").write_text(json.dumps(time.perf_counter() - began), encoding="utf-8")
         sample = (torch.full((len(self.calibrating), 1), 3), torch.from_numpy(self.calibrating))
-        ranker = Ranker(Given(self.table), FEATURES, "item", np.full(len(self.table), -1, np.float32), K)
+        retrieval = Retrieval(Given(self.table), FEATURES, "item", np.full(len(self.table), -1, np.float32), K)
         example = tuple(values[:2] for values in sample)
         choice = ScoringChoice(SCORINGS[name])
         began = time.perf_counter()
-        write_ranker("onnx", ranker, FEATURES, example, folder, threads=1, scoring=choice, sample=sample)
+        write_retrieval("onnx", retrieval, FEATURES, example, folder, threads=1, scoring=choice, sample=sample)
         self.build_s[name] = time.perf_counter() - began
         if name == "ann":
             self.build_s[name] += json.loads((folder / "built.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Opens one ranker in a process of its own, answers once, and prints what it holds in MB.
+"""Opens one retrieval step in a process of its own, answers once, and prints what it holds in MB.
 
     python benchmarks/catalogue_memory.py STEP WIDTH
 
@@ -19,7 +19,7 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
     import numpy as np
 
-    from nextitem_bundle.runtime import ann, graph_onnx, ranker  # noqa: F401  held whatever the step
+    from nextitem_bundle.runtime import ann, graph_onnx, retrieval  # noqa: F401  held whatever the step
     from nextitem_bundle.runtime.step import open_step
 
     folder, width = Path(sys.argv[1]), int(sys.argv[2])

@@ -99,7 +99,7 @@ def _session(path: Path) -> Any:
 
 
 def _of_bundle(folder: Path, names: list[str], k: int) -> Ranker:
-    """The ranker that our own bundle has, with its filters, in the version folder of its step."""
+    """The retrieval step that our own bundle has, with its filters, in the version folder of its step."""
     step = open_step(folder)
     model_features, (excluded, allowed) = step.inputs[: len(names)], step.inputs[len(names) :]
     none, wanted = np.zeros((1, 64), dtype=np.int64), np.array([k])
@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("--thread", action="store_true", help="run the model on a thread beside the event loop")
     parser.add_argument(
-        "--bundle", type=Path, metavar="DIR", help="rank with the bundle's ranker in this version folder"
+        "--bundle", type=Path, metavar="DIR", help="rank with the bundle's retrieval step in this version folder"
     )
     given = parser.parse_args()
     recommender = Recommender(given.folder, given.kind, given.bundle)

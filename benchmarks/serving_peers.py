@@ -1,7 +1,7 @@
 """What the peers serve from: the checkpoint's model and workflow as somebody would write them out who has no nextitem.
 
 TorchScript and ONNX give the 20 best items and nothing else: no filters, no availability, no limit of 100, which a bundle's
-ranker has. So these models have less to do than ours.
+retrieval has. So these models have less to do than ours.
 """
 
 from __future__ import annotations

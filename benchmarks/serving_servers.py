@@ -61,9 +61,9 @@ class Workplace:
         (manifest,) = self.bundle("fused", "onnx").glob(f"{NAME}/*/bundle.json")
         return json.loads(manifest.read_text(encoding="utf-8"))["request"]
 
-    def ranker(self, format_name: str) -> Path:
-        """The version folder of the bundle's ranker."""
-        (folder,) = self.bundle("ensemble", format_name).glob(f"{NAME}_ranker/*/step.json")
+    def retrieval(self, format_name: str) -> Path:
+        """The version folder of the bundle's retrieval step."""
+        (folder,) = self.bundle("ensemble", format_name).glob(f"{NAME}_retrieval/*/step.json")
         return folder.parent
 
     def peer(self) -> Path:
@@ -140,8 +140,8 @@ def _ours(
 
 def _peer(kind: str, format_name: str | None) -> Callable[[str, Workplace], AbstractContextManager[Running]]:
     def start(name: str, work: Workplace) -> AbstractContextManager[Running]:
-        ranker = ["--bundle", work.ranker(format_name)] if format_name else []
-        return fastapi(name, [kind, work.peer(), *ranker])
+        retrieval = ["--bundle", work.retrieval(format_name)] if format_name else []
+        return fastapi(name, [kind, work.peer(), *retrieval])
 
     return start
 

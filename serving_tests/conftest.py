@@ -23,7 +23,7 @@ from serving_tests.support.packing import pack_sessions
 from serving_tests.support.served import Served, given
 
 SERVED = given()
-STEP = re.compile("_(features|ranker|items)$")
+STEP = re.compile("_(features|retrieval|items)$")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -49,7 +49,7 @@ def asked(name: str, steered: TritonServer) -> Iterator[Asker]:
 
 def ranking(name: str) -> str:
     """The model that ranks: the bundle's step, or the bundle itself."""
-    return name if "fused" in name else f"{name}_ranker"
+    return name if "fused" in name else f"{name}_retrieval"
 
 
 def replace(server: TritonServer, name: str, text: str) -> None:
@@ -61,7 +61,7 @@ def replace(server: TritonServer, name: str, text: str) -> None:
 
 
 def load(server: TritonServer, name: str) -> str:
-    """Call Triton's load API for the ranker with the owner's key; returns the error, '' where there is none."""
+    """Call Triton's load API for the retrieval step with the owner's key; returns the error, '' where there is none."""
     url = f"{server.http_url}/v2/repository/models/{ranking(name)}/load"
     try:
         with urllib.request.urlopen(urllib.request.Request(url, b"{}", dict(server.control_headers)), timeout=120):

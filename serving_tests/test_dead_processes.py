@@ -78,7 +78,7 @@ class Callers:
         self.wrong += not right
 
 
-@pytest.mark.parametrize("model", ["shop_features", "shop_ranker", "shop_items", "shop_fused"])
+@pytest.mark.parametrize("model", ["shop_features", "shop_retrieval", "shop_items", "shop_fused"])
 def test_a_killed_process_is_replaced_while_requests_come_over_both_protocols(mortal, asked_shop, model):
     before = restarts(mortal, model)
     victims = processes_of(mortal, model)

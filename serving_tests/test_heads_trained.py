@@ -45,10 +45,12 @@ def running(request: pytest.FixtureRequest, made: Made, tmp_path_factory: pytest
 
 
 def test_the_graph_holds_the_item_table_once_and_no_vectors_to_be_projected(running: Running) -> None:
-    (ranker,) = (
-        path for path in running.server.repository.glob("*/1/model.onnx") if path.parts[-3] in ("shop", "shop_ranker")
+    (retrieval,) = (
+        path
+        for path in running.server.repository.glob("*/1/model.onnx")
+        if path.parts[-3] in ("shop", "shop_retrieval")
     )
-    shapes = [list(tensor.dims) for tensor in onnx.load(str(ranker)).graph.initializer]
+    shapes = [list(tensor.dims) for tensor in onnx.load(str(retrieval)).graph.initializer]
     items = len(OfflinePredictor(RunDirectory.open(running.run)).item_ids)
     assert [items, VECTOR_WIDTH] not in shapes
     assert shapes.count([items, 33]) == 1  # with the bias

@@ -94,21 +94,21 @@ def test_a_truncated_body_has_no_answer_and_no_effect(server, good) -> None:
     assert wire_http.send(server.http_url, wire_http.as_json(document))[0] == 200
 
 
-@pytest.mark.parametrize("ranker", ["shop_ranker", "shop_torchscript_ranker"])
+@pytest.mark.parametrize("retrieval", ["shop_retrieval", "shop_torchscript_retrieval"])
 @pytest.mark.parametrize("code", [10**6, -(2**63)])
-def test_a_step_called_by_itself_with_codes_out_of_range_survives(server, good, ranker: str, code: int) -> None:
-    described = json.loads(_get(server, f"/v2/models/{ranker}"))["inputs"]
+def test_a_step_called_by_itself_with_codes_out_of_range_survives(server, good, retrieval: str, code: int) -> None:
+    described = json.loads(_get(server, f"/v2/models/{retrieval}"))["inputs"]
     inputs = []
     for tensor in described:
         shape = [1, *(64 if size == -1 else size for size in tensor["shape"][1:])]
         value = code if tensor["datatype"] == "INT64" else 0.0
         data = [value] * int(np.prod(shape))
         inputs.append({"name": tensor["name"], "datatype": tensor["datatype"], "shape": shape, "data": data})
-    raw = wire_http.as_json({"inputs": inputs}, path=f"/v2/models/{ranker}/infer")
+    raw = wire_http.as_json({"inputs": inputs}, path=f"/v2/models/{retrieval}/infer")
     status, body = wire_http.send(server.http_url, raw)
     assert status == 500
-    assert f"step {ranker} failed: " in json.loads(body)["error"]
-    name = ranker.removesuffix("_ranker")
+    assert f"step {retrieval} failed: " in json.loads(body)["error"]
+    name = retrieval.removesuffix("_retrieval")
     answered = wire_http.as_json(wire_http.good_document(good), path=f"/v2/models/{name}/infer")
     assert wire_http.send(server.http_url, answered)[0] == 200
 
@@ -208,7 +208,7 @@ def assert_still_answers(server, good, bundle: str, error: str) -> None:
     assert wire_http.send(server.http_url, answered)[0] == 200
 
 
-@pytest.mark.parametrize("step", ["shop_ranker", "shop_items"])
+@pytest.mark.parametrize("step", ["shop_retrieval", "shop_items"])
 @pytest.mark.parametrize("shape", [[2**61, 0], [0, 2**62], [-2, -3]], ids=str)
 def test_an_impossible_shape_ends_no_inner_step(server, good, step: str, shape: list[int]) -> None:
     described = json.loads(_get(server, f"/v2/models/{step}"))["inputs"]

@@ -1,6 +1,6 @@
 """Native bundles by the command: behind a real Triton, and in this process.
 
-The embedded server has none of the backends that their rankers are for. So each ranker's graph runs in the Python backend, by
+The embedded server has none of the backends that retrieval is for there. So each one's graph runs in the Python backend, by
 the library alone and nothing of ours, with the configuration as it is but for the backend's name. The steps around it run as
 they are, without ONNX Runtime. The contract's tests then say that a native bundle answers, filters and refuses as the Python
 runtime's does.

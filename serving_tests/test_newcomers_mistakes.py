@@ -193,8 +193,8 @@ def test_several_models_and_none_was_named(way: Way, server: TritonServer, proto
 
 
 def test_a_step_of_the_bundle(way: Way, server: TritonServer, protocol: str) -> None:
-    sentence = way(getattr(server, f"{protocol}_url"), "shop_ranker")
-    assert "Model shop_ranker at" in sentence
+    sentence = way(getattr(server, f"{protocol}_url"), "shop_retrieval")
+    assert "Model shop_retrieval at" in sentence
     assert "is a step of a bundle. Name the bundle." in sentence
 
 

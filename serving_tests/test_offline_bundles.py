@@ -48,7 +48,7 @@ def test_code_without_a_checksum_is_not_run(shop_copy, asked_shop, tmp_path) -> 
 
 
 @pytest.mark.parametrize(
-    "name", ["shop_ranker/1/model.onnx", "shop_features/1/nextitem_runtime/step.py", "shop_items/config.pbtxt"]
+    "name", ["shop_retrieval/1/model.onnx", "shop_features/1/nextitem_runtime/step.py", "shop_items/config.pbtxt"]
 )
 def test_a_file_that_was_changed_is_named(shop_copy, name) -> None:
     file = shop_copy.parent / name
@@ -62,11 +62,11 @@ def test_a_file_that_was_changed_is_named(shop_copy, name) -> None:
 
 def test_the_availability_list_acts_and_has_no_checksum(shop_copy, asked_shop) -> None:
     best = OfflineClient(shop_copy).recommend(asked_shop, k=2).item_ids
-    availability = shop_copy.parent / "shop_ranker" / "1" / "availability.json"
+    availability = shop_copy.parent / "shop_retrieval" / "1" / "availability.json"
     availability.write_text(json.dumps({"unavailable": best[:1]}))
     assert OfflineClient(shop_copy).recommend(asked_shop, k=1).item_ids == best[1:]
     availability.write_text("{}")
-    with pytest.raises(BundleError, match=r"shop_ranker/1 cannot be opened: AvailabilityError: .*must hold"):
+    with pytest.raises(BundleError, match=r"shop_retrieval/1 cannot be opened: AvailabilityError: .*must hold"):
         OfflineClient(shop_copy)
 
 
@@ -92,9 +92,9 @@ def test_a_pickle_is_refused_unless_trusted(repository, tmp_path) -> None:
     assert made.exists(), "it would have"
 
 
-@pytest.mark.parametrize("file", ["shop_features/1/item_codes.npy", "shop_torchscript_ranker/1/model.pt"])
+@pytest.mark.parametrize("file", ["shop_features/1/item_codes.npy", "shop_torchscript_retrieval/1/model.pt"])
 def test_a_pickle_in_place_of_data_is_not_opened(repository, tmp_path, file) -> None:
-    name = file.split("_ranker")[0].split("_features")[0]
+    name = file.split("_retrieval")[0].split("_features")[0]
     bundle, made = copied(repository / name, tmp_path / "repository"), tmp_path / "made"
     replaced = bundle.parent / file
     if file.endswith(".npy"):
@@ -158,7 +158,7 @@ def test_another_runtime(shop_copy) -> None:
 @pytest.mark.parametrize(("name", "missing"), [("shop", "onnxruntime"), ("shop_torchscript", "torch")])
 def test_a_missing_library_is_named_with_its_installation(repository, tmp_path, monkeypatch, name, missing) -> None:
     bundle = copied(repository / name, tmp_path / "repository")
-    for step in ("features", "ranker", "items"):  # not imported yet in this process
+    for step in ("features", "retrieval", "items"):  # not imported yet in this process
         runtime = bundle.parent / f"{name}_{step}" / "1" / "nextitem_runtime"
         (runtime / "__init__.py").write_text(f'"""Without {missing}."""\n')
     monkeypatch.setitem(sys.modules, missing, None)

@@ -25,7 +25,7 @@ def libraries_of(server: TritonServer, model: str) -> str:
 
 @pytest.mark.beside_the_server
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="needs Linux's /proc")
-@pytest.mark.parametrize("model", ["shop_features", "shop_ranker", "shop_items"])
+@pytest.mark.parametrize("model", ["shop_features", "shop_retrieval", "shop_items"])
 def test_a_compiled_bundle_is_served_without_nvtabular_and_pandas(server: TritonServer, model: str) -> None:
     mapped = libraries_of(server, model)
     assert "onnxruntime" in mapped

@@ -147,11 +147,11 @@ def test_switches_under_load(serving, updated, shopping, name, switches) -> None
             assert done.returncode == 0, done.stderr
     load.check(expected)
     assert all(sum(answer[1] == version for answer in load.answers) > 20 for version in expected)
-    ranks = name if "fused" in name else f"{name}_ranker"
+    ranks = name if "fused" in name else f"{name}_retrieval"
     loads = serving.logs().count(f"ModelInstanceInitialize: {ranks}_0_0 ")
     assert loads == 1 + 1 + switches  # at the start, and the new version of each switch: the old one never again
     # What does not answer is not in memory either.
-    own = {name, f"{name}_features", f"{name}_ranker", f"{name}_items"}
+    own = {name, f"{name}_features", f"{name}_retrieval", f"{name}_items"}
     loaded = [(model.name in own, model.version) for model in serving.models() if model.state == "READY"]
     assert set(loaded) == {(True, "2"), (False, "1")}
 
@@ -172,7 +172,7 @@ def test_two_activations_at_once_come_one_after_the_other(serving, updated, shop
     assert not (updated / ".shop.lock").exists()
 
 
-@pytest.mark.parametrize(("name", "step"), [("shop", "shop_ranker"), ("shop_fused", "shop_fused")])
+@pytest.mark.parametrize(("name", "step"), [("shop", "shop_retrieval"), ("shop_fused", "shop_fused")])
 def test_a_version_that_cannot_be_loaded_changes_nothing(serving, updated, shopping, name, step) -> None:
     broken = updated / step / "2" / "step.json"
     change(broken, '"kind"', '"kin"')
@@ -193,7 +193,7 @@ def test_a_version_that_cannot_be_loaded_changes_nothing(serving, updated, shopp
 def test_a_file_that_was_tampered_with_is_refused_at_activation_and_at_start(
     serving, updated, key_file, shopping
 ) -> None:
-    file = updated / "shop_ranker" / "2" / "model.onnx"
+    file = updated / "shop_retrieval" / "2" / "model.onnx"
     file.write_bytes(file.read_bytes() + b"!")
     before = configurations(updated)
     done = activate(serving, updated, "shop")
@@ -214,7 +214,7 @@ def test_without_a_server_the_next_start_has_the_version(updated, shopping) -> N
     assert "'shop_fused' answers with version 2 from the next start of a server on; before: 1" in done.stdout
     done = activate(None, updated, "shop", 2, "--keep-versions", 1)
     assert "before: 1; removed: version 1" in done.stdout
-    assert sorted(path.name for path in (updated / "shop_ranker").iterdir()) == ["2", "config.pbtxt", "warmup"]
+    assert sorted(path.name for path in (updated / "shop_retrieval").iterdir()) == ["2", "config.pbtxt", "warmup"]
     with TritonServer(updated) as server:
         assert answers_of(server, "shop_fused", shopping)[0] == "2"
         assert answers_of(server, "shop", shopping)[0] == "2"
@@ -255,7 +255,7 @@ def test_model_control_is_closed_to_those_without_the_key(serving, updated, key_
 
 def test_the_list_of_unavailable_items_goes_along(serving, updated, shopping) -> None:
     barred = answers_of(serving, "shop", shopping)[1][0].item_ids[0]
-    lists = [updated / "shop_ranker" / version / "availability.json" for version in "12"]
+    lists = [updated / "shop_retrieval" / version / "availability.json" for version in "12"]
     lists[0].write_text(json.dumps({"unavailable": [barred]}))
     assert activate(serving, updated, "shop").returncode == 0
     version, answers = answers_of(serving, "shop", shopping)
@@ -272,7 +272,7 @@ def configurations(repository: Path) -> dict[str, bytes]:
 def test_an_update_after_a_process_was_started_again(serving, updated, shopping, name) -> None:
     """What the server then has is loaded with another instance group than the repository says."""
     expected = dict([answers_of(serving, name, shopping)])
-    steps = [name] if name == "shop_fused" else [f"{name}_{step}" for step in ("features", "ranker", "items")]
+    steps = [name] if name == "shop_fused" else [f"{name}_{step}" for step in ("features", "retrieval", "items")]
     for step in steps:
         os.kill(processes_of(serving, step)[-1], signal.SIGKILL)
         assert eventually(lambda step=step: any(f"{step} answers again" in line for line in serving.notices), 20)

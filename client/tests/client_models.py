@@ -148,7 +148,7 @@ def write_many(repository: Path) -> None:
     """Several models."""
     write_model(repository, "shop", SIGNATURE)
     write_model(repository, "numbers", INTEGER_ITEMS)
-    write_model(repository, "shop_ranker", None)
+    write_model(repository, "shop_retrieval", None)
     write_model(repository, "readme", {**SIGNATURE, "features": FEATURES[:2]}, more=("C3", "D4", "E5", "F6"))
     write_model(repository, "future", {**SIGNATURE, "format_version": 99})
     write_model(repository, "damaged", '{"format_version": 1')
@@ -160,7 +160,7 @@ def write_many(repository: Path) -> None:
 def write_alone(repository: Path) -> None:
     """One nextitem model and a step of it."""
     write_model(repository, "shop", SIGNATURE)
-    write_model(repository, "shop_ranker", None)
+    write_model(repository, "shop_retrieval", None)
 
 
 EXPLICIT = ("--model-control-mode=explicit", "--load-model=*")

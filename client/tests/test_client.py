@@ -230,8 +230,8 @@ def test_several_models(many, protocol, url):
 
 
 def test_a_step_is_no_model_to_ask(many, protocol, url):
-    with pytest.raises(nextitem.NotANextItemModel, match=r"shop_ranker .* no nextitem.signature"):
-        Client(url(many, protocol), "shop_ranker")
+    with pytest.raises(nextitem.NotANextItemModel, match=r"shop_retrieval .* no nextitem.signature"):
+        Client(url(many, protocol), "shop_retrieval")
 
 
 def test_signatures_that_cannot_be_read(many, protocol, url):

@@ -20,7 +20,7 @@ from nextitem_bundle.config import pinned_to
 from nextitem_bundle.errors import BundleError
 from nextitem_bundle.lock import locked
 from nextitem_bundle.manifest import read_manifest
-from nextitem_bundle.runtime.ranker import AVAILABILITY
+from nextitem_bundle.runtime.retrieval import AVAILABILITY
 from nextitem_bundle.versions import CONFIG, active_version, prune, versions_of
 
 from ._errors import ControlError, RepositoryError, repository_errors

@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--accelerator",
         default=defaults["accelerator"],
-        help=f"{', '.join(choices.ACCELERATORS)}: a GPU for the ranker of a native bundle (default: %(default)s)",
+        help=f"{', '.join(choices.ACCELERATORS)}: a GPU for the retrieval step of a native bundle (default: %(default)s)",
     )
     add(
         "--scoring",
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         ("max_sessions", "the most sessions in one request"),
         ("max_interactions", "the most interactions of one session in a request"),
         ("max_id_bytes", "the longest string in bytes of UTF-8"),
-        ("threads", "threads of the ranker's graph"),
+        ("threads", "threads of the retrieval step's graph"),
         ("instances", "processes of the model that ranks, each holds all weights; 0: two for layout fused, else one"),
         ("preferred_batch_size", "the most sessions of several requests that are answered together"),
         ("max_queue_delay_us", "microseconds that a request waits for others to join it"),

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from nextitem_bundle.runtime.signature import Feature
 
 from ._errors import UnsupportedWorkflow
-from .plan import item_feature_of, no_item_column, ranker_dtype, refuse_reserved
+from .plan import item_feature_of, model_dtype, no_item_column, refuse_reserved
 from .wire import raw_feature
 from .workflow.compile import Explained, compile_lowered
 from .workflow.fitted import FittedWorkflow
@@ -108,5 +108,5 @@ class _Explainer:
             )
         check_sources(self._fitted.workflow, name, self._context)
         window = self._fitted.window(name, keep_oldest=self._keep_oldest) or _ANY_WINDOW
-        output = FeatureOutput(name, "feature", ranker_dtype(self._fitted, name))
+        output = FeatureOutput(name, "feature", model_dtype(self._fitted, name))
         return compile_lowered(lowered, [output], self._context, window).explain(name)

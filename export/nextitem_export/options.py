@@ -14,7 +14,7 @@ RUNTIMES = ("python", "native")
 FEATURES = ("compiled", "nvtabular")
 #: Where the item feature has its codes from: a Categorify of the workflow, or the raw ids themselves.
 ITEM_CODES = ("fitted", "as-is")
-#: What runs the ranker, by the name that Triton has for it; `none` is the CPU.
+#: What runs the retrieval step, by the name that Triton has for it; `none` is the CPU.
 ACCELERATORS = ("none", "cuda", "tensorrt")
 _POSITIVE = (
     "top_k", "max_top_k", "max_sessions", "max_interactions", "max_id_bytes", "threads", "preferred_batch_size",
@@ -31,14 +31,14 @@ class ExportOptions:
     runtime: what runs the session model: `python`, Triton's Python backend; `native`, its own backends, which NVIDIA's images
     have. Features and items run in the Python backend in either case.
     features: `compiled`, the workflow as a graph; `nvtabular`, the workflow itself, slow and pickled.
-    accelerator: `cuda` or `tensorrt` for a native bundle whose ranker runs on a GPU.
+    accelerator: `cuda` or `tensorrt` for a native bundle whose retrieval step runs on a GPU.
     scoring: `exact`; `int8-rerank`, a scan of int8 whose best are scored exactly; `ann`, a faiss index, likewise.
     min_recall: the least recall@20 of an approximate scoring on the sample's sessions; 0 for the scoring's own bound.
     top_k, max_top_k: items in an answer by default and at most.
-    max_sessions: sessions in one request at most, and the ranker's batch.
+    max_sessions: sessions in one request at most, and the retrieval step's batch.
     max_interactions: interactions of one session in a request at most; the model reads the newest of them.
     max_id_bytes: bytes of UTF-8 in one string at most.
-    threads: threads of the ranker's graph. instances: processes of the model that ranks; 0 for the layout's own number, see
+    threads: threads of retrieval's graph. instances: processes of the model that ranks; 0 for the layout's own number, see
     `own_instances`.
     preferred_batch_size: sessions of several requests that are answered together at most.
     max_queue_delay_us: microseconds that a request waits for others to join it.
@@ -143,7 +143,7 @@ class ExportOptions:
             return
         if self.runtime != "native":
             raise ExportError(
-                f"accelerator '{self.accelerator}' is for the ranker of ExportOptions(runtime='native'): Triton's Python "
+                f"accelerator '{self.accelerator}' is for retrieval with ExportOptions(runtime='native'): Triton's Python "
                 "backend runs on the CPU"
             )
         if self.accelerator == "tensorrt" and self.format == "torchscript":

@@ -21,7 +21,7 @@ from .graphs.item_rows import by_code, model_rows
 from .graphs.items import OUTPUTS as ANSWER
 from .graphs.items import TOP_K
 from .graphs.model import session_model
-from .graphs.ranker import OUTPUTS, RankerFeature
+from .graphs.retrieval import OUTPUTS, ModelFeature
 from .options import ExportOptions
 from .sample import plain_sample
 from .wire import raw_feature
@@ -38,7 +38,7 @@ REQUEST_OPTIONS = ("session_length", "top_k", "exclude_item_ids", "allow_item_id
 _RESERVED = {*REQUEST_OPTIONS, *ANSWER, TOP_K, *OUTPUTS}
 _PREFIXES = ("feature__", "excluded__", "allowed__", "available__", "head__")
 
-_RANKER_DTYPES = {"i": "int64", "u": "int64", "b": "int64", "f": "float32"}
+_MODEL_DTYPES = {"i": "int64", "u": "int64", "b": "int64", "f": "float32"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Plan:
     model: nn.Module
     fitted: FittedWorkflow
     raw_dtypes: Mapping[str, str]
-    features: tuple[RankerFeature, ...]
+    features: tuple[ModelFeature, ...]
     item_feature: str
     vocabulary: Vocabulary
     item_values: ItemValues
@@ -73,7 +73,7 @@ class Plan:
 
     @property
     def item_tensor(self) -> str:
-        """The tensor of encoded items between the features and the ranker."""
+        """The tensor of encoded items between the features and the retrieval step."""
         return next(feature.tensor for feature in self.features if feature.name == self.item_feature)
 
 
@@ -111,12 +111,12 @@ def make_plan(
             f"max_interactions is {options.max_interactions}, below the window {window}: no request could fill the "
             f"window; give {window} or more"
         )
-    ranker_features = tuple(
-        RankerFeature(name, f"feature__{i}", ranker_dtype(fitted, name)) for i, name in enumerate(names)
+    retrieval_features = tuple(
+        ModelFeature(name, f"feature__{i}", model_dtype(fitted, name)) for i, name in enumerate(names)
     )
     sessions = _sessions(sample, fitted, raw, options.max_interactions)
     probe = ItemProbe(fitted, item_column, item_feature, raw[item_column], sample, tie_breaker_column)
-    vocabulary, item_values, ranked_model = _items(model, fitted, probe, ranker_features, window, options)
+    vocabulary, item_values, ranked_model = _items(model, fitted, probe, retrieval_features, window, options)
     signature = Signature(
         bundle_version=0,
         window=window,
@@ -135,7 +135,7 @@ def make_plan(
         model=model,
         fitted=fitted,
         raw_dtypes=raw,
-        features=ranker_features,
+        features=retrieval_features,
         item_feature=item_feature,
         vocabulary=vocabulary,
         item_values=item_values,
@@ -155,7 +155,7 @@ def _items(
     model: nn.Module,
     fitted: FittedWorkflow,
     probe: ItemProbe,
-    features: Sequence[RankerFeature],
+    features: Sequence[ModelFeature],
     window: int,
     options: ExportOptions,
 ) -> tuple[Vocabulary, ItemValues, nn.Module]:
@@ -267,8 +267,8 @@ def _check_features(fitted: FittedWorkflow, names: tuple[str, ...], item_feature
             f"the model reads {', '.join(names)} but not '{item_feature}', the encoded items: name it among features"
         )
     for name in names:
-        ranker_dtype(fitted, name)
-    if ranker_dtype(fitted, item_feature) != "int64":
+        model_dtype(fitted, name)
+    if model_dtype(fitted, item_feature) != "int64":
         raise UnsupportedWorkflow(
             f"the workflow's output '{item_feature}' is {fitted.outputs[item_feature].dtype}, expected integers, since "
             "items are "
@@ -277,15 +277,15 @@ def _check_features(fitted: FittedWorkflow, names: tuple[str, ...], item_feature
         )
 
 
-def ranker_dtype(fitted: FittedWorkflow, name: str) -> str:
+def model_dtype(fitted: FittedWorkflow, name: str) -> str:
     """The type in which a model reads an output, int64 or float32. Raises UnsupportedWorkflow for others."""
     kind = np.dtype(fitted.outputs[name].dtype).kind
-    if kind not in _RANKER_DTYPES:
+    if kind not in _MODEL_DTYPES:
         raise UnsupportedWorkflow(
             f"the workflow's output '{name}' is {fitted.outputs[name].dtype}, expected integers or floats: encode it "
             "with ops.Categorify() or leave it out of features"
         )
-    return _RANKER_DTYPES[kind]
+    return _MODEL_DTYPES[kind]
 
 
 def _window(fitted: FittedWorkflow, names: tuple[str, ...], given: int | None, *, keep_oldest: bool) -> int:

@@ -43,7 +43,7 @@ def how_to_serve(repository: Path, runtime: str, accelerator: str = "none") -> s
     command = f"serve it with\n  nextitem-serve --model-repository {repository}"
     if runtime != "native":
         return command
-    on_gpu = f" Its ranker asks for a GPU ({accelerator}), and none has run it." if accelerator != "none" else ""
+    on_gpu = f" Its retrieval asks for a GPU ({accelerator}), and none has run it." if accelerator != "none" else ""
     return (
         f"{command} --server PATH\n"
         "PATH is a tritonserver that has the backends python, onnxruntime and pytorch, as NVIDIA's image has. No server has "

@@ -129,7 +129,7 @@ def plan_of(workflow, frame: pd.DataFrame, model: nn.Module | None = None, **cha
 
 
 def steps_of(plan: Plan, folder: Path, **options) -> tuple[Path, Path, Path]:
-    """Build the three steps; returns the version folders of features, ranker and items."""
+    """Build the three steps; returns the version folders of features, retrieval and items."""
     folders = LAYOUTS["ensemble"]("shop").folders(folder, plan.signature.bundle_version)
     write_steps(folders, plan, ExportOptions(**options))
     return folders
@@ -250,7 +250,7 @@ def plan(workflow, model, sample) -> Plan:
 
 @pytest.fixture(scope="session")
 def steps(plan, tmp_path_factory) -> tuple[Path, Path, Path]:
-    """The version folders of features, ranker and items. To be read only: copy them to tamper with them."""
+    """The version folders of features, retrieval and items. To be read only: copy them to tamper with them."""
     return steps_of(plan, tmp_path_factory.mktemp("steps"))
 
 

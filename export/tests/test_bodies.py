@@ -19,8 +19,8 @@ from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.step import Step, open_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
-from nextitem_export.graphs.formats import FORMATS, write_ranker
-from nextitem_export.graphs.ranker import CODES, SCORES, Ranker, RankerFeature
+from nextitem_export.graphs.formats import FORMATS, write_retrieval
+from nextitem_export.graphs.retrieval import CODES, SCORES, ModelFeature, Retrieval
 from nextitem_export.parity.compare import ranking_difference
 from nextitem_training.bodies import BODIES
 from nextitem_training.config import ModelConfig
@@ -32,9 +32,9 @@ ITEMS = 500
 COLOURS = 12
 K = 20
 FEATURES = (
-    RankerFeature("item", "feature__0", "int64"),
-    RankerFeature("colour", "feature__1", "int64"),
-    RankerFeature("price", "feature__2", "float32"),
+    ModelFeature("item", "feature__0", "int64"),
+    ModelFeature("colour", "feature__1", "int64"),
+    ModelFeature("price", "feature__2", "float32"),
 )
 SCHEMA = SessionSchema(
     window=WINDOW,
@@ -91,10 +91,10 @@ def eager(model: SessionModel, encoded: dict[str, np.ndarray], row: int, *, trim
 def exported(config: ModelConfig, format_name: str, folder: Path) -> tuple[SessionModel, Step]:
     torch.manual_seed(1)
     model = SessionModel(config, SCHEMA).eval()
-    ranker = Ranker(model, FEATURES, "item", np.full(ITEMS, -1.0, dtype=np.float32), K)
+    retrieval = Retrieval(model, FEATURES, "item", np.full(ITEMS, -1.0, dtype=np.float32), K)
     example = tuple(torch.from_numpy(sessions(2)[feature.tensor]) for feature in FEATURES)
     ItemIndex.of(np.arange(ITEMS - FIRST_ITEM)).save(folder)
-    write_ranker(format_name, ranker, FEATURES, example, folder, threads=1)
+    write_retrieval(format_name, retrieval, FEATURES, example, folder, threads=1)
     return model, open_step(folder)
 
 

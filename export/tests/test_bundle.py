@@ -52,15 +52,15 @@ def repository(bundle, tmp_path):
 
 
 def folders(bundle):
-    steps = ("features", "ranker", "items")
+    steps = ("features", "retrieval", "items")
     return [bundle.repository / f"{bundle.name}_{step}" / str(bundle.version) for step in steps]
 
 
 def answer(bundle, request):
     """What the bundle answers, its steps chained by hand."""
-    features, ranker, items = (open_step(folder) for folder in folders(bundle))
+    features, retrieval, items = (open_step(folder) for folder in folders(bundle))
     encoded = features.run(request)
-    ranked = ranker.run({name: encoded[name] for name in ranker.inputs})
+    ranked = retrieval.run({name: encoded[name] for name in retrieval.inputs})
     return items.run(dict(zip(items.inputs, [*ranked.values(), encoded["top_k_checked"]], strict=True)))
 
 
@@ -83,7 +83,7 @@ def test_a_bundle_is_four_models_and_nothing_else_is_left(bundle):
         "shop",
         "shop_features",
         "shop_items",
-        "shop_ranker",
+        "shop_retrieval",
     ]
     assert list(bundle.repository.parent.iterdir()) == [bundle.repository]
     assert bundle.version == 1
@@ -139,13 +139,13 @@ def test_another_sample_and_model_need_no_other_configuration(export, repository
 
 def test_another_step_configuration_is_refused_without_replace(export, repository, shop):
     before = shop.snapshot(repository)
-    with pytest.raises(RepositoryError, match="shop_ranker is there with another configuration"):
+    with pytest.raises(RepositoryError, match="shop_retrieval is there with another configuration"):
         export(options={"max_sessions": 32})
     assert shop.snapshot(repository) == before
     replaced = export(options={"max_sessions": 32, "replace": True})
     assert (replaced.version, replaced.active) == (2, 2)
-    assert "max_batch_size: 32" in (repository / "shop_ranker" / "config.pbtxt").read_text()
-    assert not (repository / "shop_ranker" / "1").exists()
+    assert "max_batch_size: 32" in (repository / "shop_retrieval" / "config.pbtxt").read_text()
+    assert not (repository / "shop_retrieval" / "1").exists()
 
 
 class Wrapped(nn.Module):
@@ -357,9 +357,9 @@ def native_bundle(export_shop, sample):
 @pytest.mark.parametrize(
     ("exported", "blocked"),
     [
-        ("bundle", {step: [*_NEVER, *_NVTABULAR, "torch"] for step in ("features", "ranker", "items")}),
+        ("bundle", {step: [*_NEVER, *_NVTABULAR, "torch"] for step in ("features", "retrieval", "items")}),
         ("nvtabular_bundle", {"features": _NEVER}),
-        ("torchscript_bundle", {"ranker": [*_NEVER, *_NVTABULAR]}),
+        ("torchscript_bundle", {"retrieval": [*_NEVER, *_NVTABULAR]}),
         ("native_bundle", {step: [*_NEVER, *_NVTABULAR, "torch", "onnxruntime"] for step in ("features", "items")}),
     ],
 )
@@ -369,13 +369,13 @@ def test_steps_answer_with_the_runtime_in_the_bundle_and_nothing_of_the_exporter
     bundle = request.getfixturevalue(exported)
     before = shop.snapshot(bundle.repository)
     sent = request_tensors(plan.sessions, plan.raw_features)
-    features, ranker, items = (open_step(folder) for folder in folders(bundle))
+    features, retrieval, items = (open_step(folder) for folder in folders(bundle))
     encoded = features.run(sent)
-    ranked = ranker.run({name: encoded[name] for name in ranker.inputs})
+    ranked = retrieval.run({name: encoded[name] for name in retrieval.inputs})
     raw = dict(zip(items.inputs, [*ranked.values(), encoded["top_k_checked"]], strict=True))
     steps = {
         "features": (sent, encoded),
-        "ranker": ({name: encoded[name] for name in ranker.inputs}, ranked),
+        "retrieval": ({name: encoded[name] for name in retrieval.inputs}, ranked),
         "items": (raw, items.run(raw)),
     }
     for folder, (name, (given, expected)) in zip(folders(bundle), steps.items(), strict=True):
@@ -401,6 +401,6 @@ def test_a_bundle_says_where_it_is(bundle):
 @pytest.mark.parametrize("scoring", ["int8-rerank", "ann"])
 def test_an_approximate_scoring_passes_the_gate_and_says_its_recall(export_shop, sample, scoring):
     bundle = export_shop(sample[sample.session_id < 3], scoring=scoring)
-    step = json.loads((bundle.repository / "shop_ranker" / "1" / "step.json").read_text())
+    step = json.loads((bundle.repository / "shop_retrieval" / "1" / "step.json").read_text())
     assert step["scoring"] == scoring
     assert step["recall_at_20"] == 1

@@ -12,7 +12,7 @@ from tritonclient.utils import deserialize_bytes_tensor, triton_to_np_dtype
 from nextitem_bundle import runtime
 from nextitem_bundle.runtime.step import open_step
 
-STEPS = ("features", "ranker", "items")
+STEPS = ("features", "retrieval", "items")
 
 
 @pytest.fixture(scope="module", params=STEPS)
@@ -52,8 +52,8 @@ def test_the_warm_up_requests_are_answered_with_the_declared_types(step):
             assert all(size in (-1, found) for size, found in zip(dims, shape, strict=True)), tensor.name
 
 
-def test_the_ranker_is_warmed_up_with_one_session_and_with_a_full_batch(bundle):
-    text = (bundle.repository / "shop_ranker" / "config.pbtxt").read_text(encoding="utf-8")
+def test_the_retrieval_step_is_warmed_up_with_one_session_and_with_a_full_batch(bundle):
+    text = (bundle.repository / "shop_retrieval" / "config.pbtxt").read_text(encoding="utf-8")
     config = text_format.Parse(text, pb.ModelConfig())
     assert [warm_up.batch_size for warm_up in config.model_warmup] == [1, 64] == [1, config.max_batch_size]
 

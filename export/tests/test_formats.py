@@ -15,11 +15,11 @@ from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import UnsupportedModel
-from nextitem_export.graphs.formats import FORMATS, IR_VERSION, OPSET, write_ranker
-from nextitem_export.graphs.ranker import OUTPUTS, Ranker, RankerFeature
+from nextitem_export.graphs.formats import FORMATS, IR_VERSION, OPSET, write_retrieval
+from nextitem_export.graphs.retrieval import OUTPUTS, ModelFeature, Retrieval
 
 ITEMS = 5000
-FEATURES = (RankerFeature("item", "feature__0", "int64"),)
+FEATURES = (ModelFeature("item", "feature__0", "int64"),)
 EXAMPLE = (torch.tensor([[3, 4, 0], [5, 0, 0]]),)
 
 
@@ -36,15 +36,15 @@ class Mean(nn.Module):
         return self.items.weight
 
 
-def ranker(model: nn.Module) -> Ranker:
+def retrieval(model: nn.Module) -> Retrieval:
     popularity = np.zeros(ITEMS, np.float32)
     popularity[:3] = LOWEST_FLOAT32
-    return Ranker(model, FEATURES, "item", popularity, 7)
+    return Retrieval(model, FEATURES, "item", popularity, 7)
 
 
 def write(format_name: str, model: nn.Module, folder: Path, threads: int = 1) -> Path:
     ItemIndex.of(np.arange(ITEMS - FIRST_ITEM)).save(folder)
-    write_ranker(format_name, ranker(model), FEATURES, EXAMPLE, folder, threads=threads)
+    write_retrieval(format_name, retrieval(model), FEATURES, EXAMPLE, folder, threads=threads)
     return folder
 
 
@@ -57,7 +57,7 @@ def free(items: np.ndarray) -> dict[str, np.ndarray]:
 def eager(model: nn.Module, items: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     tensors = [torch.from_numpy(values) for values in free(items).values()]
     with torch.no_grad():
-        return ranker(model).eval()(*tensors, torch.ones(ITEMS, dtype=torch.bool))
+        return retrieval(model).eval()(*tensors, torch.ones(ITEMS, dtype=torch.bool))
 
 
 @pytest.fixture(scope="module", params=list(FORMATS))
@@ -65,7 +65,7 @@ def written(request, tmp_path_factory):
     return request.param, write(request.param, Mean(), tmp_path_factory.mktemp(request.param), threads=2)
 
 
-def test_a_written_ranker_answers_batches_of_any_size_as_the_eager_one(written):
+def test_a_written_retrieval_answers_batches_of_any_size_as_the_eager_one(written):
     step = open_step(written[1])
     assert step.inputs == ("feature__0", "excluded__1", "allowed__2")
     assert step.outputs == OUTPUTS
@@ -80,7 +80,7 @@ def test_a_written_ranker_answers_batches_of_any_size_as_the_eager_one(written):
 
 def test_step_json_says_threads_and_that_requests_may_be_joined(written):
     settings = json.loads((written[1] / "step.json").read_text())
-    assert settings["kind"] == "ranker"
+    assert settings["kind"] == "retrieval"
     assert settings["graph"] == FORMATS[written[0]].graph
     more = [] if settings["graph"] == "torchscript" else ["available__3_limited", "top_k_checked"]
     assert list(settings["constants"]) == ["available__3", *more]

@@ -17,7 +17,7 @@ from nextitem_bundle.runtime.together import answer_all
 from nextitem_export import ExportOptions, UnsupportedModel
 from nextitem_export.graphs.items import INPUTS
 from nextitem_export.graphs.merge import can_merge, merge, open_graph
-from nextitem_export.graphs.ranker import OUTPUTS
+from nextitem_export.graphs.retrieval import OUTPUTS
 from nextitem_export.layouts import LAYOUTS
 from nextitem_export.layouts.steps import write_steps
 from nextitem_export.wire import request_tensors
@@ -56,9 +56,9 @@ def drawn(plan, random, count):
 
 
 def by_steps(folders, tensors):
-    features, ranker, items = map(open_step, folders)
+    features, retrieval, items = map(open_step, folders)
     encoded = features.run(tensors)
-    ranked = ranker.run({name: encoded[name] for name in ranker.inputs})
+    ranked = retrieval.run({name: encoded[name] for name in retrieval.inputs})
     return items.run({**dict(zip(INPUTS[:3], (ranked[name] for name in OUTPUTS), strict=True)), **_top_k(encoded)})
 
 
@@ -114,7 +114,7 @@ def test_settings_change_without_a_new_graph_and_without_a_change_to_other_build
     LAYOUTS["fused"]("shop").write_configs(tmp_path, plan, chosen)
     step = open_step(build / "1")
     assert (step._max_rows, step.pace._max_requests, step.pace._max_s) == (8, 5, 0.007)
-    graph = build / "1" if json.loads(before)["merged"] else build / "1" / "ranker"
+    graph = build / "1" if json.loads(before)["merged"] else build / "1" / "retrieval"
     assert json.loads((graph / "step.json").read_text())["threads"] == 2
     assert (fused[0] / "step.json").read_text() == before
     config = (build / "config.pbtxt").read_text()
@@ -145,7 +145,7 @@ def test_the_steps_become_one_graph_that_holds_the_catalogue_once(plan, tmp_path
     folder, _ = built(plan, tmp_path)
     settings = json.loads((folder / "step.json").read_text())
     assert settings["merged"]
-    assert not (folder / "ranker").exists()
+    assert not (folder / "retrieval").exists()
     merged = onnx.load(str(folder / "model.onnx"))
     onnx.checker.check_model(merged, full_check=True)
     tables = [tensor for tensor in merged.graph.initializer if list(tensor.dims) == [len(plan.log_popularity), 8]]

@@ -15,8 +15,8 @@ from torch import nn
 from nextitem_bundle.runtime.codes import COLD
 from nextitem_export import ParityError
 from nextitem_export.graphs.features import write_features
-from nextitem_export.graphs.formats import FORMATS, write_ranker
-from nextitem_export.graphs.ranker import Ranker
+from nextitem_export.graphs.formats import FORMATS, write_retrieval
+from nextitem_export.graphs.retrieval import Retrieval
 from nextitem_export.parity.cases import Case, make_cases
 from nextitem_export.parity.gate import _whence
 
@@ -50,11 +50,11 @@ def change_graph(folder, change) -> None:
     onnx.save(graph, str(folder / "model.onnx"))
 
 
-def write(plan, folder, model, format_name: str = "onnx", popularity=None, kind=Ranker) -> None:
+def write(plan, folder, model, format_name: str = "onnx", popularity=None, kind=Retrieval) -> None:
     popularity = plan.log_popularity if popularity is None else popularity
-    ranker = kind(model, plan.features, plan.item_feature, popularity, 100)
+    retrieval = kind(model, plan.features, plan.item_feature, popularity, 100)
     example = tuple(torch.ones(2, plan.signature.window, dtype=getattr(torch, f.dtype)) for f in plan.features)
-    write_ranker(format_name, ranker, plan.features, example, folder, threads=1)
+    write_retrieval(format_name, retrieval, plan.features, example, folder, threads=1)
 
 
 def test_the_built_graphs_pass_and_are_reported(shop, plan, steps, cases):
@@ -165,7 +165,7 @@ def test_a_features_step_that_reads_the_padding_is_caught(shop, plan, steps):
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
-def test_the_ranker_of_another_model_is_caught(shop, plan, tampered, cases, format_name):
+def test_the_retrieval_step_of_another_model_is_caught(shop, plan, tampered, cases, format_name):
     other = shop.model_for(plan.fitted.workflow)
     with torch.no_grad():
         other.items.weight[3] += 0.5
@@ -175,7 +175,7 @@ def test_the_ranker_of_another_model_is_caught(shop, plan, tampered, cases, form
     assert "expected" in message
 
 
-def test_a_ranker_that_reads_its_features_in_another_order_is_caught(shop, plan, tampered, cases):
+def test_a_retrieval_step_that_reads_its_features_in_another_order_is_caught(shop, plan, tampered, cases):
     class Swapped(nn.Module):
         def __init__(self):
             super().__init__()
@@ -192,7 +192,7 @@ def test_a_ranker_that_reads_its_features_in_another_order_is_caught(shop, plan,
     assert fault(shop, plan, tampered, cases).startswith("ranking of session ")
 
 
-def test_a_ranker_that_gives_too_few_items_is_caught(shop, plan, tampered, cases):
+def test_a_retrieval_step_that_gives_too_few_items_is_caught(shop, plan, tampered, cases):
     def lower(tensors, graph):
         for node in graph.node:
             if node.op_type == "Greater":
@@ -235,8 +235,8 @@ def test_a_step_that_fails_is_caught(shop, plan, tampered):
     assert "2000 bytes in session 0, interaction 0, at most 1024 are allowed" in message
 
 
-def test_a_ranker_with_another_status_is_caught(shop, plan, tampered):
-    class Warm(Ranker):
+def test_a_retrieval_step_with_another_status_is_caught(shop, plan, tampered):
+    class Warm(Retrieval):
         def forward(self, *tensors):
             codes, scores, status = super().forward(*tensors)
             return codes, scores, status.clamp(max=COLD)
@@ -248,8 +248,8 @@ def test_a_ranker_with_another_status_is_caught(shop, plan, tampered):
 
 
 @pytest.mark.parametrize("ignored", ["excluded", "allowed"])
-def test_a_ranker_that_ignores_a_filter_is_caught(shop, plan, tampered, ignored):
-    class Deaf(Ranker):
+def test_a_retrieval_step_that_ignores_a_filter_is_caught(shop, plan, tampered, ignored):
+    class Deaf(Retrieval):
         def _filtered(self, scores, excluded, allowed, available):
             lists = {"excluded": excluded, "allowed": allowed}
             lists[ignored] = lists[ignored] * 0

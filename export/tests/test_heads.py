@@ -1,4 +1,4 @@
-"""Further heads of a session model: in every format and scoring of the ranker's graph, and what is refused."""
+"""Further heads of a session model: in every format and scoring of the retrieval step's graph, and what is refused."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from nextitem_bundle.runtime.signature import Head
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import UnsupportedModel
-from nextitem_export.graphs.formats import FORMATS, write_ranker
+from nextitem_export.graphs.formats import FORMATS, write_retrieval
 from nextitem_export.graphs.heads import heads_of
-from nextitem_export.graphs.ranker import OUTPUTS, Ranker, RankerFeature
+from nextitem_export.graphs.retrieval import OUTPUTS, ModelFeature, Retrieval
 from nextitem_export.graphs.scoring_choice import SCORINGS, ScoringChoice
 
 V, D, T = 3000, 8, 4
-FEATURES = (RankerFeature("item", "feature__0", "int64"),)
+FEATURES = (ModelFeature("item", "feature__0", "int64"),)
 SESSIONS = torch.tensor([[3, 4, 0, 0], [5, 6, 7, 8], [9, 0, 0, 0], [40, 41, 40, 0]])
 HEADS = ("head__3", "head__4")
 
@@ -60,16 +60,16 @@ class ScoresAndHeads(WithHeads):
         return query @ self.items.weight.T, heads
 
 
-def ranker(model: nn.Module) -> Ranker:
+def retrieval(model: nn.Module) -> Retrieval:
     popularity = np.zeros(V, np.float32)
     popularity[:FIRST_ITEM] = LOWEST_FLOAT32
-    return Ranker(model, FEATURES, "item", popularity, 5, heads_of(model)).eval()
+    return Retrieval(model, FEATURES, "item", popularity, 5, heads_of(model)).eval()
 
 
 def written(folder, model: nn.Module, format_name: str = "onnx", scoring: str = "exact"):
     ItemIndex.of(np.arange(V - FIRST_ITEM)).save(folder)
-    write_ranker(
-        format_name, ranker(model), FEATURES, (SESSIONS[:2],), folder, threads=1, scoring=ScoringChoice(scoring),
+    write_retrieval(
+        format_name, retrieval(model), FEATURES, (SESSIONS[:2],), folder, threads=1, scoring=ScoringChoice(scoring),
         sample=(SESSIONS,),
     )  # fmt: skip
     return open_step(folder)

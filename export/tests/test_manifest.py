@@ -22,7 +22,7 @@ def document(bundle):
 
 def test_the_checksums_match_the_files_and_leave_none_out(bundle, document):
     files = {str(path.relative_to(bundle.repository)) for path in bundle.repository.rglob("*") if path.is_file()}
-    free = {f"shop/1/{MANIFEST}", "shop_ranker/1/availability.json"}  # operators change the list
+    free = {f"shop/1/{MANIFEST}", "shop_retrieval/1/availability.json"}  # operators change the list
     assert files > free
     free |= {path for path in files if path.endswith("/__pycache__")}  # which copying may lose
     assert set(document["sha256"]) == files - free
@@ -36,7 +36,7 @@ def test_it_says_what_the_bundle_was_made_from_and_with(document, plan):
     assert (document["name"], document["version"]) == ("shop", 1)
     assert document["made_from"] == {"run": "a run"}
     assert (document["layout"], document["format"], document["runtime"]) == ("ensemble", "onnx", "python")
-    assert document["models"] == ["shop_features", "shop_ranker", "shop_items", "shop"]
+    assert document["models"] == ["shop_features", "shop_retrieval", "shop_items", "shop"]
     assert document["catalogue_size"] == len(plan.vocabulary.values)
     assert document["libraries"]["torch"] == importlib.metadata.version("torch")
     assert datetime.datetime.fromisoformat(document["created"]).tzinfo is not None

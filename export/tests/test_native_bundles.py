@@ -45,9 +45,9 @@ def native(format_, export_shop, sample):
     return export_shop(sample[sample.session_id < 3], runtime="native", format=format_)
 
 
-def test_the_ranker_alone_is_of_a_backend_of_triton_s_own(native, format_):
-    assert config_of(native, "shop_ranker").backend == BACKENDS[format_]
-    folder = native.repository / "shop_ranker" / "1"
+def test_the_retrieval_step_alone_is_of_a_backend_of_triton_s_own(native, format_):
+    assert config_of(native, "shop_retrieval").backend == BACKENDS[format_]
+    folder = native.repository / "shop_retrieval" / "1"
     assert (folder / FILES[BACKENDS[format_]]).is_file()
     assert not (folder / "model.py").exists()
     for model in AROUND:
@@ -61,8 +61,8 @@ def test_the_steps_around_it_are_configured_as_with_the_python_runtime(native, b
         assert own == due
 
 
-def test_the_ranker_is_configured_as_with_the_python_runtime_but_for_its_backend(native, bundle):
-    own, due = (config_of(one, "shop_ranker") for one in (native, bundle))
+def test_the_retrieval_step_is_configured_as_with_the_python_runtime_but_for_its_backend(native, bundle):
+    own, due = (config_of(one, "shop_retrieval") for one in (native, bundle))
     for name in ("max_batch_size", "input", "output", "dynamic_batching", "version_policy", "instance_group"):
         assert getattr(own, name) == getattr(due, name), name
     assert [(group.kind, group.count) for group in own.instance_group] == [(pb.ModelInstanceGroup.KIND_CPU, 1)]
@@ -70,9 +70,9 @@ def test_the_ranker_is_configured_as_with_the_python_runtime_but_for_its_backend
     assert threads == {"intra_op_thread_count": "1", "inter_op_thread_count": "1"}
 
 
-def test_the_ranker_s_configuration_fits_its_graph(native, format_):
-    config = config_of(native, "shop_ranker")
-    file = native.repository / "shop_ranker" / "1" / FILES[config.backend]
+def test_the_retrieval_step_s_configuration_fits_its_graph(native, format_):
+    config = config_of(native, "shop_retrieval")
+    file = native.repository / "shop_retrieval" / "1" / FILES[config.backend]
     if config.backend == "pytorch":  # which takes tensors by the number in their names
         schema = torch.jit.load(str(file)).forward.schema
         numbers = [[name.rpartition("__")[2] for name in names] for names in _names(config)]
@@ -104,19 +104,19 @@ def _names(config) -> list[list[str]]:
 def test_each_model_carries_the_runtime_and_bundle_json_its_checksums(native):
     manifest = json.loads(native.manifest.read_text())
     assert manifest["runtime"] == "native"
-    for step in ("features", "ranker", "items"):
+    for step in ("features", "retrieval", "items"):
         assert f"shop_{step}/1/nextitem_runtime/step.py" in manifest["sha256"]
 
 
 def opened(bundle):
-    return [open_step(bundle.repository / f"shop_{step}" / "1") for step in ("features", "ranker", "items")]
+    return [open_step(bundle.repository / f"shop_{step}" / "1") for step in ("features", "retrieval", "items")]
 
 
 def answer(bundle, sessions, raw_features, **options):
     """What a bundle's steps answer, one after the other."""
-    features, ranker, items = opened(bundle)
+    features, retrieval, items = opened(bundle)
     encoded = features.run({**request_tensors(sessions, raw_features), **options})
-    ranked = ranker.run({name: encoded[name] for name in ranker.inputs})
+    ranked = retrieval.run({name: encoded[name] for name in retrieval.inputs})
     return items.run(dict(zip(items.inputs, [*ranked.values(), encoded["top_k_checked"]], strict=True)))
 
 
@@ -176,6 +176,6 @@ def test_a_list_that_cannot_be_read_is_refused(export_shop, sample, tmp_path, te
     assert part in str(caught.value)
 
 
-def test_the_workflow_itself_may_stand_in_front_of_a_native_ranker(export_shop, sample, plan, bundle):
+def test_the_workflow_itself_may_stand_in_front_of_a_native_retrieval(export_shop, sample, plan, bundle):
     made = export_shop(sample[sample.session_id < 2], runtime="native", features="nvtabular")
     assert_same(*(answer(one, plan.sessions, plan.raw_features) for one in (made, bundle)))

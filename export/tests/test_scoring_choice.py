@@ -7,19 +7,19 @@ import pytest
 import torch
 from torch import nn
 
-from nextitem_bundle.runtime.ann import AnnRanker
+from nextitem_bundle.runtime.ann import AnnRetrieval
 from nextitem_bundle.runtime.item_index import ItemIndex
-from nextitem_bundle.runtime.ranker import AVAILABILITY
+from nextitem_bundle.runtime.retrieval import AVAILABILITY
 from nextitem_bundle.runtime.step import open_step
 from nextitem_export import UnsupportedModel
 from nextitem_export.graphs import scoring_choice, scoring_sizes
-from nextitem_export.graphs.formats import write_ranker
-from nextitem_export.graphs.ranker import CODES, SCORES, Ranker, RankerFeature
+from nextitem_export.graphs.formats import write_retrieval
+from nextitem_export.graphs.retrieval import CODES, SCORES, ModelFeature, Retrieval
 from nextitem_export.graphs.scoring_choice import SCORINGS, ScoringChoice, true_best
 from nextitem_export.graphs.scoring_int8 import main_axes
 
 V, D, K = 20_003, 16, 50
-FEATURES = (RankerFeature("item", "feature__0", "int64"), RankerFeature("query", "feature__1", "float32"))
+FEATURES = (ModelFeature("item", "feature__0", "int64"), ModelFeature("query", "feature__1", "float32"))
 RANDOM = np.random.default_rng(0)
 TABLE = RANDOM.standard_normal((V, D)).astype(np.float32)
 QUERIES = torch.from_numpy(RANDOM.standard_normal((64, D)).astype(np.float32))
@@ -48,9 +48,9 @@ class Direct(nn.Module):
 def write(folder, scoring: str, model: nn.Module | None = None, format_name: str = "onnx", min_recall: float = 0.0):
     ItemIndex.of(np.arange(V - 3)).save(folder)
     popularity = np.linspace(0, -9, V, dtype=np.float32)
-    write_ranker(
+    write_retrieval(
         format_name,
-        Ranker(model or Tied(), FEATURES, "item", popularity, K),
+        Retrieval(model or Tied(), FEATURES, "item", popularity, K),
         FEATURES,
         tuple(values[:2] for values in SAMPLE),
         folder,
@@ -205,7 +205,7 @@ def test_a_search_that_finds_too_few_is_answered_exactly(written, monkeypatch):
     if name != "ann":
         pytest.skip("only an index finds too few")
     step = open_step(folder)
-    assert isinstance(step, AnnRanker)
+    assert isinstance(step, AnnRetrieval)
     monkeypatch.setattr(step._index, "search", lambda *_: np.array([7, 9]))
     answer = step.run(asked(QUERIES.numpy()[:2], excluded=[5]))
     best = true_best(QUERIES.numpy()[:2], TABLE, K + 1)

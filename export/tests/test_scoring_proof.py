@@ -15,14 +15,14 @@ from nextitem_bundle.runtime.codes import FIRST_ITEM, PADDING
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.step import open_step
 from nextitem_export.graphs import scoring_model, scoring_sizes
-from nextitem_export.graphs.formats import write_ranker
-from nextitem_export.graphs.ranker import CODES, SCORES, Ranker, RankerFeature
+from nextitem_export.graphs.formats import write_retrieval
+from nextitem_export.graphs.retrieval import CODES, SCORES, ModelFeature, Retrieval
 from nextitem_export.graphs.scoring_choice import true_best
 from nextitem_export.graphs.scoring_int8 import ZERO, quantize_table, rounded_query
 from nextitem_export.graphs.scoring_proof import FEW, scored_to_prove
 
 V, D, K = 6_000, 16, 20
-FEATURES = (RankerFeature("item", "feature__0", "int64"), RankerFeature("query", "feature__1", "float32"))
+FEATURES = (ModelFeature("item", "feature__0", "int64"), ModelFeature("query", "feature__1", "float32"))
 RANDOM = np.random.default_rng(0)
 CROWD = RANDOM.standard_normal(D).astype(np.float32)
 #: Half of the items are spread out; the others stand so close together that 8 bits cannot tell which of them are the best.
@@ -51,14 +51,14 @@ class Given(nn.Module):
 
 
 def write(folder, queries: np.ndarray):
-    """The step of an exact ranker whose sample asks these queries."""
+    """The step of an exact retrieval whose sample asks these queries."""
     ItemIndex.of(np.arange(V - FIRST_ITEM)).save(folder)
     sample = (torch.full((len(queries), 1), FIRST_ITEM), torch.from_numpy(queries))
-    ranker = Ranker(Given(), FEATURES, "item", np.zeros(V, np.float32), K)
+    retrieval = Retrieval(Given(), FEATURES, "item", np.zeros(V, np.float32), K)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scoring_sizes, "BLOCKS_FROM", 1_000)
         patch.setattr(scoring_sizes, "BLOCK", 4_096)
-        write_ranker("onnx", ranker, FEATURES, tuple(v[:2] for v in sample), folder, threads=1, sample=sample)
+        write_retrieval("onnx", retrieval, FEATURES, tuple(v[:2] for v in sample), folder, threads=1, sample=sample)
     return open_step(folder)
 
 

@@ -13,7 +13,7 @@ from nextitem_bundle.runtime.graph_torchscript import TorchScriptStep
 from nextitem_bundle.runtime.graph_torchscript import open_step as open_torchscript
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.items import ItemsStep
-from nextitem_bundle.runtime.ranker import Ranker
+from nextitem_bundle.runtime.retrieval import Retrieval
 from nextitem_bundle.runtime.step import KINDS, open_step
 from nextitem_export import ExportOptions
 from nextitem_export.graphs.features import write_features
@@ -24,7 +24,7 @@ from nextitem_export.layouts.steps import write_steps
 CLASSES = {
     "features_compiled": FeaturesStep,
     "features_nvtabular": FeaturesStep,
-    "ranker": Ranker,
+    "retrieval": Retrieval,
     "onnx": OnnxStep,
     "items": ItemsStep,
     "fused": FusedStep,
@@ -71,7 +71,7 @@ def test_every_kind_is_opened_by_what_step_json_says(kind, folder_of):
     assert type(step) is CLASSES[kind]
     assert step.inputs
     assert step.outputs
-    assert step.batched == (kind in ("ranker", "fused", "torchscript"))
+    assert step.batched == (kind in ("retrieval", "fused", "torchscript"))
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path):
@@ -83,6 +83,6 @@ def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path):
 def test_torchscript_takes_inputs_by_name_in_the_order_of_step_json(folder_of):
     read_only = np.arange(3.0)
     read_only.flags.writeable = False  # as Triton's are
-    step = open_torchscript(folder_of("ranker"), TORCHSCRIPT)
+    step = open_torchscript(folder_of("retrieval"), TORCHSCRIPT)
     answer = step.run({"y": np.arange(2), "x": read_only, "unused": np.zeros(1)})
     assert {name: values.tolist() for name, values in answer.items()} == {"a": [0.0, 2.0, 4.0], "b": [0, 1]}

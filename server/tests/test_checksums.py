@@ -16,7 +16,7 @@ def exported(tmp_path):
     """A bundle of one step in two versions, of which the first answers; of the second nothing is right."""
     digests = {}
     for model, more in (
-        ("shop_ranker", "max_batch_size: 64\n"),
+        ("shop_retrieval", "max_batch_size: 64\n"),
         ("shop", 'parameters { key: "nextitem.signature" }\n'),
     ):
         text = CONFIG.format(model, 1, more)
@@ -27,10 +27,10 @@ def exported(tmp_path):
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path).write_text(content)
             digests[path] = hashlib.sha256(content.encode()).hexdigest()
-    (tmp_path / "shop_ranker" / "1" / "graph").write_text("weights")
-    digests["shop_ranker/1/graph"] = hashlib.sha256(b"weights").hexdigest()
+    (tmp_path / "shop_retrieval" / "1" / "graph").write_text("weights")
+    digests["shop_retrieval/1/graph"] = hashlib.sha256(b"weights").hexdigest()
     (tmp_path / "shop" / "1" / "bundle.json").write_text(
-        json.dumps({"format_version": FORMAT_VERSION, "models": ["shop_ranker", "shop"], "sha256": digests})
+        json.dumps({"format_version": FORMAT_VERSION, "models": ["shop_retrieval", "shop"], "sha256": digests})
     )
     (tmp_path / "shop" / "2").mkdir()
     return tmp_path
@@ -38,9 +38,9 @@ def exported(tmp_path):
 
 def test_what_was_exported_passes_and_what_was_not_is_left_alone(exported):
     verify_bundles(exported, check_repository(exported))
-    (exported / "shop_ranker" / "1" / "availability.json").write_text("{}")
-    (exported / "shop_ranker" / "config.pbtxt").write_text(
-        CONFIG.format("shop_ranker", "[1, 2]", "max_batch_size: 64\n")
+    (exported / "shop_retrieval" / "1" / "availability.json").write_text("{}")
+    (exported / "shop_retrieval" / "config.pbtxt").write_text(
+        CONFIG.format("shop_retrieval", "[1, 2]", "max_batch_size: 64\n")
     )
     verify_bundles(exported, check_repository(exported))  # as an interrupted switch leaves it
     (exported / "own").mkdir()
@@ -48,7 +48,7 @@ def test_what_was_exported_passes_and_what_was_not_is_left_alone(exported):
     verify_bundles(exported, check_repository(exported))
 
 
-@pytest.mark.parametrize("name", ["shop_ranker/1/graph", "shop_ranker/config.pbtxt", "shop/1/config.pbtxt"])
+@pytest.mark.parametrize("name", ["shop_retrieval/1/graph", "shop_retrieval/config.pbtxt", "shop/1/config.pbtxt"])
 def test_a_changed_file_is_refused_before_the_start(exported, name):
     file = exported / name
     file.write_bytes(file.read_bytes() + b"\nmax_batch_size: 1\n")

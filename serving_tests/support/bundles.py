@@ -37,6 +37,6 @@ def accept(bundle: Path, file: Path, version: int = 1) -> None:
 
 
 def _folders(bundle: Path) -> Iterator[Path]:
-    names = (f"{bundle.name}{step}" for step in ("_features", "_ranker", "_items", ""))
+    names = (f"{bundle.name}{step}" for step in ("_features", "_retrieval", "_items", ""))
     for name in filter(lambda name: (bundle.parent / name).is_dir(), names):
         yield bundle.parent / name

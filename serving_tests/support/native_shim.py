@@ -1,6 +1,6 @@
-"""Serves a native bundle where Triton's own backends are not: its own files, and config.pbtxt but for the ranker's `backend`.
+"""Serves a native bundle where Triton's own backends are not: its own files, and config.pbtxt but for retrieval's `backend`.
 
-The steps around the ranker cannot import ONNX Runtime, which NVIDIA's images have not for Python.
+The steps around the retrieval step cannot import ONNX Runtime, which NVIDIA's images have not for Python.
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ _FILES = {"onnxruntime": "model.onnx", "pytorch": "model.pt"}
 def as_python_backend(bundle: Path, repository: Path, backend: str) -> Path:
     """Copy a native bundle into a repository that the embedded server can serve; returns where it is.
 
-    backend: the one that the ranker is for.
+    backend: the one that the retrieval step is for.
     """
     copy = copied(bundle, repository)
-    ranker = repository / f"{bundle.name}_ranker"
-    change(ranker / "config.pbtxt", f'backend: "{backend}"', 'backend: "python"')
-    for version in [file.parent for file in ranker.glob(f"*/{_FILES[backend]}")]:
+    retrieval = repository / f"{bundle.name}_retrieval"
+    change(retrieval / "config.pbtxt", f'backend: "{backend}"', 'backend: "python"')
+    for version in [file.parent for file in retrieval.glob(f"*/{_FILES[backend]}")]:
         (version / "model.py").write_text(_MODEL_PY + _OPENED[backend])
         shutil.rmtree(version / "nextitem_runtime")  # nothing of it may run
     for step in ("features", "items"):

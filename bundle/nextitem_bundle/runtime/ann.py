@@ -1,4 +1,4 @@
-"""The ranker step for `--scoring ann`: the session model's graph, a faiss index for candidates, and their exact scores.
+"""The retrieval step for `--scoring ann`: the session model's graph, a faiss index for candidates, and their exact scores.
 
 What a request filters acts inside the search, as faiss's selector of items. Allow lists, which are short, and answers for which
 the index finds too few items are scored exactly, by reading the mapped table.
@@ -25,8 +25,8 @@ _BLOCK = 65_536
 _FEW = 64
 
 
-class AnnRanker:
-    """Answers as the exporter's `Ranker` does, but for the items that the index does not find.
+class AnnRetrieval:
+    """Answers as the exporter's `Retrieval` does, but for the items that the index does not find.
 
     available: bool [V].
     """

@@ -1,4 +1,4 @@
-"""The codes that features, rankers and requests agree on."""
+"""The codes that features, retrieval steps and requests agree on."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ FIRST_ITEM = 3
 # that 63 of them do not overflow int32.
 PENALTY = -(2**25)
 
-# `status` of a session in the response, by the code that the ranker gives it.
+# `status` of a session in the response, by the code that the retrieval step gives it.
 STATUS = ("ok", "cold", "empty")
 OK, COLD, EMPTY = range(3)

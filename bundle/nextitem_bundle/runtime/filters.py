@@ -1,4 +1,4 @@
-"""The filters of a request: which items each session may be recommended, as codes that the ranker reads."""
+"""The filters of a request: which items each session may be recommended, as codes that the retrieval step reads."""
 
 from __future__ import annotations
 

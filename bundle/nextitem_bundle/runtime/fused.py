@@ -22,8 +22,8 @@ from .graph_onnx import OnnxStep
 from .item_index import ItemIndex
 from .joining import join_tensors, joining_kind
 from .pace import Pace
-from .ranker import read_constants
 from .request import Array, read_request, read_shape, read_top_k
+from .retrieval import read_constants
 from .signature import Signature
 from .step import open_step as open_inner
 from .together import Outcome, answer_or_halve, without_frames
@@ -31,7 +31,7 @@ from .together import Outcome, answer_or_halve, without_frames
 #: Names, types and shapes of requests that are remembered: callers send few different ones.
 _MOST_KNOWN = 4096
 #: The steps of a fused model that is no single graph, in folders of these names.
-PARTS = ("features", "ranker", "items")
+PARTS = ("features", "retrieval", "items")
 #: The tensors of an answer that have a column for each item.
 _BY_ITEM = ("item_ids", "scores")
 
@@ -127,7 +127,7 @@ def _columns(name: str, request: Checked) -> int | None:
 
 
 class OneGraph:
-    """Features, ranker and items merged into one ONNX graph."""
+    """Features, retrieval and items merged into one ONNX graph."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self._signature = Signature.from_json(settings["signature"])
@@ -182,9 +182,9 @@ class Chain:
     """The three steps one after the other in this process, where they are not three graphs of one kind."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        self._features, self._ranker, self._items = (open_inner(folder / part, settings["own"]) for part in PARTS)
+        self._features, self._retrieval, self._items = (open_inner(folder / part, settings["own"]) for part in PARTS)
         self._filters: tuple[str, ...] = tuple(settings["filters"])
-        #: The ranker's outputs, and what the items step calls them.
+        #: The retrieval step's outputs, and what the items step calls them.
         self._ranked: dict[str, str] = dict(settings["ranked"])
         #: Those of further heads, and the answer's names for them.
         self._heads: dict[str, str] = dict(settings["heads"])
@@ -198,9 +198,9 @@ class Chain:
 
     def answer(self, requests: Sequence[Checked]) -> dict[str, Array]:
         """See Core."""
-        joined = {name: np.concatenate([request.what[name] for request in requests]) for name in self._ranker.inputs}
+        joined = {name: np.concatenate([request.what[name] for request in requests]) for name in self._retrieval.inputs}
         top_k = np.array([max(request.top_k for request in requests)], dtype=np.int64)
-        ranked = self._ranker.run({**joined, TOP_K: top_k})
+        ranked = self._retrieval.run({**joined, TOP_K: top_k})
         answer = self._items.run({**{to: ranked[name] for name, to in self._ranked.items()}, TOP_K: top_k})
         return answer | {to: ranked[name] for name, to in self._heads.items()}
 

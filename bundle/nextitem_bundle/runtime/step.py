@@ -16,7 +16,7 @@ from .tally import Tally
 KINDS = {
     "features_compiled": "features_compiled",
     "features_nvtabular": "features_nvtabular",
-    "ranker": "ranker",
+    "retrieval": "retrieval",
     "onnx": "graph_onnx",
     "items": "items",
     "torchscript": "graph_torchscript",

@@ -18,7 +18,7 @@ from ..workflow.compile import CompiledWorkflow, compile_workflow
 from ..workflow.forms import NUMPY, ServedForm
 from ..workflow.newest import newest_only
 from ..workflow.schedule import FeatureOutput
-from .ranker import filter_tensors
+from .retrieval import filter_tensors
 
 
 def write_features(plan: Plan, features: str, folder: Path, form: ServedForm | None = None) -> None:

@@ -1,4 +1,4 @@
-"""How the ranker is written: ONNX, by either of torch's exporters, or TorchScript."""
+"""How the retrieval step is written: ONNX, by either of torch's exporters, or TorchScript."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from nextitem_bundle.runtime.filters import WIDTHS
 from nextitem_bundle.runtime.step import Step, open_step
 
 from .._errors import UnsupportedModel
-from .ranker import Ranker, RankerFeature, filter_tensors
+from .retrieval import ModelFeature, Retrieval, filter_tensors
 from .scoring_choice import EXACT, ScoringChoice, write_scored
 from .scoring_session import SessionGraph, trace_session, trace_session_dynamo
 from .versions import IR_VERSION as IR_VERSION
 from .versions import OPSET as OPSET
 
-#: From the ranker, its inputs' names (the last three are its filters) and an example of each, into a folder.
-Writer = Callable[[Ranker, Sequence[str], tuple[torch.Tensor, ...], Path], dict[str, Any]]
+#: From the retrieval step, its inputs' names (the last three are its filters) and an example of each, into a folder.
+Writer = Callable[[Retrieval, Sequence[str], tuple[torch.Tensor, ...], Path], dict[str, Any]]
 
-#: From the ranker, its features' names and an example of each, to the session model's part of an ONNX graph.
-Tracer = Callable[[Ranker, Sequence[str], tuple[torch.Tensor, ...]], SessionGraph]
+#: From the retrieval step, its features' names and an example of each, to the session model's part of an ONNX graph.
+Tracer = Callable[[Retrieval, Sequence[str], tuple[torch.Tensor, ...]], SessionGraph]
 
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """A way to write the ranker.
+    """A way to write the retrieval step.
 
     write: puts the graph into a folder and returns what step.json says of it beyond what all formats say; or trace: gives the
     session model's part of an ONNX graph, behind which every scoring can stand.
-    graph: what opens it, by the runtime's name (`runtime/ranker.py`).
+    graph: what opens it, by the runtime's name (`runtime/retrieval.py`).
     warm_batches: the batch sizes that a server asks before it is ready.
     """
 
@@ -49,10 +49,10 @@ class Format:
 FORMATS: dict[str, Format] = {}
 
 
-def write_ranker(
+def write_retrieval(
     format_name: str,
-    ranker: Ranker,
-    features: tuple[RankerFeature, ...],
+    retrieval: Retrieval,
+    features: tuple[ModelFeature, ...],
     example: tuple[torch.Tensor, ...],
     folder: Path,
     *,
@@ -60,7 +60,7 @@ def write_ranker(
     scoring: ScoringChoice = EXACT,
     sample: tuple[torch.Tensor, ...] | None = None,
 ) -> None:
-    """Write the ranker's graph and its step.json into a version folder.
+    """Write the retrieval step's graph and its step.json into a version folder.
 
     example: the features of a batch of two sessions of different lengths, which the trace follows. sample: those of some
     hundred sessions, on which the recall of an approximate scoring is measured; the example if not given. The folder holds the
@@ -70,29 +70,29 @@ def write_ranker(
     if format_name not in FORMATS:
         raise UnsupportedModel(f"unknown format '{format_name}', known are {', '.join(FORMATS)}")
     sample = example if sample is None else sample
-    cardinality = len(ranker.log_popularity)
+    cardinality = len(retrieval.log_popularity)
     # Two tensors, not one twice: torch.export takes one object for one input.
     excluded, allowed = (torch.zeros(len(example[0]), WIDTHS[0], dtype=torch.int64) for _ in range(2))
     example = (*example, excluded, allowed, torch.ones(cardinality, dtype=torch.bool))
     form, names = FORMATS[format_name], [*(feature.tensor for feature in features), *filter_tensors(features)]
-    ranker = ranker.eval()
+    retrieval = retrieval.eval()
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracer warnings; the parity gate judges the result
-            common = {"kind": "ranker", "graph": form.graph, "threads": threads, "batched": True}
+            common = {"kind": "retrieval", "graph": form.graph, "threads": threads, "batched": True}
             if form.trace is not None:
-                session = form.trace(ranker, names[:-3], example[:-3])
+                session = form.trace(retrieval, names[:-3], example[:-3])
                 encoded = dict(zip(names, sample, strict=False))
-                write_scored(scoring, ranker, session, names, folder, encoded, common)
+                write_scored(scoring, retrieval, session, names, folder, encoded, common)
             else:
                 assert form.write is not None
                 _refuse_approximate(scoring, format_name)
-                settings = {**common, **form.write(ranker, names, example, folder)}
+                settings = {**common, **form.write(retrieval, names, example, folder)}
                 (folder / "step.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
         step = open_step(folder)  # a graph may be written and yet be refused by what runs it
         inputs = dict(zip(names, example, strict=True))
         given = {name: inputs[name].numpy() for name in step.inputs}
-        _check_batches(step, given, type(ranker.model).__name__, format_name)
+        _check_batches(step, given, type(retrieval.model).__name__, format_name)
     except UnsupportedModel:
         raise
     except Exception as error:
@@ -102,7 +102,7 @@ def write_ranker(
         if isinstance(cause, UnsupportedModel):
             raise cause from error
         raise UnsupportedModel(
-            f"{type(ranker.model).__name__} cannot be exported to {format_name}: {type(cause).__name__}: {cause}"
+            f"{type(retrieval.model).__name__} cannot be exported to {format_name}: {type(cause).__name__}: {cause}"
         ) from error
 
 
@@ -138,10 +138,10 @@ def _refuse_approximate(scoring: ScoringChoice, format_name: str) -> None:
 
 
 def _torchscript(
-    ranker: Ranker, names: Sequence[str], example: tuple[torch.Tensor, ...], folder: Path
+    retrieval: Retrieval, names: Sequence[str], example: tuple[torch.Tensor, ...], folder: Path
 ) -> dict[str, Any]:
-    save_torchscript(torch.jit.freeze(torch.jit.trace(ranker, example, check_trace=False)), folder)
-    return {"inputs": list(names), "outputs": list(ranker.outputs), "constants": {names[-1]: "mask"}}
+    save_torchscript(torch.jit.freeze(torch.jit.trace(retrieval, example, check_trace=False)), folder)
+    return {"inputs": list(names), "outputs": list(retrieval.outputs), "constants": {names[-1]: "mask"}}
 
 
 def save_torchscript(module: torch.jit.ScriptModule, folder: Path) -> None:

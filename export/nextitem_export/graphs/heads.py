@@ -18,7 +18,7 @@ from nextitem_bundle.runtime.signature import Head
 
 from .._errors import UnsupportedModel
 
-#: The ranker's outputs before the heads.
+#: The retrieval step's outputs before the heads.
 _FIRST = 3
 
 
@@ -47,7 +47,7 @@ def heads_of(model: nn.Module) -> tuple[Head, ...]:
 
 
 def head_tensors(heads: Sequence[Head]) -> dict[str, Head]:
-    """The ranker's further outputs, by the names that they have there."""
+    """The retrieval step's further outputs, by the names that they have there."""
     return {f"head__{place}": head for place, head in enumerate(heads, _FIRST)}
 
 

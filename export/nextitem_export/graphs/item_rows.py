@@ -12,7 +12,7 @@ from nextitem_bundle.runtime.codes import FIRST_ITEM
 
 from .._errors import UnsupportedModel
 from ..workflow.item_values import ItemValues
-from .ranker import has_query, item_table
+from .retrieval import has_query, item_table
 
 
 def model_rows(model: nn.Module, features: Mapping[str, str], window: int, item_feature: str, padding: int) -> int:

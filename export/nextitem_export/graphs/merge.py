@@ -1,4 +1,4 @@
-"""Features, ranker and items as one ONNX graph: what one of them gives and the next one takes becomes a tensor inside."""
+"""Features, retrieval and items as one ONNX graph: what one of them gives and the next one takes becomes a tensor inside."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import onnx
 from onnx import helper
 
 from .items import INPUTS as ITEMS_INPUTS
-from .ranker import OUTPUTS
+from .retrieval import OUTPUTS
 
 
 def can_merge(models: Sequence[onnx.ModelProto]) -> bool:
@@ -23,21 +23,21 @@ def can_merge(models: Sequence[onnx.ModelProto]) -> bool:
 
 def merge(
     features: onnx.ModelProto,
-    ranker: onnx.ModelProto,
+    retrieval: onnx.ModelProto,
     items: onnx.ModelProto,
     heads: Mapping[str, str],
     shown: Sequence[str] = (),
 ) -> onnx.ModelProto:
     """One model of the three, which must agree in their opsets.
 
-    Inputs are those of the features graph, then what the ranker and the items graph take from nobody else (the filters, the
-    ranker's constants, `top_k_checked`); outputs are those of the items graph, the ranker's `heads`, which map its names for
+    Inputs are those of the features graph, then what retrieval and the items graph take from nobody else (the filters, the
+    retrieval's constants, `top_k_checked`); outputs are those of the items graph, retrieval's `heads`, which map its names for
     them to those of the answer, and, of what the features graph gives, what is to be `shown`. External data stays where it is.
     """
-    models = (features, ranker, items)
+    models = (features, retrieval, items)
     graphs = [
         _renamed(features.graph, "features/", {}),
-        _renamed(ranker.graph, "ranker/", heads),
+        _renamed(retrieval.graph, "retrieval/", heads),
         _renamed(items.graph, "items/", dict(zip(ITEMS_INPUTS[:3], OUTPUTS, strict=True))),
     ]
     made = {tensor.name for graph in graphs[:2] for tensor in graph.output}

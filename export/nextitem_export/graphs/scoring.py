@@ -1,4 +1,4 @@
-"""The ranker as an ONNX graph: the session model's nodes, and behind them scoring, filters and top-k, written by hand.
+"""The retrieval step as an ONNX graph: the session model's nodes, and behind them scoring, filters and top-k, written by hand.
 
 What a catalogue costs is the passes over it, so nearly all that the contract asks for happens outside of the scan:
 

@@ -1,4 +1,4 @@
-"""Writes the ranker for `--scoring ann`: the session model's graph, the table as npy and a faiss index."""
+"""Writes the retrieval step for `--scoring ann`: the session model's graph, the table as npy and a faiss index."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nextitem_bundle.runtime.codes import FIRST_ITEM
 
 from .._errors import UnsupportedModel
 from .heads import head_tensors
-from .ranker import OUTPUTS, Ranker
+from .retrieval import OUTPUTS, Retrieval
 from .scoring_heads import add_heads
 from .scoring_model import item_tensor
 from .scoring_nodes import Constants, Nodes
@@ -32,28 +32,28 @@ _POINTS, _PASSES = 48, 10
 
 
 def write_ann(
-    ranker: Ranker, session: SessionGraph, names: Sequence[str], folder: Path, probes: int, threads: int
+    retrieval: Retrieval, session: SessionGraph, names: Sequence[str], folder: Path, probes: int, threads: int
 ) -> dict[str, Any]:
     """Write the graph, `index.faiss` where there is none yet, and the arrays. Returns what step.json says of them.
 
     probes: lists that a search reads. Raises UnsupportedModel where faiss is missing.
     """
     stored, constants = StoredArrays(folder), Constants("ranking")
-    table = ranker.table()
+    table = retrieval.table()
     assert table is not None
     name = session.table or _TABLE
     for weight, values in session.weights.items():
         if weight != name:
             stored.add(weight, values)
     stored.add(name, table.numpy(), apart=True, unused=session.table is None)
-    np.save(folder / "popularity.npy", ranker.log_popularity.numpy(), allow_pickle=False)
+    np.save(folder / "popularity.npy", retrieval.log_popularity.numpy(), allow_pickle=False)
     nodes = Nodes(constants, session.opset)
-    newest = nodes.reduce_max(item_tensor(ranker, names), 1, keepdims=True)
+    newest = nodes.reduce_max(item_tensor(retrieval, names), 1, keepdims=True)
     nodes.nodes += [
         helper.make_node("Identity", [inner], [outer])
         for inner, outer in ((session.result, "query"), (newest, "newest"))
     ]
-    heads = add_heads(nodes, ranker, session, newest)
+    heads = add_heads(nodes, retrieval, session, newest)
     graph = helper.make_graph(
         [*session.nodes, *nodes.nodes],
         "query",
@@ -77,9 +77,9 @@ def write_ann(
         "popularity": "popularity.npy",
         "filters": list(names[len(session.inputs) :][:2]),
         "outputs": list(OUTPUTS),
-        "heads": list(head_tensors(ranker.heads)),
-        "k": ranker.k,
-        "candidates": min(max(OVERFETCH * ranker.k, FEWEST), len(table)),
+        "heads": list(head_tensors(retrieval.heads)),
+        "k": retrieval.k,
+        "candidates": min(max(OVERFETCH * retrieval.k, FEWEST), len(table)),
         "probes": probes,
     }
 

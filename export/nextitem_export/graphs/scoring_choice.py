@@ -17,7 +17,7 @@ from nextitem_bundle.runtime.step import open_step
 
 from .._errors import UnsupportedModel
 from . import scoring_sizes as sizes
-from .ranker import CODES, Ranker
+from .retrieval import CODES, Retrieval
 from .scoring_ann import lists_for, write_ann
 from .scoring_blocks import Groups
 from .scoring_model import write_exact, write_int8
@@ -34,13 +34,13 @@ _LOOKS_INT8 = ((2, 120), (2, 480), (1, 60))
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A ranker to be written.
+    """A retrieval step to be written.
 
     session: its part of the graph; names: the inputs. queries: of the sample's sessions that know an item, float32 [S, D]; None
     for a model without queries.
     """
 
-    ranker: Ranker
+    retrieval: Retrieval
     session: SessionGraph
     names: Sequence[str]
     folder: Path
@@ -48,7 +48,7 @@ class Job:
     queries: np.ndarray | None
 
 
-#: Writes the ranker with some effort, 0 the least; returns what step.json says, None where no more effort can be made.
+#: Writes the retrieval step with some effort, 0 the least; returns what step.json says, None where no more effort can be made.
 Attempt = Callable[["Job", int], "dict[str, Any] | None"]
 
 
@@ -64,25 +64,25 @@ class Scoring:
 
 
 def _exact(job: Job, effort: int) -> dict[str, Any] | None:
-    return None if effort else write_exact(job.ranker, job.session, job.names, job.folder, job.queries)
+    return None if effort else write_exact(job.retrieval, job.session, job.names, job.folder, job.queries)
 
 
 def _int8(job: Job, effort: int) -> dict[str, Any] | None:
-    table = job.ranker.table()
+    table = job.retrieval.table()
     assert table is not None
     further = max(0, effort - len(_LOOKS_INT8) + 1)
     part, more = _LOOKS_INT8[min(effort, len(_LOOKS_INT8) - 1)]
     more *= 2**further
-    if further and more // 2 * sizes.GROUP >= len(job.ranker.log_popularity):
+    if further and more // 2 * sizes.GROUP >= len(job.retrieval.log_popularity):
         return None
-    return write_int8(job.ranker, job.session, job.names, job.folder, Groups(1, more), -(-table.shape[1] // part))
+    return write_int8(job.retrieval, job.session, job.names, job.folder, Groups(1, more), -(-table.shape[1] // part))
 
 
 def _ann(job: Job, effort: int) -> dict[str, Any] | None:
     probes = 16 * 2**effort
-    if effort and probes // 2 >= lists_for(len(job.ranker.log_popularity) - FIRST_ITEM):
+    if effort and probes // 2 >= lists_for(len(job.retrieval.log_popularity) - FIRST_ITEM):
         return None
-    return write_ann(job.ranker, job.session, job.names, job.folder, probes, job.threads)
+    return write_ann(job.retrieval, job.session, job.names, job.folder, probes, job.threads)
 
 
 SCORINGS: dict[str, Scoring] = {
@@ -109,28 +109,28 @@ EXACT = ScoringChoice()
 
 def write_scored(
     choice: ScoringChoice,
-    ranker: Ranker,
+    retrieval: Retrieval,
     session: SessionGraph,
     names: Sequence[str],
     folder: Path,
     sample: Mapping[str, torch.Tensor],
     common: Mapping[str, Any],
 ) -> None:
-    """Write the ranker and its step.json with as little effort as the asked recall takes.
+    """Write the retrieval step and its step.json with as little effort as the asked recall takes.
 
     sample: the features of some sessions, by tensor. common: what step.json says of all formats.
     Raises UnsupportedModel where the model has no query or the recall is not reached.
     """
     scoring = SCORINGS[choice.name]
-    if scoring.min_recall is not None and ranker.table() is None:
+    if scoring.min_recall is not None and retrieval.table() is None:
         raise UnsupportedModel(
-            f"{type(ranker.model).__name__} gives scores itself, so scoring '{choice.name}' has no table to search: give it "
+            f"{type(retrieval.model).__name__} gives scores itself, so scoring '{choice.name}' has no table to search: give it "
             "query(features) and item_table(), or export with ExportOptions(scoring='exact')"
         )
     least = choice.min_recall or scoring.min_recall
-    known = _known(ranker, sample)
-    queries = _queries(ranker, known) if choice.first_look and ranker.table() is not None else None
-    job = Job(ranker, session, names, folder, common["threads"], queries)
+    known = _known(retrieval, sample)
+    queries = _queries(retrieval, known) if choice.first_look and retrieval.table() is not None else None
+    job = Job(retrieval, session, names, folder, common["threads"], queries)
     recall, effort = 0.0, 0
     while (found := scoring.attempt(job, effort)) is not None:
         settings = {**common, "scoring": choice.name, **found}
@@ -152,26 +152,26 @@ def _write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     (folder / "step.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
 
-def _known(ranker: Ranker, sample: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _known(retrieval: Retrieval, sample: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The sample's sessions that know an item."""
-    items = dict(zip(ranker.names, sample.values(), strict=True))[ranker.item_feature]
+    items = dict(zip(retrieval.names, sample.values(), strict=True))[retrieval.item_feature]
     return {name: values[(items >= FIRST_ITEM).any(dim=1)] for name, values in sample.items()}
 
 
-def _queries(ranker: Ranker, sample: Mapping[str, torch.Tensor]) -> np.ndarray:
+def _queries(retrieval: Retrieval, sample: Mapping[str, torch.Tensor]) -> np.ndarray:
     with torch.no_grad():
-        query, _ = ranker.scorer.result(dict(zip(ranker.names, sample.values(), strict=True)))
+        query, _ = retrieval.scorer.result(dict(zip(retrieval.names, sample.values(), strict=True)))
     return query.float().numpy()
 
 
 def _measured_recall(job: Job, known: Mapping[str, torch.Tensor]) -> float:
     """The share of the true RECALL_AT best items that the written step gives when asked for no more."""
-    table = job.ranker.table()
+    table = job.retrieval.table()
     assert table is not None
     assert job.queries is not None
     if not len(job.queries):
         return 1.0
-    true = true_best(job.queries, table.numpy(), min(RECALL_AT, job.ranker.k, len(table) - FIRST_ITEM))
+    true = true_best(job.queries, table.numpy(), min(RECALL_AT, job.retrieval.k, len(table) - FIRST_ITEM))
     step = open_step(job.folder)
     none = dict.fromkeys(job.names[len(known) :][:2], np.zeros((1, 64), dtype=np.int64))
     wanted = {TOP_K: np.array([true.shape[1]])}

@@ -1,4 +1,4 @@
-"""The further heads in the ranker's graph: behind the session model's nodes, what makes them null."""
+"""The further heads in the retrieval step's graph: behind the session model's nodes, what makes them null."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from .heads import head_tensors
-from .ranker import Ranker
+from .retrieval import Retrieval
 from .scoring_nodes import Nodes
 from .scoring_session import SessionGraph
 
 
-def add_heads(nodes: Nodes, ranker: Ranker, session: SessionGraph, newest: str) -> list[onnx.ValueInfoProto]:
-    """Name the heads as the ranker's outputs, float32 [B, N], and return these.
+def add_heads(nodes: Nodes, retrieval: Retrieval, session: SessionGraph, newest: str) -> list[onnx.ValueInfoProto]:
+    """Name the heads as the retrieval step's outputs, float32 [B, N], and return these.
 
     The lowest FP32 stands for what is no number, and in sessions without a known item. newest: the highest item code of each
     session, int64 [B, 1].
     """
-    tensors = head_tensors(ranker.heads)
+    tensors = head_tensors(retrieval.heads)
     if tensors:
         known = nodes.add("GreaterOrEqual", newest, nodes.constant(np.int64(FIRST_ITEM)))
         lowest, end = (nodes.constant(np.float32(value)) for value in (LOWEST_FLOAT32, np.inf))

@@ -1,4 +1,4 @@
-"""Joins the session model's nodes and the scoring to the ranker's graph, and writes it."""
+"""Joins the session model's nodes and the scoring to the retrieval step's graph, and writes it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nextitem_bundle.runtime.codes import FIRST_ITEM, PADDING
 from nextitem_bundle.runtime.features import TOP_K
 
 from . import scoring_sizes as sizes
-from .ranker import CODES, SCORES, STATUS, Ranker
+from .retrieval import CODES, SCORES, STATUS, Retrieval
 from .scoring import Asked, Best, Catalogue, Scan, all_or_any, finish, scan_at_once, statuses
 from .scoring_apart import allowed_only, popular
 from .scoring_blocks import Block, Blocks, Groups
@@ -38,7 +38,7 @@ _PROVEN, _ASKED_FOR = 0.95, 20
 
 
 def write_exact(
-    ranker: Ranker, session: SessionGraph, names: Sequence[str], folder: Path, queries: np.ndarray | None
+    retrieval: Retrieval, session: SessionGraph, names: Sequence[str], folder: Path, queries: np.ndarray | None
 ) -> dict[str, Any]:
     """Write `model.onnx` and, for large tables, npy files beside it.
 
@@ -46,42 +46,42 @@ def write_exact(
     float32 [rows]. queries: those of some sessions, float32 [S, D], which show what a first look in int8 can prove; None for
     a model without them. Returns what step.json says of the graph.
     """
-    table = ranker.table()
-    items = len(ranker.log_popularity)
+    table = retrieval.table()
+    items = len(retrieval.log_popularity)
     if table is not None and queries is not None and items >= sizes.BLOCKS_FROM and table.shape[1] <= WIDEST:
         quantized = quantize_table(table.numpy())
-        k = min(_ASKED_FOR, ranker.k, items)
+        k = min(_ASKED_FOR, retrieval.k, items)
         scored = scored_to_prove(table.numpy(), quantized, queries, k)
         for groups in _GROUPS:
             if len(scored) and (scored <= groups.at(k)).mean() >= _PROVEN:
-                return _write_first_look(ranker, session, names, folder, quantized, groups, proving=True)
+                return _write_first_look(retrieval, session, names, folder, quantized, groups, proving=True)
     stored = StoredArrays(folder)
     if table is None or items < sizes.BLOCKS_FROM:
-        catalogue = store_catalogue(ranker, session, stored, items, apart=False)
-        return _write(ranker, session, names, folder, stored, catalogue, scan_at_once)
-    catalogue = store_catalogue(ranker, session, stored, sizes.padded_items(items), apart=True)
+        catalogue = store_catalogue(retrieval, session, stored, items, apart=False)
+        return _write(retrieval, session, names, folder, stored, catalogue, scan_at_once)
+    catalogue = store_catalogue(retrieval, session, stored, sizes.padded_items(items), apart=True)
     width = table.shape[1]
     scan = _exact_blocks(stored, catalogue, width, _grouped(stored, catalogue, width))
-    return _write(ranker, session, names, folder, stored, catalogue, scan)
+    return _write(retrieval, session, names, folder, stored, catalogue, scan)
 
 
 def write_int8(
-    ranker: Ranker, session: SessionGraph, names: Sequence[str], folder: Path, groups: Groups, width: int
+    retrieval: Retrieval, session: SessionGraph, names: Sequence[str], folder: Path, groups: Groups, width: int
 ) -> dict[str, Any]:
     """The same by a first look in int8 that is taken as it is.
 
     width: the columns that are looked at; where it is below the table's, products along its main axes.
     """
-    table = ranker.table()
+    table = retrieval.table()
     assert table is not None
     axes = main_axes(table.numpy(), width) if width < table.shape[1] else None
     quantized = quantize_table(table.numpy() if axes is None else table.numpy() @ axes)
-    settings = _write_first_look(ranker, session, names, folder, quantized, groups, axes=axes)
+    settings = _write_first_look(retrieval, session, names, folder, quantized, groups, axes=axes)
     return {**settings, "first_look": {"width": width, "groups": groups.more}}
 
 
 def _write_first_look(
-    ranker: Ranker,
+    retrieval: Retrieval,
     session: SessionGraph,
     names: Sequence[str],
     folder: Path,
@@ -95,7 +95,7 @@ def _write_first_look(
     width = looked_at if axes is None else len(axes)
     penalty, name = names[-1] + PENALTY, f"{_PREFIX}/int8"
     stored = StoredArrays(folder)
-    catalogue = store_catalogue(ranker, session, stored, sizes.padded_items(items), apart=True)
+    catalogue = store_catalogue(retrieval, session, stored, sizes.padded_items(items), apart=True)
     values = _padded(quantized.values, catalogue.items)
     bounds = sizes.block_bounds(catalogue.items)
     parts = [values[start : start + size].T.ravel() for start, size in bounds]
@@ -107,7 +107,7 @@ def _write_first_look(
     scan: Scan = look
     if proving:
         scan = Proven(look, quantized, _exact_blocks(stored, catalogue, width, look.grouped_table))
-    return _write(ranker, session, names, folder, stored, catalogue, scan, penalty)
+    return _write(retrieval, session, names, folder, stored, catalogue, scan, penalty)
 
 
 def _exact_blocks(stored: StoredArrays, catalogue: Catalogue, width: int, grouped: str) -> Blocks:
@@ -127,7 +127,7 @@ def _grouped(stored: StoredArrays, catalogue: Catalogue, width: int) -> str:
 
 
 def _write(
-    ranker: Ranker,
+    retrieval: Retrieval,
     session: SessionGraph,
     names: Sequence[str],
     folder: Path,
@@ -142,38 +142,38 @@ def _write(
     excluded, allowed, bias = names[len(session.inputs) :]
     limited = bias + LIMITED
     filters = Filters(excluded, allowed, bias, limited)
-    items = item_tensor(ranker, names)
+    items = item_tensor(retrieval, names)
     best, status = rank(nodes, session.result, items, filters, catalogue, scan)
     outputs = zip((CODES, SCORES, STATUS), (best[1], best[0], status), strict=True)
     nodes.nodes += [helper.make_node("Identity", [inner], [name], name) for name, inner in outputs]
-    heads = add_heads(nodes, ranker, session, nodes.reduce_max(items, 1, keepdims=True))
+    heads = add_heads(nodes, retrieval, session, nodes.reduce_max(items, 1, keepdims=True))
     _save(session, nodes, constants, stored, filters, penalty, heads, folder)
     forms = {bias: "bias", limited: "limited", TOP_K: "most"} | ({penalty: "penalty"} if penalty else {})
-    return {"rows": catalogue.items, "k": ranker.k, "constants": forms}
+    return {"rows": catalogue.items, "k": retrieval.k, "constants": forms}
 
 
-def item_tensor(ranker: Ranker, names: Sequence[str]) -> str:
+def item_tensor(retrieval: Retrieval, names: Sequence[str]) -> str:
     """The input with the item codes."""
-    return names[ranker.names.index(ranker.item_feature)]
+    return names[retrieval.names.index(retrieval.item_feature)]
 
 
 def store_catalogue(
-    ranker: Ranker, session: SessionGraph, stored: StoredArrays, rows: int, *, apart: bool
+    retrieval: Retrieval, session: SessionGraph, stored: StoredArrays, rows: int, *, apart: bool
 ) -> Catalogue:
     """Store the session's weights, the item table and the popularity, filled up to so many rows with items that never come.
 
     apart: the table is a file whatever its size, of which views are read.
     """
-    table = ranker.table()
+    table = retrieval.table()
     name = None if table is None else session.table or f"{_PREFIX}/table"
     for weight, values in session.weights.items():
         if weight != name:
             stored.add(weight, values)
-    popularity = ranker.log_popularity.numpy()
+    popularity = retrieval.log_popularity.numpy()
     if table is not None and name is not None:
         stored.add(name, _padded(table.numpy(), rows), apart=apart)
     stored.add(f"{_PREFIX}/popularity", _padded(popularity, rows))
-    return Catalogue(name, f"{_PREFIX}/popularity", rows, rows - len(popularity), ranker.k)
+    return Catalogue(name, f"{_PREFIX}/popularity", rows, rows - len(popularity), retrieval.k)
 
 
 def _padded(values: np.ndarray, rows: int) -> np.ndarray:
@@ -259,7 +259,7 @@ def _save(
     tensor = helper.make_tensor_value_info
     graph = helper.make_graph(
         [*session.nodes, *nodes.nodes],
-        "ranker",
+        "retrieval",
         [
             *session.inputs,
             tensor(filters.excluded, TensorProto.INT64, ["B", f"P_{filters.excluded}"]),

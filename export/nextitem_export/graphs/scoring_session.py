@@ -17,7 +17,7 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import nn
 
 from .heads import head_tensors
-from .ranker import Ranker
+from .retrieval import Retrieval
 from .scoring_shared import share_table
 from .versions import DYNAMO_OPSET, OPSET
 
@@ -42,24 +42,24 @@ class SessionGraph:
 
 
 class _Session(nn.Module):
-    def __init__(self, ranker: Ranker) -> None:
+    def __init__(self, retrieval: Retrieval) -> None:
         super().__init__()
-        self.scorer = ranker.scorer
-        self.names = ranker.names
+        self.scorer = retrieval.scorer
+        self.names = retrieval.names
 
     def forward(self, *encoded: torch.Tensor) -> tuple[torch.Tensor, ...]:
         result, heads = self.scorer.result(dict(zip(self.names, encoded, strict=True)))
         return result.float(), *heads
 
 
-def _results(ranker: Ranker) -> list[str]:
+def _results(retrieval: Retrieval) -> list[str]:
     """The names of what `_Session` gives."""
-    return ["session", *(f"session_{tensor}" for tensor in head_tensors(ranker.heads))]
+    return ["session", *(f"session_{tensor}" for tensor in head_tensors(retrieval.heads))]
 
 
-def trace_session(ranker: Ranker, names: Sequence[str], example: tuple[torch.Tensor, ...]) -> SessionGraph:
+def trace_session(retrieval: Retrieval, names: Sequence[str], example: tuple[torch.Tensor, ...]) -> SessionGraph:
     """By torch's older exporter. example: the features, named `names`."""
-    session = _Session(ranker).eval()
+    session = _Session(retrieval).eval()
     # Weights stay out of the protobuf, which ends at 2 GB, and are named instead.
     written = io.BytesIO()
     torch.onnx.export(
@@ -67,8 +67,8 @@ def trace_session(ranker: Ranker, names: Sequence[str], example: tuple[torch.Ten
         example,
         written,
         input_names=list(names),
-        output_names=_results(ranker),
-        dynamic_axes={name: {0: "B"} for name in (*names, *_results(ranker))},
+        output_names=_results(retrieval),
+        dynamic_axes={name: {0: "B"} for name in (*names, *_results(retrieval))},
         opset_version=OPSET,
         do_constant_folding=False,
         export_params=False,
@@ -80,17 +80,17 @@ def trace_session(ranker: Ranker, names: Sequence[str], example: tuple[torch.Ten
     for value in model.graph.input:
         if value.name not in names:
             weights[value.name] = tensors[value.name].detach().numpy()
-    return _graph(model, names, example, weights, ranker)
+    return _graph(model, names, example, weights, retrieval)
 
 
-def trace_session_dynamo(ranker: Ranker, names: Sequence[str], example: tuple[torch.Tensor, ...]) -> SessionGraph:
+def trace_session_dynamo(retrieval: Retrieval, names: Sequence[str], example: tuple[torch.Tensor, ...]) -> SessionGraph:
     """The second route, by torch.export: slower, and stricter about what a model's forward does."""
     axes: list[dict[int, Any]] = [{0: torch.export.Dim.DYNAMIC} for _ in names]
     program = torch.onnx.export(
-        _Session(ranker).eval(),
+        _Session(retrieval).eval(),
         example,
         input_names=list(names),
-        output_names=_results(ranker),
+        output_names=_results(retrieval),
         dynamic_shapes=(tuple(axes),),
         opset_version=DYNAMO_OPSET,
         dynamo=True,
@@ -108,7 +108,7 @@ def trace_session_dynamo(ranker: Ranker, names: Sequence[str], example: tuple[to
         path = Path(folder) / "session.onnx"
         program.save(str(path), external_data=True)
         model = onnx.load(str(path), load_external_data=False)
-    return _graph(model, names, example, weights, ranker)
+    return _graph(model, names, example, weights, retrieval)
 
 
 def _graph(
@@ -116,7 +116,7 @@ def _graph(
     names: Sequence[str],
     example: tuple[torch.Tensor, ...],
     weights: dict[str, np.ndarray],
-    ranker: Ranker,
+    retrieval: Retrieval,
 ) -> SessionGraph:
     (opset,) = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     session = SessionGraph(
@@ -126,16 +126,16 @@ def _graph(
         weights=weights,
         result=model.graph.output[0].name,
         heads=tuple(output.name for output in model.graph.output[1:]),
-        table=_table_among(weights, ranker),
+        table=_table_among(weights, retrieval),
         opset=opset,
         ir_version=model.ir_version,
     )
-    table = ranker.table()
+    table = retrieval.table()
     return session if table is None else share_table(session, table.numpy())
 
 
-def _table_among(weights: dict[str, np.ndarray], ranker: Ranker) -> str | None:
-    table = ranker.table()
+def _table_among(weights: dict[str, np.ndarray], retrieval: Retrieval) -> str | None:
+    table = retrieval.table()
     if table is None:
         return None
     same = (

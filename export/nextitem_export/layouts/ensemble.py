@@ -1,4 +1,4 @@
-"""The layout `ensemble`: features, ranker and items as three models behind one that clients call."""
+"""The layout `ensemble`: features, retrieval and items as three models behind one that clients call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nextitem_bundle.config import EnsembleStep, StepConfig, TensorSpec, WarmUp,
 from ..graphs import items
 from ..graphs.formats import FORMATS
 from ..graphs.heads import head_tensors
-from ..graphs.ranker import OUTPUTS, filter_tensors
+from ..graphs.retrieval import OUTPUTS, filter_tensors
 from ..options import ExportOptions
 from ..plan import Plan
 from .runtimes import RUNTIMES, add_python_model
@@ -28,21 +28,21 @@ from .steps import (
     response_specs,
     settle,
 )
-from .warm_up import features_request, items_request, ranker_request
+from .warm_up import features_request, items_request, retrieval_request
 
 _DATATYPES = {"int64": "INT64", "float32": "FP32"}
 
 
 @dataclasses.dataclass(frozen=True)
 class EnsembleLayout:
-    """Three steps that Triton chains. The ranker sees few shapes, whatever a request holds, and is batched."""
+    """Three steps that Triton chains. The retrieval step sees few shapes, whatever a request holds, and is batched."""
 
     name: str
 
     @property
     def steps(self) -> tuple[str, str, str]:
-        """The names of the features, ranker and items steps."""
-        return f"{self.name}_features", f"{self.name}_ranker", f"{self.name}_items"
+        """The names of the features, retrieval and items steps."""
+        return f"{self.name}_features", f"{self.name}_retrieval", f"{self.name}_items"
 
     @property
     def models(self) -> list[str]:
@@ -57,15 +57,15 @@ class EnsembleLayout:
         """The steps stay what they are; each gets the runtime."""
         folders = self.folders(build, plan.signature.bundle_version)
         add_python_model(folders.features, "Features", self.name)
-        RUNTIMES[options.runtime].add_ranker_code(folders.ranker, "Ranker", self.name)
+        RUNTIMES[options.runtime].add_retrieval_code(folders.retrieval, "Retrieval", self.name)
         add_python_model(folders.items, "Items", self.name)
 
     def write_configs(self, build: Path, plan: Plan, options: ExportOptions) -> None:
         """Write the config.pbtxt of all four models, with warm-up requests made of the sample."""
-        settle(self.folders(build, plan.signature.bundle_version).ranker, threads=options.threads)
+        settle(self.folders(build, plan.signature.bundle_version).retrieval, threads=options.threads)
         for config in self._step_configs(build, plan, options):
             config.write(build / config.name)
-        features, ranker, items_name = self.steps
+        features, retrieval, items_name = self.steps
         request, response = request_specs(plan), response_specs(plan)
         signature = plan.signature
         (build / self.name / str(signature.bundle_version)).mkdir(parents=True)
@@ -83,7 +83,7 @@ class EnsembleLayout:
                     {name: name for name in (*ranked_tensors(plan), items.TOP_K)},
                 ),
                 EnsembleStep(
-                    ranker,
+                    retrieval,
                     signature.bundle_version,
                     {name: name for name in ranked_tensors(plan)},
                     {**dict(zip(OUTPUTS, OUTPUTS, strict=True)), **head_names(plan)},
@@ -115,8 +115,8 @@ class EnsembleLayout:
             version=version,
         )
         batches = {min(batch, options.max_sessions) for batch in FORMATS[options.format].warm_batches}
-        example = ranker_request(plan, encoded(plan, folders.features, of_other_lengths(plan, 1)))
-        ranker = StepConfig(
+        example = retrieval_request(plan, encoded(plan, folders.features, of_other_lengths(plan, 1)))
+        retrieval = StepConfig(
             self.steps[1],
             tuple(TensorSpec(s.name, s.datatype, s.dims[1:]) for s in tensors),
             (
@@ -133,7 +133,7 @@ class EnsembleLayout:
             ),
             version=version,
         )
-        yield RUNTIMES[options.runtime].configured(ranker, folders.ranker, options)
+        yield RUNTIMES[options.runtime].configured(retrieval, folders.retrieval, options)
         yield StepConfig(
             self.steps[2],
             (

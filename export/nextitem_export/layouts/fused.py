@@ -17,15 +17,15 @@ from nextitem_bundle.runtime.fused import PARTS
 from ..graphs import items
 from ..graphs.formats import FORMATS
 from ..graphs.merge import can_merge, merge, open_graph
-from ..graphs.ranker import OUTPUTS
+from ..graphs.retrieval import OUTPUTS
 from ..options import ExportOptions
 from ..plan import Plan
 from .runtimes import add_python_model
 from .steps import StepFolders, batching, first_request, head_names, request_specs, response_specs, settle
 
 STEP, GRAPH = "step.json", "model.onnx"
-#: What the runtime needs of the ranker's step.json to run its graph.
-_OF_THE_RANKER = ("graph", "constants", "rows", "k", "threads", "batched")
+#: What the runtime needs of the retrieval step's step.json to run its graph.
+_OF_RETRIEVAL = ("graph", "constants", "rows", "k", "threads", "batched")
 #: More than any request holds: Triton would refuse what is beyond in words of its own, which name no tensor and another limit.
 _MAX_BATCH_SIZE = 2**20
 
@@ -54,11 +54,11 @@ class FusedLayout:
         folders = self.folders(build, plan.signature.bundle_version)
         folder = self.version_folder(build, plan)
         folder.mkdir(parents=True)
-        features, ranker, _ = (json.loads((part / STEP).read_text(encoding="utf-8")) for part in folders)
+        features, retrieval, _ = (json.loads((part / STEP).read_text(encoding="utf-8")) for part in folders)
         settings = {"kind": "fused", "signature": plan.signature.to_json(), "filters": features["filters"]}
-        if _are_graphs(folders, ranker) and _write_merged(folders, folder, plan):
+        if _are_graphs(folders, retrieval) and _write_merged(folders, folder, plan):
             settings |= {"merged": True, "newest": features["newest"], "codes": plan.item_tensor}
-            settings |= {name: ranker[name] for name in _OF_THE_RANKER if name in ranker}
+            settings |= {name: retrieval[name] for name in _OF_RETRIEVAL if name in retrieval}
         else:
             for part, source in zip(PARTS, folders, strict=True):
                 shutil.copytree(source, folder / part)
@@ -94,18 +94,18 @@ class FusedLayout:
         ).write(build / self.name)
 
 
-def _are_graphs(folders: StepFolders, ranker: Mapping[str, Any]) -> bool:
+def _are_graphs(folders: StepFolders, retrieval: Mapping[str, Any]) -> bool:
     """Whether each step is an ONNX graph and nothing else."""
-    return all((part / GRAPH).is_file() for part in folders) and ranker.get("scoring") != "ann"
+    return all((part / GRAPH).is_file() for part in folders) and retrieval.get("scoring") != "ann"
 
 
 def _write_merged(folders: StepFolders, folder: Path, plan: Plan) -> bool:
-    """Write the merged graph with what the ranker's needs beside it; False where the graphs cannot be merged."""
+    """Write the merged graph with what the retrieval step's needs beside it; False where the graphs cannot be merged."""
     graphs = [open_graph(part) for part in folders]
     if not can_merge(graphs):
         return False
     onnx.save(merge(*graphs, head_names(plan), [plan.item_tensor]), str(folder / GRAPH))
-    for file in folders.ranker.iterdir():  # large tables, the item index
+    for file in folders.retrieval.iterdir():  # large tables, the item index
         if file.name not in (STEP, GRAPH):
             shutil.copy(file, folder)
     return True

@@ -1,4 +1,4 @@
-"""The ranker of a native bundle: its graph as Triton's own backends take it, and the config.pbtxt that they read."""
+"""The retrieval step of a native bundle: its graph as Triton's own backends take it, and the config.pbtxt that they read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from nextitem_bundle.config import StepConfig
 from nextitem_bundle.runtime.item_index import FILES as ITEM_INDEX_FILES
 from nextitem_bundle.runtime.item_index import ItemIndex
-from nextitem_bundle.runtime.ranker import AVAILABILITY, read_constants
+from nextitem_bundle.runtime.retrieval import AVAILABILITY, read_constants
 
 from ..graphs.formats import save_torchscript
 from ..options import ExportOptions
@@ -30,7 +30,7 @@ class Backend:
     threads: tuple[str, str]
 
 
-#: By what opens the ranker's graph in our own runtime (step.json's kind).
+#: By what opens the retrieval step's graph in our own runtime (step.json's kind).
 BACKENDS = {
     "onnx": Backend("onnxruntime", ("intra_op_thread_count", "inter_op_thread_count")),
     "torchscript": Backend("pytorch", ("INTRA_OP_THREAD_COUNT", "INTER_OP_THREAD_COUNT")),
@@ -53,7 +53,7 @@ _ON_GPU = {
 
 
 def as_native(config: StepConfig, version_folder: Path, options: ExportOptions) -> StepConfig:
-    """The ranker's configuration for the backend that its graph is for."""
+    """The retrieval step's configuration for the backend that its graph is for."""
     settings = json.loads((version_folder / "step.json").read_text(encoding="utf-8"))
     backend = BACKENDS[settings["kind"]]
     reasons = {**config.reasons, **_REASONS, **(_ON_GPU if options.accelerator != "none" else {})}
@@ -62,9 +62,9 @@ def as_native(config: StepConfig, version_folder: Path, options: ExportOptions) 
 
 
 def bake_availability(folder: Path, example: Mapping[str, np.ndarray]) -> None:
-    """Make what the ranker in this version folder takes from the availability list a constant of its graph.
+    """Make what the retrieval step in this version folder takes from the availability list a constant of its graph.
 
-    Triton's own backends read no list. example: the ranker's tensors for some sessions, by name.
+    Triton's own backends read no list. example: the retrieval step's tensors for some sessions, by name.
     """
     settings = json.loads((folder / "step.json").read_text(encoding="utf-8"))
     constants = read_constants(folder, settings, ItemIndex.load(folder))
@@ -89,29 +89,29 @@ def _bake_onnx(
 
 
 class _Available(torch.nn.Module):
-    """The ranker with its last input given."""
+    """The retrieval step with its last input given."""
 
     available: torch.Tensor
 
-    def __init__(self, ranker: torch.nn.Module, available: torch.Tensor) -> None:
+    def __init__(self, retrieval: torch.nn.Module, available: torch.Tensor) -> None:
         super().__init__()
-        self.ranker = ranker
+        self.retrieval = retrieval
         self.register_buffer("available", available)
 
     def forward(self, *tensors: torch.Tensor) -> Any:
-        """What the ranker gives."""
-        return self.ranker(*tensors, self.available)
+        """What the retrieval step gives."""
+        return self.retrieval(*tensors, self.available)
 
 
 def _bake_torchscript(
     folder: Path, settings: Mapping[str, Any], constants: Mapping[str, np.ndarray], example: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
-    ranker = torch.jit.load(str(folder / "model.pt"), map_location="cpu").eval()
+    retrieval = torch.jit.load(str(folder / "model.pt"), map_location="cpu").eval()
     inputs = [name for name in settings["inputs"] if name not in constants]
     (available,) = constants.values()
     tensors = tuple(torch.from_numpy(example[name]) for name in inputs)
-    # The ranker is called as it was traced: it stays as general as it is.
-    baked = torch.jit.trace(_Available(ranker, torch.from_numpy(available)).eval(), tensors, check_trace=False)
+    # The retrieval step is called as it was traced: it stays as general as it is.
+    baked = torch.jit.trace(_Available(retrieval, torch.from_numpy(available)).eval(), tensors, check_trace=False)
     save_torchscript(torch.jit.freeze(baked), folder)
     return {"inputs": inputs, "outputs": settings["outputs"]}
 

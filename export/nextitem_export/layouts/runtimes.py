@@ -1,4 +1,4 @@
-"""What runs the ranker: Triton's Python backend or its own backends. The steps around it run in the Python backend."""
+"""What runs the retrieval step: Triton's Python backend or its own backends. The steps around it run in the Python backend."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ __all__ = ["TritonPythonModel"]
 class Runtime:
     """How a bundle's models are run.
 
-    form: of the steps around the ranker, None for the compiler's choice. finish_ranker: from the ranker's folder and some
-    encoded sessions. add_ranker_code: what its version folder needs beside the graph; `what` and `name` say the step and the
-    bundle. configured: the ranker's configuration, from the Python backend's and its version folder.
+    form: of the steps around the retrieval step, None for the compiler's choice. finish_retrieval: from its folder and some
+    encoded sessions. add_retrieval_code: what its version folder needs beside the graph; `what` and `name` say the step and the
+    bundle. configured: the retrieval step's configuration, from the Python backend's and its version folder.
     """
 
     form: ServedForm | None
-    finish_ranker: Callable[[Path, Mapping[str, np.ndarray]], None]
-    add_ranker_code: Callable[[Path, str, str], None]
+    finish_retrieval: Callable[[Path, Mapping[str, np.ndarray]], None]
+    add_retrieval_code: Callable[[Path, str, str], None]
     configured: Callable[[StepConfig, Path, ExportOptions], StepConfig]
 
 
@@ -67,14 +67,14 @@ def copy_runtime(folder: Path) -> None:
 RUNTIMES: dict[str, Runtime] = {
     "python": Runtime(
         form=None,
-        finish_ranker=lambda folder, encoded: None,
-        add_ranker_code=add_python_model,
+        finish_retrieval=lambda folder, encoded: None,
+        add_retrieval_code=add_python_model,
         configured=lambda config, folder, options: config,
     ),
     "native": Runtime(
         form=ServedForm(NUMPY, "NVIDIA's images have no ONNX Runtime for Python"),
-        finish_ranker=bake_availability,
-        add_ranker_code=lambda folder, what, name: copy_runtime(folder),
+        finish_retrieval=bake_availability,
+        add_retrieval_code=lambda folder, what, name: copy_runtime(folder),
         configured=as_native,
     ),
 }

@@ -13,16 +13,16 @@ import torch
 
 from nextitem_bundle.config import Batching, TensorSpec
 from nextitem_bundle.runtime.item_index import ItemIndex
-from nextitem_bundle.runtime.ranker import AVAILABILITY, AvailabilityError, read_availability
 from nextitem_bundle.runtime.request import RequestError
+from nextitem_bundle.runtime.retrieval import AVAILABILITY, AvailabilityError, read_availability
 from nextitem_bundle.runtime.step import open_step
 
 from .._errors import ExportError
 from ..graphs import items
 from ..graphs.features import write_features
-from ..graphs.formats import write_ranker
+from ..graphs.formats import write_retrieval
 from ..graphs.heads import head_tensors
-from ..graphs.ranker import Ranker, filter_tensors
+from ..graphs.retrieval import Retrieval, filter_tensors
 from ..graphs.scoring_choice import ScoringChoice
 from ..options import ExportOptions
 from ..plan import Plan
@@ -40,7 +40,7 @@ class StepFolders(NamedTuple):
     """The version folders of the three steps."""
 
     features: Path
-    ranker: Path
+    retrieval: Path
     items: Path
 
 
@@ -50,7 +50,7 @@ def write_steps(folders: StepFolders, plan: Plan, options: ExportOptions) -> Non
         folder.mkdir(parents=True)
     runtime = RUNTIMES[options.runtime]
     write_features(plan, options.features, folders.features, runtime.form)
-    module = Ranker(
+    module = Retrieval(
         plan.ranked_model,
         plan.features,
         plan.item_feature,
@@ -60,21 +60,21 @@ def write_steps(folders: StepFolders, plan: Plan, options: ExportOptions) -> Non
     )
     few = encoded(plan, folders.features, of_other_lengths(plan, 2))
     example = _tensors(plan, few)
-    ItemIndex.of(plan.vocabulary.values).save(folders.ranker)
-    _write_availability(plan, options, folders.ranker)
+    ItemIndex.of(plan.vocabulary.values).save(folders.retrieval)
+    _write_availability(plan, options, folders.retrieval)
     sessions = plan.sessions[: PROVED_SESSIONS if options.scoring == "exact" else RECALL_SESSIONS]
     sample = _tensors(plan, encoded(plan, folders.features, sessions))
-    write_ranker(
+    write_retrieval(
         options.format,
         module,
         plan.features,
         example,
-        folders.ranker,
+        folders.retrieval,
         threads=options.threads,
         scoring=ScoringChoice(options.scoring, options.min_recall, first_look=options.accelerator == "none"),
         sample=sample,
     )
-    runtime.finish_ranker(folders.ranker, few)
+    runtime.finish_retrieval(folders.retrieval, few)
     items.write_items(plan.vocabulary.values, folders.items, runtime.form.name if runtime.form else ONNX)
 
 
@@ -91,11 +91,11 @@ def available_items(plan: Plan, options: ExportOptions) -> np.ndarray:
         raise ExportError(str(error)) from error
 
 
-def _write_availability(plan: Plan, options: ExportOptions, ranker: Path) -> None:
+def _write_availability(plan: Plan, options: ExportOptions, retrieval: Path) -> None:
     available_items(plan, options)  # raises if the list is not one
     given = options.availability
     text = Path(given).read_text(encoding="utf-8") if given else json.dumps({"unavailable": []})
-    (ranker / AVAILABILITY).write_text(text, encoding="utf-8")
+    (retrieval / AVAILABILITY).write_text(text, encoding="utf-8")
 
 
 def settle(folder: Path, **settings: int) -> None:
@@ -133,12 +133,12 @@ def response_specs(plan: Plan) -> list[TensorSpec]:
 
 
 def head_names(plan: Plan) -> dict[str, str]:
-    """The ranker's names for the further heads to those of the answer."""
+    """The retrieval step's names for the further heads to those of the answer."""
     return {tensor: head.name for tensor, head in head_tensors(plan.signature.heads).items()}
 
 
 def ranked_tensors(plan: Plan) -> list[str]:
-    """What goes from the features step to the ranker."""
+    """What goes from the features step to the retrieval step."""
     return [*(feature.tensor for feature in plan.features), *filter_tensors(plan.features)[:2]]
 
 
@@ -159,7 +159,7 @@ def of_other_lengths(plan: Plan, count: int) -> list[pd.DataFrame]:
 
 
 def encoded(plan: Plan, features_folder: Path, sessions: Sequence[pd.DataFrame]) -> dict[str, np.ndarray]:
-    """What the ranker reads of these sessions, by the step that was just written."""
+    """What the retrieval step reads of these sessions, by the step that was just written."""
     step = open_step(features_folder)
     try:
         # One at a time: the limit on sessions per request may be 1.

@@ -32,8 +32,8 @@ def features_request(plan: Plan) -> dict[str, np.ndarray]:
     return request
 
 
-def ranker_request(plan: Plan, example: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What the ranker reads of a session of that length. example: what it reads of any session without filters, [1, …]."""
+def retrieval_request(plan: Plan, example: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What retrieval reads of a session of that length. example: what it reads of any session without filters, [1, …]."""
     request = dict(example)
     for feature in plan.features:
         value = FIRST_ITEM if feature.name == plan.item_feature else 0

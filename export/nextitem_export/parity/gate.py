@@ -19,7 +19,7 @@ from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from .._errors import ParityError
 from ..graphs import items as items_graph
 from ..graphs.heads import head_tensors
-from ..graphs.ranker import CODES, SCORES, STATUS, RankerFeature
+from ..graphs.retrieval import CODES, SCORES, STATUS, ModelFeature
 from ..wire import request_tensors
 from .cases import PADDED, Case, Sessions
 from .compare import approximate_difference, feature_difference, head_difference, ranking_difference
@@ -66,7 +66,7 @@ class CaseReport:
 class Gate:
     """Holds the built steps and the truth.
 
-    folders: of the features, ranker and items steps. items: what the items step's ids are to NVTabular. whole: of the model
+    folders: of the features, retrieval and items steps. items: what the items step's ids are to NVTabular. whole: of the model
     that the steps were made into, where there is one; its answers are judged as theirs are. available: bool [V], the items
     that the bundle may recommend, all where not given.
     """
@@ -76,7 +76,7 @@ class Gate:
         folders: tuple[Path, Path, Path],
         truth: Truth,
         signature: Signature,
-        features: Sequence[RankerFeature],
+        features: Sequence[ModelFeature],
         items: ItemReference,
         *,
         item_feature: str,
@@ -86,7 +86,7 @@ class Gate:
         self._available = available
         self._whole = open_step(whole) if whole else None
         self._reference = items
-        self._features_step, self._ranker, self._items = (open_step(folder) for folder in folders)
+        self._features_step, self._retrieval, self._items = (open_step(folder) for folder in folders)
         approximate = _scoring(folders[1]) != "exact"
         self._ranking_difference = approximate_difference if approximate else ranking_difference
         self._truth = truth
@@ -136,7 +136,9 @@ class Gate:
             shape, due = list(encoded[feature.tensor].shape), [len(batch), self._window]
             if shape != due:
                 _refuse(f"shape {shape} came, expected {due}", case, start, f"feature '{feature.name}'")
-        ranked = _run(self._ranker, {name: encoded[name] for name in self._ranker.inputs}, case, start, "ranker")
+        ranked = _run(
+            self._retrieval, {name: encoded[name] for name in self._retrieval.inputs}, case, start, "retrieval"
+        )
         answer = _run(self._items, _items_inputs(ranked, encoded), case, start, "items")
         wanted = int(encoded[items_graph.TOP_K][0])
         self._check_items(case, start, ranked, answer, wanted)
@@ -165,7 +167,7 @@ class Gate:
     def _check_heads(
         self, case: Case, start: int, true: Mapping[str, np.ndarray], ranked: Any, report: CaseReport
     ) -> None:
-        """The ranker's heads against the eager model's, by name, [B, N] each."""
+        """The retrieval step's heads against the eager model's, by name, [B, N] each."""
         for tensor, head in self._heads.items():
             what, right, came = f"head '{head.name}'", true[head.name], ranked[tensor]
             for row, (due, given) in enumerate(zip(right, came, strict=True)):
@@ -185,7 +187,7 @@ class Gate:
         filters: Filters | None,
         report: CaseReport,
     ) -> None:
-        """The ranker on what the features step gave, against the eager model on the same."""
+        """The retrieval step on what the features step gave, against the eager model on the same."""
         sessions = [{f.name: encoded[f.tensor][row] for f in self._features} for row in range(len(batch))]
         self._check_heads(case, start, self._truth.heads(sessions, self._window), ranked, report)
         scores = self._truth.scores(sessions, self._window)
@@ -209,14 +211,14 @@ class Gate:
             _refuse(fault, case, start + row, "status")
 
     def _as_ranked(self, answer: Any) -> dict[str, np.ndarray]:
-        """A finished answer as the ranker would have given it: raw ids as codes, null as padding."""
+        """A finished answer as the retrieval step would have given it: raw ids as codes, null as padding."""
         codes = [[self._reference.code_of.get(item, PADDING) for item in row] for row in answer["item_ids"].tolist()]
         status = [[STATUS_NAMES.index(name) for name in row] for row in answer["status"].tolist()]
         heads = {tensor: answer[head.name] for tensor, head in self._heads.items()}
         return {CODES: np.array(codes), SCORES: answer["scores"], STATUS: np.array(status), **heads}
 
     def _check_items(self, case: Case, start: int, ranked: Any, answer: Any, wanted: int) -> None:
-        """Raw ids against what the step calls the codes, scores and status as the ranker gave them, cut to the items wanted."""
+        """Raw ids against what the step calls the codes, scores and status as retrieval gave them, cut to the items wanted."""
         expected = {
             "item_ids": self._reference.ids[ranked[CODES][:, :wanted]],
             "scores": ranked[SCORES][:, :wanted],
@@ -228,8 +230,8 @@ class Gate:
                     _refuse(f"{came} came, expected {due}", case, start + row, f"the answer's {name}")
 
 
-def _scoring(ranker: Path) -> str:
-    return json.loads((ranker / "step.json").read_text(encoding="utf-8")).get("scoring", "exact")
+def _scoring(retrieval: Path) -> str:
+    return json.loads((retrieval / "step.json").read_text(encoding="utf-8")).get("scoring", "exact")
 
 
 def _run(step: Step, tensors: Any, case: Case, start: int, what: str) -> dict[str, Any]:

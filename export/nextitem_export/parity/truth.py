@@ -15,7 +15,7 @@ from torch import nn
 from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
-from ..graphs.ranker import RankerFeature
+from ..graphs.retrieval import ModelFeature
 from ..workflow.fitted import FittedWorkflow
 from ..workflow.item_probe import quiet
 from .items import ItemReference
@@ -60,7 +60,7 @@ class Truth:
         self,
         fitted: FittedWorkflow,
         model: nn.Module,
-        features: Sequence[RankerFeature],
+        features: Sequence[ModelFeature],
         item_feature: str,
         log_popularity: np.ndarray,
         tie_breaker_column: str | None,

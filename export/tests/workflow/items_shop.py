@@ -86,17 +86,17 @@ class Asked:
 
     def __init__(self, folder: Path, workflow: nvt.Workflow, frame: pd.DataFrame, model: nn.Module, **options) -> None:
         self.bundle = exported(folder, workflow, frame, model, **options)
-        self._steps = [open_step(folder / f"shop_{step}" / "1") for step in ("features", "ranker", "items")]
+        self._steps = [open_step(folder / f"shop_{step}" / "1") for step in ("features", "retrieval", "items")]
         self._signature = Signature.from_json(json.loads(self.bundle.manifest.read_text())["request"])
         self._frame = frame
 
     def __call__(self, *sessions, **tensors) -> dict:
         """The answer to sessions of these raw ids, None for null; `codes` has what the features step made of them."""
-        features, ranker, items = self._steps
+        features, retrieval, items = self._steps
         frames = [self._frame.iloc[: len(ids)].assign(item_id=pd.Series(list(ids), dtype=object)) for ids in sessions]
         top_k = np.full((len(sessions), 1), 20, np.int32)
         encoded = features.run(request_tensors(frames, self._signature.features) | {"top_k": top_k} | tensors)
-        ranked = ranker.run({name: encoded[name] for name in ranker.inputs})
+        ranked = retrieval.run({name: encoded[name] for name in retrieval.inputs})
         tensors = [*list(ranked.values())[:3], encoded["top_k_checked"]]
         return {**items.run(dict(zip(items.inputs, tensors, strict=True))), "codes": next(iter(encoded.values()))}
 

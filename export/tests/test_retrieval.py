@@ -12,19 +12,19 @@ from torch import nn
 
 from nextitem_bundle.runtime.codes import COLD, EMPTY, FIRST_ITEM, OK, PADDING, UNKNOWN
 from nextitem_bundle.runtime.item_index import ItemIndex
-from nextitem_bundle.runtime.ranker import AVAILABILITY
+from nextitem_bundle.runtime.retrieval import AVAILABILITY
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import UnsupportedModel
 from nextitem_export.graphs import scoring_sizes
-from nextitem_export.graphs.formats import FORMATS, write_ranker
-from nextitem_export.graphs.ranker import OUTPUTS, Ranker, RankerFeature
+from nextitem_export.graphs.formats import FORMATS, write_retrieval
+from nextitem_export.graphs.retrieval import OUTPUTS, ModelFeature, Retrieval
 from nextitem_export.graphs.scoring_choice import ScoringChoice
 
 V = 9
 #: Fewer and more than the six items that there are.
 K = (1, 4, 12)
-ITEMS, SCORES = RankerFeature("item", "feature__0", "int64"), RankerFeature("score", "feature__1", "float32")
+ITEMS, SCORES = ModelFeature("item", "feature__0", "int64"), ModelFeature("score", "feature__1", "float32")
 POPULARITY = np.array([LOWEST_FLOAT32] * 3 + [-1, -2, -2, -3, -1, -4], dtype=np.float32)
 
 
@@ -45,8 +45,8 @@ class GivenByQuery(nn.Module):
         return torch.eye(V)
 
 
-def ranker(k: int, model: nn.Module | None = None) -> Ranker:
-    return Ranker(model or Given(), (ITEMS, SCORES), "item", POPULARITY, k).eval()
+def retrieval(k: int, model: nn.Module | None = None) -> Retrieval:
+    return Retrieval(model or Given(), (ITEMS, SCORES), "item", POPULARITY, k).eval()
 
 
 CATALOGUE = np.arange(100, 100 + V - FIRST_ITEM)  # raw ids by code from 3
@@ -61,7 +61,7 @@ def free(rows: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 class Eager:
-    def __init__(self, module: Ranker, available: torch.Tensor = ALL) -> None:
+    def __init__(self, module: Retrieval, available: torch.Tensor = ALL) -> None:
         self._module = module
         self._available = available
 
@@ -72,14 +72,14 @@ class Eager:
 
 
 class Written:
-    """The ranker's step in a folder."""
+    """The retrieval step's step in a folder."""
 
     def __init__(
         self, format_name: str, k: int, folder: Path, model: nn.Module | None = None, scoring: str = "exact"
     ) -> None:
         ItemIndex.of(CATALOGUE).save(folder)
         choice = ScoringChoice(scoring)
-        write_ranker(format_name, ranker(k, model), (ITEMS, SCORES), EXAMPLE, folder, threads=1, scoring=choice)
+        write_retrieval(format_name, retrieval(k, model), (ITEMS, SCORES), EXAMPLE, folder, threads=1, scoring=choice)
         self._folder = folder
 
     def open(self, unavailable: list[int]):
@@ -88,7 +88,7 @@ class Written:
         return open_step(self._folder)
 
 
-#: The ranker as written for larger catalogues, by scoring and sizes: groups of two, the last one filled up.
+#: The retrieval step as written for larger catalogues, by scoring and sizes: groups of two, the last one filled up.
 BLOCKWISE = {"GROUP": 2, "BLOCK": 4, "BLOCKS_FROM": 4}
 LARGE = {
     "onnx in blocks": ("exact", BLOCKWISE),
@@ -112,22 +112,22 @@ def written(name: str, k: int, folder: Path) -> Written:
 
 @pytest.fixture(scope="module", params=ENGINES)
 def engines(request, tmp_path_factory):
-    """The ranker by k."""
+    """The retrieval step by k."""
     if request.param == "eager":
-        return {k: Eager(ranker(k)) for k in K}
-    return {k: written(request.param, k, tmp_path_factory.mktemp("ranker")).open([]) for k in K}
+        return {k: Eager(retrieval(k)) for k in K}
+    return {k: written(request.param, k, tmp_path_factory.mktemp("retrieval")).open([]) for k in K}
 
 
 @pytest.fixture(scope="module", params=ENGINES)
 def engine_without(request, tmp_path_factory):
-    """Opens the ranker of 4 items without the codes that are unavailable."""
+    """Opens the retrieval step of 4 items without the codes that are unavailable."""
     if request.param != "eager":
-        return written(request.param, 4, tmp_path_factory.mktemp("ranker")).open
+        return written(request.param, 4, tmp_path_factory.mktemp("retrieval")).open
 
     def eager(unavailable: list[int]) -> Eager:
         available = ALL.clone()
         available[unavailable] = False
-        return Eager(ranker(4), available)
+        return Eager(retrieval(4), available)
 
     return eager
 
@@ -180,7 +180,7 @@ def test_ties_are_broken_by_code_in_wide_catalogues_too():
     torch.manual_seed(0)
     scores = torch.randint(0, 3, (2, 4000)).float()
     popularity = np.zeros(4000, np.float32)
-    module = Ranker(Given(), (ITEMS, SCORES), "item", popularity, 500)
+    module = Retrieval(Given(), (ITEMS, SCORES), "item", popularity, 500)
     codes, best, _ = module(torch.tensor([[3], [3]]), scores, *free(2)[:2], torch.ones(4000, dtype=torch.bool))
     for row in range(2):
         due = sorted(range(FIRST_ITEM, 4000), key=lambda code: (-scores[row, code], code))[:500]
@@ -289,7 +289,7 @@ class Table(nn.Module):
 )
 def test_scores_are_the_query_times_the_item_table(change, computed):
     model = Table(change=change).eval()
-    module = ranker(4, model)
+    module = retrieval(4, model)
     items = torch.tensor([[3, 4], [8, 2]])
     with torch.no_grad():
         codes, best, _ = module(items, torch.zeros(2, V), *free(2))
@@ -312,7 +312,7 @@ class Direct(nn.Module):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("kind", [Table, Direct])
 def test_a_model_of_another_precision_scores_in_float32(dtype, kind):
-    codes, best, _ = ranker(2, kind().to(dtype))(torch.tensor([[3, 4]]), torch.zeros(1, V), *free(1))
+    codes, best, _ = retrieval(2, kind().to(dtype))(torch.tensor([[3, 4]]), torch.zeros(1, V), *free(1))
     assert best.dtype == torch.float32
     assert (codes >= FIRST_ITEM).all()
 
@@ -323,14 +323,14 @@ def test_a_query_without_a_table_is_refused():
             return features["score"]
 
     with pytest.raises(UnsupportedModel) as caught:
-        ranker(4, Half())
+        retrieval(4, Half())
     assert "Half has query() but no item_table()" in str(caught.value)
     assert "[V, D]" in str(caught.value)
 
 
 def test_a_table_of_another_workflow_is_refused():
     with pytest.raises(UnsupportedModel) as caught:
-        ranker(4, Table(rows=V + 1))
+        retrieval(4, Table(rows=V + 1))
     assert f"has {V + 1} rows" in str(caught.value)
     assert f"has {V} codes" in str(caught.value)
     assert "the workflow that the model was trained with" in str(caught.value)
@@ -353,7 +353,7 @@ def test_scores_of_another_shape_are_refused(format_name, forward, came, tmp_pat
             return forward(features)
 
     with pytest.raises(UnsupportedModel) as caught:
-        write_ranker(format_name, ranker(4, Wrong()), (ITEMS, SCORES), EXAMPLE, tmp_path, threads=1)
+        write_retrieval(format_name, retrieval(4, Wrong()), (ITEMS, SCORES), EXAMPLE, tmp_path, threads=1)
     assert str(caught.value).startswith(f"Wrong.forward(features) gives {came}, expected scores [B, {V}]")
     assert ("put a module around the model" in str(caught.value)) == (came[:5] in ("tuple", "dict "))
 
@@ -374,7 +374,7 @@ def test_a_query_of_another_shape_is_refused(format_name, query, came, remedy, t
             return query(super().query(features))
 
     with pytest.raises(UnsupportedModel) as caught:
-        write_ranker(format_name, ranker(4, Wrong()), (ITEMS, SCORES), EXAMPLE, tmp_path, threads=1)
+        write_retrieval(format_name, retrieval(4, Wrong()), (ITEMS, SCORES), EXAMPLE, tmp_path, threads=1)
     start = f"Wrong.query(features) gives {came}, expected the query [B, 4], as wide as item_table()"
     assert str(caught.value).startswith(start + remedy)
 
@@ -393,7 +393,7 @@ def test_an_item_table_that_is_no_table_is_refused(table, parts):
             return table
 
     with pytest.raises(UnsupportedModel) as caught:
-        ranker(4, Wrong())
+        retrieval(4, Wrong())
     assert str(caught.value).startswith("Wrong.item_table() ")
     for part in parts:
         assert part in str(caught.value)

@@ -1,4 +1,4 @@
-"""The ranker step: the session model's graph, and the list of items that operators keep from being recommended."""
+"""The retrieval step: the session model's graph, and the list of items that operators keep from being recommended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from .ann import AnnRanker
+from .ann import AnnRetrieval
 from .codes import FIRST_ITEM, PENALTY, UNKNOWN
 from .item_index import ItemIndex
 from .request import Array
@@ -24,7 +24,7 @@ class AvailabilityError(ValueError):
     """The availability list cannot be read; the message says what came and what is expected."""
 
 
-class Ranker:
+class Retrieval:
     """Adds the constants, arrays by name that are no part of a request, to the features that its graph ranks by.
 
     One that is among the tensors all the same, such as the number of items that are wanted, counts there.
@@ -38,7 +38,7 @@ class Ranker:
         self.batched = True
 
     def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
-        """Codes, scores and status, see the exporter's `Ranker`."""
+        """Codes, scores and status, see the exporter's `Retrieval`."""
         return self._graph.run({**self.constants, **tensors})
 
 
@@ -119,16 +119,16 @@ def _is_int64(value: int) -> bool:
 
 
 def read_constants(folder: Path, settings: Mapping[str, Any], index: ItemIndex) -> dict[str, Array]:
-    """What the ranker's graph takes beside a request; the availability list lies in the folder."""
+    """What the retrieval step's graph takes beside a request; the availability list lies in the folder."""
     available = read_availability(folder / AVAILABILITY, index)
     return {name: _FORMS[form](available, settings) for name, form in settings["constants"].items()}
 
 
-def open_step(folder: Path, settings: Mapping[str, Any]) -> Ranker | AnnRanker:
+def open_step(folder: Path, settings: Mapping[str, Any]) -> Retrieval | AnnRetrieval:
     """Open the step of this folder; its availability list is read here, so when Triton loads the model."""
     index = ItemIndex.load(folder)
     if settings.get("scoring") == "ann":
         available = read_availability(folder / AVAILABILITY, index)
-        return AnnRanker(folder, settings, filled_up(available, len(available)))
+        return AnnRetrieval(folder, settings, filled_up(available, len(available)))
     module = importlib.import_module(f".{_GRAPHS[settings['graph']]}", __package__)
-    return Ranker(module.open_step(folder, settings), read_constants(folder, settings, index))
+    return Retrieval(module.open_step(folder, settings), read_constants(folder, settings, index))

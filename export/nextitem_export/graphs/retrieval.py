@@ -1,4 +1,4 @@
-"""The ranker: encoded sequences to top-k codes, scores and status, as one torch module that is traced."""
+"""The retrieval step: encoded sequences to top-k codes, scores and status, as one torch module that is traced."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .heads import head_tensors, null_where_unknown, with_heads
 
 
 @dataclasses.dataclass(frozen=True)
-class RankerFeature:
+class ModelFeature:
     """A feature that the model reads: [B, window] of `dtype` (int64 codes or float32), in the tensor `tensor`."""
 
     name: str
@@ -26,18 +26,18 @@ class RankerFeature:
     dtype: str
 
 
-#: The ranker's outputs; those of further heads come behind them (`heads.py`). Triton's PyTorch backend matches names only in
+#: Its outputs; those of further heads come behind them (`heads.py`). Triton's PyTorch backend matches names only in
 #: the form NAME__INDEX, others silently by order.
 CODES, SCORES, STATUS = OUTPUTS = ("codes__0", "scores__1", "status__2")
 
 
-def filter_tensors(features: Sequence[RankerFeature]) -> tuple[str, str, str]:
-    """The ranker's further inputs: codes excluded and allowed, int64 [B, P], and what is available, bool [V]."""
+def filter_tensors(features: Sequence[ModelFeature]) -> tuple[str, str, str]:
+    """The retrieval step's further inputs: codes excluded and allowed, int64 [B, P], and what is available, bool [V]."""
     first = len(features)
     return f"excluded__{first}", f"allowed__{first + 1}", f"available__{first + 2}"
 
 
-class Ranker(nn.Module):
+class Retrieval(nn.Module):
     """Ranks the catalogue for each session.
 
     top_k: the k best of scores [B, V] and their indices, [B, k] each, ties lower index first. ONNX's TopK keeps that promise by
@@ -56,7 +56,7 @@ class Ranker(nn.Module):
     def __init__(
         self,
         model: nn.Module,
-        features: tuple[RankerFeature, ...],
+        features: tuple[ModelFeature, ...],
         item_feature: str,
         log_popularity: np.ndarray,
         k: int,

@@ -7,7 +7,7 @@ import pytest
 
 from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.item_index import ItemIndex
-from nextitem_bundle.runtime.ranker import AVAILABILITY, AvailabilityError, Ranker, read_availability
+from nextitem_bundle.runtime.retrieval import AVAILABILITY, AvailabilityError, Retrieval, read_availability
 from nextitem_bundle.runtime.step import open_step
 from nextitem_export.graphs import items as items_graph
 
@@ -113,7 +113,7 @@ class Graph:
 
 
 def test_the_list_is_no_input_of_the_step_but_one_of_the_graph():
-    step = Ranker(Graph(), {"available__3": np.array([True, False])})
+    step = Retrieval(Graph(), {"available__3": np.array([True, False])})
     assert step.constants["available__3"].tolist() == [True, False]
     assert step.inputs == ("feature__0",)
     assert step.outputs == ("codes__0",)
@@ -123,21 +123,21 @@ def test_the_list_is_no_input_of_the_step_but_one_of_the_graph():
 
 @pytest.mark.parametrize("format_name", ["onnx", "torchscript"])
 def test_the_list_is_read_when_the_step_is_opened(format_name, shop, plan, tmp_path):
-    features, ranker, items = shop.steps_of(plan, tmp_path, format=format_name)
-    assert json.loads((ranker / AVAILABILITY).read_text()) == {"unavailable": []}
+    features, retrieval, items = shop.steps_of(plan, tmp_path, format=format_name)
+    assert json.loads((retrieval / AVAILABILITY).read_text()) == {"unavailable": []}
     encoded = open_step(features).run(ONE)
 
     def answered() -> list[str]:
-        ranked = open_step(ranker).run(encoded)
+        ranked = open_step(retrieval).run(encoded)
         cut = dict(zip(items_graph.INPUTS, [*ranked.values(), encoded["top_k_checked"]], strict=True))
         ids = open_step(items).run(cut)["item_ids"]
         return [item for item in ids[0].tolist() if item]
 
     everything = answered()
     assert len(everything) == min(20, len(plan.vocabulary.values))
-    (ranker / AVAILABILITY).write_text(json.dumps({"unavailable": everything[:3]}))
+    (retrieval / AVAILABILITY).write_text(json.dumps({"unavailable": everything[:3]}))
     assert answered()[: len(everything) - 3] == everything[3:]
-    (ranker / AVAILABILITY).write_text(json.dumps({"available": everything[:2]}))
+    (retrieval / AVAILABILITY).write_text(json.dumps({"available": everything[:2]}))
     assert answered() == everything[:2]
-    (ranker / AVAILABILITY).unlink()
+    (retrieval / AVAILABILITY).unlink()
     assert answered() == everything
