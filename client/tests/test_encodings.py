@@ -10,7 +10,8 @@ import pytest
 from client_gateways import http_gateway
 from client_models import EVENT
 
-from nextitem_client import AsyncClient, Client, RequestRejected, WrongProtocol, _http
+from nextitem_client import AsyncClient, Client, RequestRejected, WrongProtocol
+from nextitem_client._transport import http as http_codec
 
 REFUSAL = b'{"error": "input \'price\' is missing"}'
 
@@ -76,7 +77,7 @@ def test_what_cannot_be_unpacked(many, kind, encoding, body, told):
 
 
 def test_a_bomb_is_not_unpacked(many, kind, monkeypatch):
-    monkeypatch.setattr(_http, "_MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(http_codec, "_MOST_BYTES", 1 << 20)
     bomb = gzip.compress(bytes(2 << 20))
     with http_gateway(many.http_url) as gateway:
         gateway.script = [(200, {"Content-Encoding": "gzip"}, bomb)]
@@ -88,7 +89,7 @@ def test_a_bomb_is_not_unpacked(many, kind, monkeypatch):
 
 
 def test_an_answer_without_end_is_not_gathered(many, kind, monkeypatch):
-    monkeypatch.setattr(_http, "_MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(http_codec, "_MOST_BYTES", 1 << 20)
     with http_gateway(many.http_url) as gateway:
         gateway.script = [(200, {}, bytes(2 << 20))]
         with pytest.raises(WrongProtocol, match="an answer of more than 1 MiB"):
