@@ -1,4 +1,5 @@
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from nextitem_training.bodies import BODIES
 from nextitem_training.config import HeadConfig, LossConfig, ModelConfig
-from nextitem_training.config.heads import HEAD_KINDS
+from nextitem_training.config.heads import HeadKind
 from nextitem_training.heads import HEADS
 from nextitem_training.model import SessionModel
 from nextitem_training.pretraining import APPROACHES
@@ -39,7 +40,7 @@ def head_of(kind, **fields):
 
 
 def test_every_kind_is_registered_and_tested():
-    assert list(HEADS) == sorted(HEAD_KINDS) == ["binary", "regression"]
+    assert list(HEADS) == sorted(get_args(HeadKind)) == ["binary", "regression"]
 
 
 @pytest.mark.parametrize("hidden", [0, 5])

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from nextitem_training.bodies import BODIES
 from nextitem_training.config import LossConfig, ModelConfig
-from nextitem_training.config.loss import LOSSES as NAMES
+from nextitem_training.config.loss import LossKind
 from nextitem_training.errors import ConfigError
 from nextitem_training.losses import LOSSES, Items
 from nextitem_training.losses.sampling import SAMPLERS
@@ -40,7 +41,7 @@ def drawn():
 
 
 def test_every_loss_and_way_of_sampling_is_registered():
-    assert list(LOSSES) == sorted(NAMES)
+    assert list(LOSSES) == sorted(get_args(LossKind))
     assert list(SAMPLERS) == sorted(WAYS)
 
 
