@@ -212,7 +212,7 @@ def test_frozen_vectors_stay_as_they_are_and_others_learn(schema, batch_of, froz
     model.inputs.pretrained.fill(vectors_of(schema))
     before = model.inputs.pretrained.vectors.clone()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    model.loss(batch_of([6, 6, 5], 6)).backward()
+    model.loss(batch_of([6, 6, 5], 6))[0].backward()
     assert model.inputs.pretrained.projection.weight.grad.any()
     optimizer.step()
     assert torch.equal(model.inputs.pretrained.vectors, before) == frozen
@@ -240,7 +240,7 @@ def test_everything_at_once_trains_every_weight_of_the_inputs(schema, batch_of, 
     config = dataclasses.replace(SMALL, body=body, pretraining=approach, item_bias=True)
     model = SessionModel(config, schema, inputs=dataclasses.replace(EVERYTHING, aggregation=aggregation))
     model.inputs.pretrained.fill(vectors_of(schema))
-    model.loss(batch_of([6, 6, 5, 6], 6)).backward()
+    model.loss(batch_of([6, 6, 5, 6], 6))[0].backward()
     for name, parameter in [*model.inputs.named_parameters(), ("item_bias", model.item_bias)]:
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all()

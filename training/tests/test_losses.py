@@ -242,7 +242,7 @@ def test_every_approach_trains_with_every_loss_and_none_scores_the_catalogue(
     batch = batch_of([6, 6, 5], 6)
     if approach != "rtd":  # its generator draws from all items by their chances
         monkeypatch.setattr(SessionModel, "item_table", None)
-    model.loss(batch).backward()
+    model.loss(batch)[0].backward()
     gradient = model.inputs.embeddings[0].weight.grad
     assert torch.isfinite(gradient).all()
     assert model.item_bias.grad.any()

@@ -70,13 +70,12 @@ class Approach(nn.Module):
         """Makes an inference batch of embedded float32 [B, T, D] and items int64 [B, T]."""
         raise NotImplementedError
 
-    def loss(self, model: SessionModel, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """What training makes small; `features` as in `SessionModel.loss`."""
+    def loss(self, model: SessionModel, features: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """What training makes small: sum and number of targets, as in `SessionModel.loss`."""
         targets = self.targets(model.inputs(features), features[model.item_feature])
         hidden = model.hidden(targets)
-        return model.item_weight * model.item_loss(hidden, targets.items) + self.head_loss(
-            model, hidden, targets.items, features
-        )
+        missed, count = model.item_loss(hidden, targets.items)
+        return model.item_weight * missed + count * self.head_loss(model, hidden, targets.items, features), count
 
     def at_predicted(self, values: torch.Tensor) -> torch.Tensor:
         """A column's values at the interactions that the steps of `targets` predict: [B, S] → [B, S'].
