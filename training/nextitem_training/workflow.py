@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from nextitem_training.cluster import Cluster
 
 TIME_FEATURES: Registry[Callable[[pd.Series], pd.Series]] = Registry("time feature")
-TIME_FEATURES.register("weekday", lambda column: column.dt.weekday)
-TIME_FEATURES.register("hour", lambda column: column.dt.hour)
-TIME_FEATURES.register("month", lambda column: column.dt.month)
+TIME_FEATURES.register("weekday")(lambda column: column.dt.weekday)
+TIME_FEATURES.register("hour")(lambda column: column.dt.hour)
+TIME_FEATURES.register("month")(lambda column: column.dt.month)
 
 _STORED = "categories"  # the folder that Categorify makes in its out_path
 # Stands in a saved workflow for the folder, which `load` fills in by replacing text in file names:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from nextitem_training.codes import FIRST_KNOWN, PADDING
 from nextitem_training.config import ModelConfig
+from nextitem_training.pretraining.approach import APPROACHES, BuildBody, Learner
 from nextitem_training.pretraining.cutting import scatter
 from nextitem_training.pretraining.mlm import MaskedLanguageModelling
-from nextitem_training.pretraining.registry import APPROACHES, BuildBody
-
-if TYPE_CHECKING:
-    from nextitem_training.model import SessionModel
 
 
+@APPROACHES.register("rtd")
 class ReplacedTokenDetection(MaskedLanguageModelling):
     """The body answers at a [MASK] step as with MLM, and learns to tell real items from made-up ones.
 
@@ -36,7 +33,7 @@ class ReplacedTokenDetection(MaskedLanguageModelling):
         self.judge = nn.Sequential(nn.Linear(config.d_model, config.d_model), nn.GELU(), nn.Linear(config.d_model, 1))
         self.detection_weight = config.detection_weight
 
-    def loss(self, model: SessionModel, features: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    def loss(self, model: Learner, features: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """What the body does not find, what the generator does not, and what the body misjudges.
 
         Each counts by its own mean; the targets that are counted are the body's.
@@ -66,9 +63,7 @@ class ReplacedTokenDetection(MaskedLanguageModelling):
         return model.item_weight * (missed + count * beside) + count * over_heads, count
 
     @torch.no_grad()
-    def _corrupt(
-        self, model: SessionModel, guess: torch.Tensor, hidden: torch.Tensor, items: torch.Tensor
-    ) -> torch.Tensor:
+    def _corrupt(self, model: Learner, guess: torch.Tensor, hidden: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """Draws from the generator at each hidden item, where it may draw the true one: int64 [B, S].
 
         No gradient goes through the draw (section 2 of the paper).
@@ -85,6 +80,3 @@ def _generator_size(config: ModelConfig) -> tuple[int, int]:
     heads = max(1, round(config.heads * config.generator_share))
     width = round(config.d_model * config.generator_share)
     return max(1, width // (2 * heads)) * 2 * heads, heads
-
-
-APPROACHES.register("rtd", ReplacedTokenDetection)
