@@ -16,7 +16,6 @@ from nextitem_training.errors import ConfigError, DivergenceError, NextItemTrain
 
 if TYPE_CHECKING:
     from nextitem_training.cluster import Cluster
-    from nextitem_training.processes import Others
 
 _EPILOG = """\
 example:
@@ -92,13 +91,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # NVTabular warns on every use that it runs on a CPU, and that TensorFlow is not installed.
     warnings.filterwarnings("ignore", category=UserWarning, module="merlin|nvtabular")
     try:
-        with processes.together() as others:
+        with processes.together():
             if processes.rank():
-                from nextitem_training.assisting import assist
+                from nextitem_training.workers import work
 
-                assist(others)
+                work()
             else:
-                _train(options, others)
+                _train(options)
+                processes.shared(None)  # the others end; after a failure torchrun ends them, whatever they are at
     except NextItemTrainingError as error:
         if not (processes.rank() and isinstance(error, DivergenceError)):  # all raise it, and one tells
             print(f"nextitem-train: {error}", file=sys.stderr)
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _train(options: argparse.Namespace, others: Others) -> None:
+def _train(options: argparse.Namespace) -> None:
     """What the one process does, or process 0 of several."""
     config = _override(read_config(options.config), options)
     if options.incremental_epochs is not None and options.incremental_days is None:
@@ -124,17 +124,16 @@ def _train(options: argparse.Namespace, others: Others) -> None:
     from nextitem_training.evaluation import as_table
     from nextitem_training.given import GivenFiles
     from nextitem_training.incremental import Windows, train_windows
-    from nextitem_training.train import Helpers, train_run
+    from nextitem_training.train import train_run
 
     given = {name: getattr(options, name) for name in ("overwrite", "resume", "init_from")}
     with _cluster(options.dask_scheduler) as cluster:
-        helpers = Helpers(others, cluster)
         if options.incremental_days is not None:
             windows = Windows(options.incremental_days, options.incremental_epochs)
-            metrics = train_windows(options.data, config, options.output, windows, helpers=helpers, **given)
+            metrics = train_windows(options.data, config, options.output, windows, cluster=cluster, **given)
         else:
             files = GivenFiles(options.validation_data, options.test_data)
-            metrics = train_run(options.data, config, options.output, helpers=helpers, given=files, **given).metrics
+            metrics = train_run(options.data, config, options.output, cluster=cluster, given=files, **given).metrics
     print(as_table(metrics))
     print(f"Wrote {options.output}")
 

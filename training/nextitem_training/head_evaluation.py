@@ -71,6 +71,10 @@ def _predictions(model: SessionModel, held_out: EncodedSessions) -> tuple[np.nda
     return np.concatenate(answered), {name: np.concatenate(values) for name, values in parts.items()}
 
 
+MEASURES: Registry[Callable[[np.ndarray, np.ndarray, np.ndarray], Measures]] = Registry("kind of head")
+
+
+@MEASURES.register(BINARY)
 def binary_measures(predicted: np.ndarray, targets: np.ndarray, training: np.ndarray) -> Measures:
     """AUC (the share of pairs of a positive and a negative that are in order, ties half), log loss, and share of positives.
 
@@ -89,6 +93,7 @@ def binary_measures(predicted: np.ndarray, targets: np.ndarray, training: np.nda
     return measures
 
 
+@MEASURES.register(REGRESSION)
 def regression_measures(predicted: np.ndarray, targets: np.ndarray, training: np.ndarray) -> Measures:
     """The root of the mean squared error, and that of who always says the mean in training.
 
@@ -101,8 +106,3 @@ def regression_measures(predicted: np.ndarray, targets: np.ndarray, training: np
         "rmse": float(np.sqrt(np.square(predicted - targets).mean())),
         "rmse_of_training_mean": float(np.sqrt(np.square(mean - targets.astype(np.float64)).mean())),
     }
-
-
-MEASURES: Registry[Callable[[np.ndarray, np.ndarray, np.ndarray], Measures]] = Registry("kind of head")
-MEASURES.register(BINARY, binary_measures)
-MEASURES.register(REGRESSION, regression_measures)

@@ -56,6 +56,10 @@ class PredictionHead(nn.Module):
         return self.errors(hidden[valid], targets[valid]).sum() / valid.sum().clamp(min=1)
 
 
+HEADS: Registry[type[PredictionHead]] = Registry("kind of head")
+
+
+@HEADS.register(BINARY)
 class BinaryHead(PredictionHead):
     """The probability that the column is 1; binary cross-entropy."""
 
@@ -69,6 +73,7 @@ class BinaryHead(PredictionHead):
         return nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
 
 
+@HEADS.register(REGRESSION)
 class RegressionHead(PredictionHead):
     """The column's value; squared error of values that are standardised by their mean and deviation in training."""
 
@@ -94,8 +99,3 @@ class RegressionHead(PredictionHead):
         self.mean.fill_(float(values.mean()))
         std, float32 = float(values.std()), np.finfo(np.float32)
         self.std.fill_(std if std > max(float32.tiny, float32.eps * abs(values.mean())) else 1.0)
-
-
-HEADS: Registry[type[PredictionHead]] = Registry("kind of head")
-HEADS.register(BINARY, BinaryHead)
-HEADS.register(REGRESSION, RegressionHead)

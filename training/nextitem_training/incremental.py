@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -27,8 +27,11 @@ from nextitem_training.fingerprint import fingerprint, refuse_other
 from nextitem_training.interactions import read_interactions
 from nextitem_training.run_directory import WEIGHTS, RunDirectory
 from nextitem_training.split import Split, split_at
-from nextitem_training.train import Helpers, Output, check, train_on
+from nextitem_training.train import Output, check, train_on
 from nextitem_training.warm_start import WarmStart
+
+if TYPE_CHECKING:
+    from nextitem_training.cluster import Cluster
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +100,7 @@ def train_windows(
     overwrite: bool = False,
     resume: bool = False,
     init_from: str | Path | None = None,
-    helpers: Helpers | None = None,
+    cluster: Cluster | None = None,
 ) -> dict[str, dict[str, float]]:
     """Trains window by window; writes `<output>/<date of the cutoff>` for each and `windows.json`.
 
@@ -129,7 +132,7 @@ def train_windows(
             chosen = config if not number else windows.going_on(config)
             warm = WarmStart(runs[-1].path, chosen) if runs else warm
             rows = pd.concat([split.training, split.validation, split.held_out])
-            runs.append(train_on(rows, split, dtypes, chosen, Output(place, resume=True), warm, helpers).run)
+            runs.append(train_on(rows, split, dtypes, chosen, Output(place, resume=True), warm, cluster).run)
         _report(folder, windows, runs)
     return _by_window(runs)
 

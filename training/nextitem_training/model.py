@@ -115,8 +115,8 @@ class SessionModel(nn.Module):
         """Scores of all items: float32 [B, V]."""
         return self.query(features) @ self.item_table().T
 
-    def loss(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """The approach's loss, a scalar.
+    def loss(self, features: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The approach's loss: its sum over the targets, a scalar float32, and how many these are, int64.
 
         Args:
             features: [B, S] by name, S up to `window` + 1, as the last interaction may be a
@@ -136,8 +136,8 @@ class SessionModel(nn.Module):
         """Scores of the known items alone: float32 [N, D] → float32 [N, V - 3]."""
         return self._query(hidden) @ self.item_table()[FIRST_KNOWN:].T
 
-    def item_loss(self, hidden: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        """The loss over the known items that [loss] chooses, averaged over all targets of the batch.
+    def item_loss(self, hidden: torch.Tensor, items: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss over the known items that [loss] chooses: its sum over the batch's targets, and how many these are.
 
         Args:
             hidden: float32 [B, S, D].
@@ -146,8 +146,7 @@ class SessionModel(nn.Module):
         wanted = items >= FIRST_KNOWN  # (B, S)
         known = Items(lambda: self.item_table()[FIRST_KNOWN:], self._known_rows)
         # Products may be computed in less; what they are computed from is not.
-        losses = self.criterion(self._query(hidden[wanted].float()), known, items[wanted] - FIRST_KNOWN)
-        return losses / wanted.sum().clamp(min=1)
+        return self.criterion(self._query(hidden[wanted].float()), known, items[wanted] - FIRST_KNOWN), wanted.sum()
 
     def fold(self) -> SessionModel:
         """Makes the model smaller for serving where it has pretrained vectors; it cannot be saved as it was any more."""

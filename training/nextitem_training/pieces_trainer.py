@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from transformers import Trainer, TrainingArguments
 
 from nextitem_training import processes
 from nextitem_training.batches import Parts, StepLoader
-from nextitem_training.codes import FIRST_KNOWN
 from nextitem_training.errors import DivergenceError
 from nextitem_training.evaluation import last_of_each, metrics_of, model_ranks
 from nextitem_training.examples import SessionPieces
@@ -49,34 +47,15 @@ class Validation:
 
 
 class LossOfPart(nn.Module):
-    """Gives the loss from `forward`, where the Trainer and its data parallelism look for it, and the number of targets."""
+    """Gives the loss from `forward`, where the Trainer and its data parallelism look for it."""
 
     def __init__(self, model: SessionModel) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, features: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Features [B, S] by name → {"loss": the mean, "targets": int64, of how many}."""
-        with _targets_counted(self.model) as counts:
-            loss = self.model.loss(features)
-        return {"loss": loss, "targets": counts[0]}
-
-
-@contextlib.contextmanager
-def _targets_counted(model: SessionModel) -> Iterator[list[torch.Tensor]]:
-    """Collects how many items each call of `item_loss` predicts: int64 scalars. The first is the model's own."""
-    counts: list[torch.Tensor] = []
-    item_loss = model.item_loss
-
-    def counted(hidden: torch.Tensor, items: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
-        counts.append((items >= FIRST_KNOWN).sum())
-        return item_loss(hidden, items, *arguments, **options)
-
-    model.item_loss = counted
-    try:
-        yield counts
-    finally:
-        del model.item_loss
+    def forward(self, features: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `SessionModel.loss`."""
+        return self.model.loss(features)
 
 
 def seeks_scale(scaler: torch.amp.GradScaler | None) -> bool:
@@ -140,12 +119,11 @@ class PiecesTrainer(Trainer):
 
     def compute_loss(self, model: nn.Module, inputs: Any, return_outputs: bool = False, **options: Any) -> Any:
         """The mean over targets, or, where a step has parts, their sum by the step's number of pieces."""
-        outputs = model(**inputs)
-        loss, targets = outputs["loss"], outputs["targets"]
-        if self.parts.count > 1:
-            loss = loss * targets / self.batch_size
-            self._part_sums.append(torch.stack([loss.detach().double(), targets.double()]))
-        return (loss, outputs) if return_outputs else loss
+        total, targets = model(**inputs)
+        if self.parts.count == 1:
+            return total / targets.clamp(min=1)
+        self._part_sums.append(torch.stack([total.detach().double(), targets.double()]))
+        return total / self.batch_size
 
     def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """One part: forward and backward. At a step's last part gradients become those of the mean over all its targets.
@@ -162,10 +140,10 @@ class PiecesTrainer(Trainer):
         total, targets = self.accelerator.reduce(torch.stack(self._part_sums).sum(0), "sum")
         self._part_sums.clear()
         self._refuse_not_finite("the loss", float(total), self.state.global_step + 1)
-        by_targets = self.batch_size / targets.clamp(min=1)
+        targets = targets.clamp(min=1)
         gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
-        torch._foreach_mul_(gradients, (by_targets * self.parts.count).item())
-        return (total * by_targets).to(loss.dtype)
+        torch._foreach_mul_(gradients, (self.batch_size * self.parts.count / targets).item())
+        return (total / targets).to(loss.dtype)
 
     def _maybe_log_save_evaluate(self, tr_loss: torch.Tensor, grad_norm: Any, *arguments: Any, **options: Any) -> None:
         """Comes after each step: raises DivergenceError, in all processes, where its gradient was not finite."""

@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from nextitem_training.errors import ConfigError, nearest
 
 Entry = TypeVar("Entry")
+Registered = TypeVar("Registered")
 
 
 class Registry(Generic[Entry]):
     """Names of one kind of thing, such as bodies. Iterating gives the names, sorted."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, package: str | None = None) -> None:
+        """package: all its modules are imported before the first look, so that a file in it is all that an entry costs."""
         self._kind = kind
+        self._package = package
         self._entries: dict[str, Entry] = {}
 
-    def register(self, name: str, entry: Entry) -> None:
-        """Adds an entry. Raises ValueError where the name is taken."""
-        if name in self._entries:
-            raise ValueError(f"The {self._kind} '{name}' is registered already; take another name.")
-        self._entries[name] = entry
+    def register(self, name: str) -> Callable[[Registered], Registered]:
+        """A decorator that adds what it is put on. Raises ValueError where the name is taken."""
+
+        def add(entry: Registered) -> Registered:
+            if name in self._entries:
+                raise ValueError(f"The {self._kind} '{name}' is registered already; take another name.")
+            self._entries[name] = entry  # type: ignore[assignment]
+            return entry
+
+        return add
 
     def get(self, name: str) -> Entry:
         """Returns the entry. Raises ConfigError that lists the known names on a miss."""
-        if name not in self._entries:
+        if name not in self._found():
             raise ConfigError(f"There is no {self._kind} '{name}'.{nearest(name, self)} Known are {', '.join(self)}.")
         return self._entries[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._entries))
+        return iter(sorted(self._found()))
+
+    def _found(self) -> dict[str, Entry]:
+        if self._package:
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self._package}.{module.name}")
+            self._package = None
+        return self._entries

@@ -7,15 +7,14 @@ import logging
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from nextitem_training import processes, run_directory, workflow
-from nextitem_training.assisting import work_for_others
+from nextitem_training import run_directory, workflow
 from nextitem_training.baselines import cooccurrence_ranks, popularity_ranks
 from nextitem_training.bodies import check_combination
 from nextitem_training.config import Config, DataConfig
@@ -32,14 +31,14 @@ from nextitem_training.plots import draw
 from nextitem_training.preparation import prepare
 from nextitem_training.pretrained_items import read_pretrained
 from nextitem_training.pretraining import approach_for
-from nextitem_training.processes import Others
 from nextitem_training.run_directory import RunDirectory, new_run_directory, refuse_existing
 from nextitem_training.split import Given, Split, sample_sessions, split_interactions
 from nextitem_training.targets import check_targets
-from nextitem_training.trainer import best_step, check_training, new_model, train
-from nextitem_training.training_folder import Checkpoint, TrainingFolder
+from nextitem_training.trainer import best_step, check_training, new_model
+from nextitem_training.training_folder import TrainingFolder
 from nextitem_training.training_log import read_log
 from nextitem_training.warm_start import CarriedOver, WarmStart
+from nextitem_training.workers import SharedTraining, train_with_workers
 
 if TYPE_CHECKING:
     from nextitem_training.cluster import Cluster
@@ -77,16 +76,6 @@ class Output:
         self.folder.refuse_existing(resume=self.resume, overwrite=self.overwrite)
 
 
-@dataclass(frozen=True)
-class Helpers:
-    """What else computes beside this process."""
-
-    others: Others = field(default_factory=Others)
-    """Processes that torchrun started, of which this one is process 0."""
-    cluster: Cluster | None = None
-    """Fits and runs the workflow."""
-
-
 def train_run(
     data: str | Path,
     config: Config,
@@ -96,13 +85,13 @@ def train_run(
     resume: bool = False,
     init_from: str | Path | None = None,
     given: GivenFiles | None = None,
-    helpers: Helpers | None = None,
+    cluster: Cluster | None = None,
 ) -> TrainingResult:
     """Trains, evaluates and writes the run directory.
 
     While it trains its state is kept in a folder beside the output, see `training_folder`; `resume` goes on from there.
     `init_from` is an older run whose weights the training begins with, see `warm_start`; `given` names files whose sessions
-    judge the model in place of those that [data] splits off.
+    judge the model in place of those that [data] splits off; `cluster` fits and runs the workflow.
 
     Raises NextItemTrainingError with a sentence where the data, the configuration or the output
     cannot be used. What can be refused is refused before the work begins.
@@ -115,7 +104,7 @@ def train_run(
     frame, dtypes = read_interactions(data, config.data)
     parts = files.read(config.data, dtypes, config.heads)
     split = split_interactions(frame, config.data, parts)
-    return train_on(frame, split, dtypes, config, place, warm, helpers, parts)
+    return train_on(frame, split, dtypes, config, place, warm, cluster, parts)
 
 
 def check(config: Config, given: GivenFiles | None = None) -> None:
@@ -141,7 +130,7 @@ def train_on(
     config: Config,
     output: Output,
     warm: WarmStart | None = None,
-    helpers: Helpers | None = None,
+    cluster: Cluster | None = None,
     given: Given | None = None,
 ) -> TrainingResult:
     """Trains on interactions that were read and split; otherwise as `train_run`.
@@ -151,7 +140,6 @@ def train_on(
         dtypes: the columns' pinned types, as `interactions.read_interactions` gives them.
     """
     began = time.monotonic()
-    helpers = helpers or Helpers()
     check_targets(frame, config.heads)
     logger.info(
         "%d interactions to train on%s; the model is judged by %s.",
@@ -163,12 +151,18 @@ def train_on(
     folder = output.folder
     with folder.opened(fingerprint(config, frame, weights, given), resume=output.resume) as checkpoint:
         config, pretrained = read_pretrained(config)
-        encoded = fit_and_encode(split, dtypes, config, folder.storage, helpers.cluster)
+        encoded = fit_and_encode(split, dtypes, config, folder.storage, cluster)
         model = new_model(encoded.schema, config)
         items = workflow.vocabulary(encoded.fitted.served, encoded.schema.item_column)
         prepare(model, encoded.training, items, config, pretrained)
         carried = _carry_over(warm, model, encoded) if warm else None
-        model = _train_together(model, encoded, config, folder, checkpoint, helpers.others)
+        validation = (
+            Validation(encoded.validation, encoded.counts, config.data.exclude_seen) if encoded.validation else None
+        )
+        training = SharedTraining(
+            config, encoded.schema, encoded.learnt, folder, checkpoint, validated=validation is not None
+        )
+        model = train_with_workers(training, model, validation)
         metrics = _evaluate(model, encoded, config.data)
         heads = evaluate_heads(model, config.heads, encoded.training, encoded.held_out)
         report = {
@@ -228,26 +222,6 @@ def _carry_over(warm: WarmStart, model: SessionModel, encoded: Encoded) -> Carri
         carried.gone,
     )
     return carried
-
-
-def _train_together(
-    model: SessionModel,
-    encoded: Encoded,
-    config: Config,
-    folder: TrainingFolder,
-    checkpoint: Checkpoint | None,
-    others: Others,
-) -> SessionModel:
-    validation = (
-        Validation(encoded.validation, encoded.counts, config.data.exclude_seen) if encoded.validation else None
-    )
-    work = None
-    if processes.count() > 1:
-        work = work_for_others(
-            folder, config, encoded.schema, encoded.learnt, checkpoint, validated=validation is not None
-        )
-    with others.at(work):
-        return train(model, encoded.learnt, config, validation=validation, folder=folder, checkpoint=checkpoint)
 
 
 def _course(folder: TrainingFolder) -> dict[str, Any]:

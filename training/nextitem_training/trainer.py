@@ -148,11 +148,20 @@ def _parts(training: TrainingConfig) -> Parts:
     return Parts(training.gradient_accumulation, processes.count(), processes.rank())
 
 
+class OneDevice(TrainingArguments):
+    """Several GPUs are torchrun's: the Trainer's DataParallel would weigh their parts alike."""
+
+    @property
+    def n_gpu(self) -> int:
+        """The GPUs of this process, at most one."""
+        return min(super().n_gpu, 1)
+
+
 def _arguments(
     training: TrainingConfig, folder: Path, parts: Parts, steps: int, *, validated: bool
 ) -> TrainingArguments:
     precision = chosen_precision(training)
-    arguments = TrainingArguments(
+    return OneDevice(
         output_dir=str(folder),
         num_train_epochs=training.epochs,
         per_device_train_batch_size=training.batch_size // parts.count,
@@ -179,6 +188,3 @@ def _arguments(
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-    if arguments.n_gpu > 1:
-        arguments._n_gpu = 1  # several GPUs are torchrun's: DataParallel would weigh their parts alike
-    return arguments

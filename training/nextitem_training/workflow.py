@@ -7,7 +7,6 @@ which needs whole sessions: `FittedWorkflow.whole` is a second Workflow over the
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import operator
 import types
@@ -44,9 +43,9 @@ if TYPE_CHECKING:
     from nextitem_training.cluster import Cluster
 
 TIME_FEATURES: Registry[Callable[[pd.Series], pd.Series]] = Registry("time feature")
-TIME_FEATURES.register("weekday", lambda column: column.dt.weekday)
-TIME_FEATURES.register("hour", lambda column: column.dt.hour)
-TIME_FEATURES.register("month", lambda column: column.dt.month)
+TIME_FEATURES.register("weekday")(lambda column: column.dt.weekday)
+TIME_FEATURES.register("hour")(lambda column: column.dt.hour)
+TIME_FEATURES.register("month")(lambda column: column.dt.month)
 
 _STORED = "categories"  # the folder that Categorify makes in its out_path
 # Stands in a saved workflow for the folder, which `load` fills in by replacing text in file names:
@@ -212,12 +211,12 @@ def encode(
     """
     numbers = [feature.name for feature in schema.features if feature.kind == CONTINUOUS]
     raw = _numbers_as_numpy_has_them(frame[workflow.input_schema.column_names].reset_index(drop=True), numbers)
-    with null_safe(workflow):
-        if cluster:
-            encoded = workflow.transform(cluster.dataset(raw, schema.session_column)).to_ddf().compute()
-            rows = encoded.sort_values(schema.session_column, ignore_index=True)
-        else:
-            rows = workflow.transform(raw)
+    workflow = null_safe(workflow)
+    if cluster:
+        encoded = workflow.transform(cluster.dataset(raw, schema.session_column)).to_ddf().compute()
+        rows = encoded.sort_values(schema.session_column, ignore_index=True)
+    else:
+        rows = workflow.transform(raw)
     lengths = rows[schema.item_feature].map(len).to_numpy(dtype=np.int64)
     dtypes = {feature.name: feature.dtype for feature in schema.features} | dict.fromkeys(targets, "float32")
     features = {}
@@ -228,37 +227,36 @@ def encode(
     return EncodedSessions(rows[schema.session_column].to_numpy(), offsets, features)
 
 
-@contextlib.contextmanager
-def null_safe(workflow: nvt.Workflow) -> Iterator[None]:
-    """Lets Categorify answer null with its code where NVTabular 23.8 raises.
+class NullSafeCategorify(ops.Categorify):
+    """A fitted Categorify that answers null with its code where NVTabular 23.8 raises.
 
     It raises on null under an integer vocabulary, on a column that is null throughout, and finds
-    nulls by index label. Inside this context every null gets NULL and the rest goes through
-    NVTabular as it is; the workflow itself is left unchanged.
+    nulls by index label. Here every null gets NULL and the rest goes through NVTabular as it is.
     """
-    operators = [op for op in _operators(workflow) if isinstance(op, ops.Categorify)]
-    for op in operators:
-        op.transform = _null_safe_transform(op.transform)
-    try:
-        yield
-    finally:
-        for op in operators:
-            del op.transform
 
+    def __init__(self, fitted: ops.Categorify) -> None:
+        self.__dict__.update(fitted.__dict__)  # Categorify's own would begin anew
 
-def _null_safe_transform(transform: Callable) -> Callable:
-    def wrapped(selector: nvt.ColumnSelector, frame: pd.DataFrame) -> pd.DataFrame:
-        encoded = frame.copy(deep=False)
-        for name in selector.names:
-            present = frame[name].notna().to_numpy()
-            codes = np.full(len(frame), NULL, dtype=np.int64)
+    def transform(self, col_selector: nvt.ColumnSelector, df: pd.DataFrame) -> pd.DataFrame:
+        """int64 codes of the selected columns, beside the others as they are."""
+        encoded = df.copy(deep=False)
+        for name in col_selector.names:
+            present = df[name].notna().to_numpy()
+            codes = np.full(len(df), NULL, dtype=np.int64)
             if present.any():
-                known = frame.loc[present, [name]].reset_index(drop=True)
-                codes[present] = transform(nvt.ColumnSelector([name]), known)[name].to_numpy()
+                known = df.loc[present, [name]].reset_index(drop=True)
+                codes[present] = super().transform(nvt.ColumnSelector([name]), known)[name].to_numpy()
             encoded[name] = codes
         return encoded
 
-    return wrapped
+
+def null_safe(workflow: nvt.Workflow) -> nvt.Workflow:
+    """A copy that takes null in any column, see NullSafeCategorify."""
+    copied = cloudpickle.loads(cloudpickle.dumps(workflow))
+    for node in iter_nodes([copied.output_node]):
+        if isinstance(node.op, ops.Categorify):
+            node.op = NullSafeCategorify(node.op)
+    return copied
 
 
 def _operators(workflow: nvt.Workflow) -> list[ops.Operator]:

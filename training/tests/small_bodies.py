@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from nextitem_training.bodies.registry import BodySettings
+from nextitem_training.bodies.spec import BodySettings
 
 WIDTH = 16
 

@@ -1,3 +1,5 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextitem_training.config import HeadConfig
-from nextitem_training.config.heads import HEAD_KINDS
+from nextitem_training.config.heads import HeadKind
 from nextitem_training.head_evaluation import MEASURES, binary_measures, evaluate_heads, regression_measures
 from nextitem_training.sessions import EncodedSessions
 
@@ -13,7 +15,7 @@ NOTHING = np.empty(0)
 
 
 def test_every_kind_has_its_measures():
-    assert list(MEASURES) == sorted(HEAD_KINDS)
+    assert list(MEASURES) == sorted(get_args(HeadKind))
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.1, 0.4, 0.5, 0.9]), st.booleans()), min_size=1, max_size=12))

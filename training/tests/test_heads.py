@@ -1,4 +1,5 @@
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from nextitem_training.bodies import BODIES
 from nextitem_training.config import HeadConfig, LossConfig, ModelConfig
-from nextitem_training.config.heads import HEAD_KINDS
+from nextitem_training.config.heads import HeadKind
 from nextitem_training.heads import HEADS
 from nextitem_training.model import SessionModel
 from nextitem_training.pretraining import APPROACHES
@@ -39,7 +40,7 @@ def head_of(kind, **fields):
 
 
 def test_every_kind_is_registered_and_tested():
-    assert list(HEADS) == sorted(HEAD_KINDS) == ["binary", "regression"]
+    assert list(HEADS) == sorted(get_args(HeadKind)) == ["binary", "regression"]
 
 
 @pytest.mark.parametrize("hidden", [0, 5])
@@ -97,7 +98,7 @@ def test_a_head_is_asked_for_the_interaction_whose_item_is_predicted(schema, bat
     hidden_of = model.hidden
     monkeypatch.setattr(model, "hidden", lambda given: asked.append((given.items, hidden_of(given))) or asked[-1][1])
     for _ in range(5):
-        assert torch.isfinite(model.loss(batch))
+        assert torch.isfinite(model.loss(batch)[0])
     for (hidden, targets), (items, states) in zip(seen, asked, strict=True):
         known = (items != 0) & (items % 5 != 0)
         assert known.any()
@@ -111,7 +112,7 @@ def test_the_loss_is_the_weighted_sum(schema, batch, approach):
         torch.manual_seed(3)
         model = model_of(schema, approach, heads, **weights)
         torch.manual_seed(4)
-        return model.loss(batch).item()
+        return model.loss(batch)[0].item()
 
     alone = loss(())
     bought = loss((BOUGHT,)) - alone
@@ -124,7 +125,7 @@ def test_the_loss_is_the_weighted_sum(schema, batch, approach):
 @pytest.mark.parametrize("approach", list(APPROACHES))
 def test_a_heads_loss_reaches_its_weights_the_body_and_the_inputs(schema, batch, approach):
     model = model_of(schema, approach, item_weight=0.0)
-    model.loss(batch).backward()
+    model.loss(batch)[0].backward()
     for module in (*model.heads, model.body, model.inputs):
         assert any(p.grad is not None and p.grad.abs().max() > 0 for p in module.parameters())
     assert all(p.grad is not None for p in model.heads.parameters())
@@ -136,10 +137,10 @@ def test_targets_that_are_all_null_train_nothing(schema, batch):
         batch[name] = torch.full_like(batch[name], torch.nan)
     without = model_of(schema, heads=())
     torch.manual_seed(4)
-    loss = model.loss(batch)
-    loss.backward()
+    total, _ = model.loss(batch)
+    total.backward()
     torch.manual_seed(4)
-    assert loss.item() == without.loss(batch).item()
+    assert total.item() == without.loss(batch)[0].item()
     assert all(not p.grad.any() for p in model.heads.parameters())
 
 

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from nextitem_training.bodies import BODIES
 from nextitem_training.config import InputsConfig, ModelConfig
-from nextitem_training.config.inputs import AGGREGATIONS as NAMES
+from nextitem_training.config.inputs import Aggregation
 from nextitem_training.errors import ConfigError
 from nextitem_training.inputs import AGGREGATIONS, InteractionInputs
 from nextitem_training.inputs.soft_one_hot import SoftOneHot
@@ -41,7 +42,7 @@ def vectors_of(schema, width=6):
 
 
 def test_every_aggregation_is_registered():
-    assert list(AGGREGATIONS) == sorted(NAMES)
+    assert list(AGGREGATIONS) == sorted(get_args(Aggregation))
 
 
 def test_concat_is_one_projection_of_all_side_by_side(schema, batch_of):
@@ -176,7 +177,7 @@ def test_the_joined_vector_is_normalised_and_then_dropped_out(schema, batch_of):
     torch.testing.assert_close(dropped[~gone], 2 * normalised[~gone])
 
 
-@pytest.mark.parametrize("aggregation", NAMES)
+@pytest.mark.parametrize("aggregation", get_args(Aggregation))
 def test_pretrained_vectors_are_projected_into_a_further_feature(schema, batch_of, aggregation):
     inputs, batch = inputs_of(schema, aggregation=aggregation, pretrained_width=6), batch_of([5, 4], 5)
     vectors = vectors_of(schema)
@@ -211,7 +212,7 @@ def test_frozen_vectors_stay_as_they_are_and_others_learn(schema, batch_of, froz
     model.inputs.pretrained.fill(vectors_of(schema))
     before = model.inputs.pretrained.vectors.clone()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    model.loss(batch_of([6, 6, 5], 6)).backward()
+    model.loss(batch_of([6, 6, 5], 6))[0].backward()
     assert model.inputs.pretrained.projection.weight.grad.any()
     optimizer.step()
     assert torch.equal(model.inputs.pretrained.vectors, before) == frozen
@@ -233,13 +234,13 @@ def test_a_folded_model_scores_as_before_and_holds_no_vectors(schema, batch_of, 
 
 
 @pytest.mark.parametrize("approach", list(APPROACHES))
-@pytest.mark.parametrize("aggregation", NAMES)
+@pytest.mark.parametrize("aggregation", get_args(Aggregation))
 def test_everything_at_once_trains_every_weight_of_the_inputs(schema, batch_of, approach, aggregation):
     body = next(name for name in ("xlnet", *BODIES) if approach in BODIES.get(name).approaches)
     config = dataclasses.replace(SMALL, body=body, pretraining=approach, item_bias=True)
     model = SessionModel(config, schema, inputs=dataclasses.replace(EVERYTHING, aggregation=aggregation))
     model.inputs.pretrained.fill(vectors_of(schema))
-    model.loss(batch_of([6, 6, 5, 6], 6)).backward()
+    model.loss(batch_of([6, 6, 5, 6], 6))[0].backward()
     for name, parameter in [*model.inputs.named_parameters(), ("item_bias", model.item_bias)]:
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all()

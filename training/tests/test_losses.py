@@ -1,4 +1,5 @@
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from nextitem_training.bodies import BODIES
 from nextitem_training.config import LossConfig, ModelConfig
-from nextitem_training.config.loss import LOSSES as NAMES
+from nextitem_training.config.loss import LossKind
 from nextitem_training.errors import ConfigError
 from nextitem_training.losses import LOSSES, Items
 from nextitem_training.losses.sampling import SAMPLERS
@@ -40,7 +41,7 @@ def drawn():
 
 
 def test_every_loss_and_way_of_sampling_is_registered():
-    assert list(LOSSES) == sorted(NAMES)
+    assert list(LOSSES) == sorted(get_args(LossKind))
     assert list(SAMPLERS) == sorted(WAYS)
 
 
@@ -241,7 +242,7 @@ def test_every_approach_trains_with_every_loss_and_none_scores_the_catalogue(
     batch = batch_of([6, 6, 5], 6)
     if approach != "rtd":  # its generator draws from all items by their chances
         monkeypatch.setattr(SessionModel, "item_table", None)
-    model.loss(batch).backward()
+    model.loss(batch)[0].backward()
     gradient = model.inputs.embeddings[0].weight.grad
     assert torch.isfinite(gradient).all()
     assert model.item_bias.grad.any()

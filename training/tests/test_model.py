@@ -60,7 +60,7 @@ def test_the_newest_and_the_oldest_interaction_count(model, batch_of):
 def test_the_loss_reaches_every_parameter_that_the_query_reads(model, batch_of):
     model.train()
     torch.manual_seed(1)
-    model.loss(batch_of([6, 6, 6, 2, 5, 6], 6)).backward()  # one more than the window
+    model.loss(batch_of([6, 6, 6, 2, 5, 6], 6))[0].backward()  # one more than the window
     unused = {"seg_embed", "r_s_bias"}
     if model.approach.attention != "permutation":
         unused.add("mask_emb")  # where XLNet's query stream begins
@@ -74,8 +74,20 @@ def test_the_loss_reaches_every_parameter_that_the_query_reads(model, batch_of):
 
 
 def test_a_batch_without_targets_has_no_loss(model, batch_of):
-    loss = model.loss(batch_of([0, 0], 3))
-    assert loss.item() == 0.0
+    total, count = model.loss(batch_of([0, 0], 3))
+    assert total.item() == count.item() == 0
+
+
+def test_the_loss_is_a_sum_over_targets_and_says_how_many_they_are(schema, batch_of):
+    config = dataclasses.replace(SMALL, body="gpt2", pretraining="clm", dropout=0.0)
+    model = SessionModel(config, schema)
+    batch = batch_of([4, 2], 5)
+    batch["item_id"] = torch.tensor([[5, 1, 7, 8, 0], [9, 4, 0, 0, 0]])
+    total, count = model.loss(batch)
+    assert count.item() == 3  # 7, 8 and 4; the null item is none
+    alone = [model.loss({name: values[[row]] for name, values in batch.items()}) for row in (0, 1)]
+    assert [part[1].item() for part in alone] == [2, 1]
+    torch.testing.assert_close(alone[0][0] + alone[1][0], total)
 
 
 def test_normalised_scores_are_cosines_over_the_temperature(schema, batch_of):

@@ -6,7 +6,6 @@ import torch
 
 from nextitem_training.config import Config, DataConfig, ModelConfig, TrainingConfig
 from nextitem_training.errors import ConfigError
-from nextitem_training.pieces_trainer import LossOfPart
 from nextitem_training.sessions import EncodedSessions
 from nextitem_training.trainer import new_model, train
 
@@ -74,13 +73,3 @@ def test_bfloat16_trains_near_to_float32_on_a_cpu_and_keeps_float32_weights(sess
     half = trained_with(sessions, schema, precision="bfloat16")
     assert {weight.dtype for weight in half.parameters()} == {torch.float32}
     assert 0 < furthest(half, full, batch) < 0.1
-
-
-def test_the_loss_comes_with_its_number_of_targets(schema, batch_of):
-    model = new_model(schema, CONFIG)
-    batch = batch_of([4, 2], 5)
-    batch["item_id"] = torch.tensor([[5, 1, 7, 8, 0], [9, 4, 0, 0, 0]])
-    found = LossOfPart(model)(batch)
-    assert found["targets"].item() == 3  # 7, 8 and 4; the null item is none
-    assert torch.equal(found["loss"], model.loss(batch))
-    assert "item_loss" not in vars(model), "the model is left as it was"

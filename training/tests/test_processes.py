@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from nextitem_training import cli, processes
+from nextitem_training import cli, processes, workers
 from nextitem_training.run_directory import RunDirectory
 
 CONFIG = """
@@ -100,12 +100,10 @@ def test_a_training_that_diverges_ends_all_and_one_tells(command, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_one_process_has_no_others():
-    with processes.together() as others:
+def test_one_process_has_no_workers():
+    with processes.together():
         assert processes.count() == 1
         assert processes.rank() == 0
         assert processes.shared("mine") == "mine"
         processes.wait()
-        with others.at(None):
-            pass
-        assert list(others.works()) == []
+        workers.work()

@@ -91,8 +91,8 @@ def test_an_item_that_the_generator_happened_to_get_right_is_real(schema, batch_
 
 def test_the_detection_loss_trains_the_body_and_not_the_generator(schema, batch_of, monkeypatch):
     model = model_of(schema, detection_weight=1.0)
-    monkeypatch.setattr(model, "item_loss", lambda hidden, items: hidden.sum() * 0)
-    model.loss(batch_of([6, 6, 5], 6)).backward()
+    monkeypatch.setattr(model, "item_loss", lambda hidden, items: (hidden.sum() * 0, torch.tensor(1)))
+    model.loss(batch_of([6, 6, 5], 6))[0].backward()
     for module in (model.approach.judge, model.body):
         assert any(p.grad is not None and p.grad.abs().max() > 0 for p in module.parameters())
     for module in (model.approach.generator, model.approach.narrow, model.approach.widen):
@@ -102,14 +102,14 @@ def test_the_detection_loss_trains_the_body_and_not_the_generator(schema, batch_
 def test_side_features_do_not_give_a_replaced_item_away(schema, batch_of, monkeypatch):
     """Whatever is judged is judged by items alone."""
     model = model_of(schema)
-    monkeypatch.setattr(model, "item_loss", lambda hidden, items: torch.zeros(()))
+    monkeypatch.setattr(model, "item_loss", lambda hidden, items: (torch.zeros(()), torch.tensor(1)))
     monkeypatch.setattr(model.approach, "_corrupt", lambda model, guess, hidden, items: items)
     batch = batch_of([6, 6, 5], 6)
     other = {**batch, "weekday": batch["weekday"].flip(0), "price": batch["price"] + 1}
     losses = []
     for features in (batch, other):
         torch.manual_seed(4)
-        losses.append(model.loss(features).item())
+        losses.append(model.loss(features)[0].item())
     assert losses[0] == losses[1] > 0
 
 
@@ -137,7 +137,8 @@ def test_the_body_learns_to_tell_replaced_items_from_real_ones(schema):
     torch.manual_seed(0)
     for _ in range(80):
         optimizer.zero_grad()
-        model.loss(batch()).backward()
+        total, count = model.loss(batch())
+        (total / count).backward()
         optimizer.step()
     items = batch()["item_id"]
     items[:, 2] = 3 + (items[:, 2] - 2) % 17

@@ -80,7 +80,7 @@ def test_a_run_that_fails_early_leaves_nothing(clicks_path, config, tmp_path, mo
     def fail(*arguments, **options):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(train, "train", fail)
+    monkeypatch.setattr(train, "train_with_workers", fail)
     with pytest.raises(RuntimeError, match="out of memory"):
         train.train_run(clicks_path, config, tmp_path / "runs" / "new")
     assert list((tmp_path / "runs").iterdir()) == []

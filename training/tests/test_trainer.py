@@ -8,7 +8,7 @@ from nextitem_training.bodies import BODIES
 from nextitem_training.config import Config, DataConfig, ModelConfig, TrainingConfig
 from nextitem_training.errors import ConfigError, DataError
 from nextitem_training.sessions import EncodedSessions
-from nextitem_training.trainer import SCHEDULES, new_model, train
+from nextitem_training.trainer import SCHEDULES, OneDevice, new_model, train
 
 QUICK = (("bert", "mlm"), ("gpt2", "clm"), ("xlnet", "mlm"))
 COMBINATIONS = [
@@ -92,3 +92,11 @@ def test_sessions_that_are_too_short_are_refused(circle, schema):
     data = dataclasses.replace(CONFIG.data, min_session_length=50)
     with pytest.raises(DataError, match=r"No session has the 50 interactions"):
         trained_on(circle, schema, dataclasses.replace(CONFIG, data=data))
+
+
+def test_a_process_takes_one_gpu_of_several(tmp_path, monkeypatch):
+    arguments = OneDevice(output_dir=str(tmp_path), use_cpu=True)
+    assert arguments.n_gpu == 0
+    monkeypatch.setattr(arguments, "_n_gpu", 4)  # what Transformers counts where four are there
+    assert arguments.n_gpu == 1
+    assert arguments.train_batch_size == arguments.per_device_train_batch_size

@@ -144,3 +144,14 @@ def test_numbers_among_nulls_are_encoded_as_floats_are(clicks, part, dtype, tmp_
     assert dtypes["clicks"] == "float32"
     np.testing.assert_allclose(encoded["nullable"], encoded["floats"], rtol=1e-6)
     assert np.std(encoded["nullable"]) > 0.1
+
+
+def test_nulls_are_answered_by_a_copy_and_the_workflow_stays_nvtabulars(fitted):
+    result, _, frame = fitted
+    rows = frame[result.served.input_schema.column_names].assign(brand=None).reset_index(drop=True)
+    copied = workflow.null_safe(result.served)
+    codes = copied.transform(rows)["brand"]
+    assert {int(code) for row in codes for code in row} == {1}
+    kinds = {type(op) for op in workflow._operators(result.served)}
+    assert workflow.NullSafeCategorify not in kinds
+    assert workflow.NullSafeCategorify in {type(op) for op in workflow._operators(copied)}

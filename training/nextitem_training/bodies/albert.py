@@ -5,9 +5,10 @@ from __future__ import annotations
 from transformers import AlbertConfig, AlbertModel
 
 from nextitem_training.bodies.hugging_face import MaskedEncoder, bert_like
-from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec
+from nextitem_training.bodies.spec import BodySettings, body
 
 
+@body("albert", attention=("bidirectional",))
 def build(settings: BodySettings) -> MaskedEncoder:
     """Builds the encoder without its pooler.
 
@@ -15,6 +16,3 @@ def build(settings: BodySettings) -> MaskedEncoder:
     """
     config = bert_like(AlbertConfig, settings, embedding_size=settings.d_model)
     return MaskedEncoder(AlbertModel(config, add_pooling_layer=False))
-
-
-BODIES.register("albert", BodySpec(build, attention=("bidirectional",)))

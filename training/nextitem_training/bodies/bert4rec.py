@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from nextitem_training.bodies import bert
-from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec
+from nextitem_training.bodies.bert import build as build_bert
+from nextitem_training.bodies.spec import BodySettings, body
 
 
+@body("bert4rec", attention=("bidirectional",))
 class Bert4RecBody(nn.Module):
     """GELU(h W + b) of each of BERT's hidden states; the paper's equation 7 up to the items.
 
@@ -17,7 +18,7 @@ class Bert4RecBody(nn.Module):
 
     def __init__(self, settings: BodySettings) -> None:
         super().__init__()
-        self.encoder = bert.build(settings)
+        self.encoder = build_bert(settings)
         self.projection = nn.Linear(settings.d_model, settings.d_model)
         nn.init.normal_(self.projection.weight, std=settings.initializer_range)
         nn.init.zeros_(self.projection.bias)
@@ -25,6 +26,3 @@ class Bert4RecBody(nn.Module):
     def forward(self, inputs_embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """inputs_embeds float32 [B, S, D], mask bool [B, S] → float32 [B, S, D]."""
         return nn.functional.gelu(self.projection(self.encoder(inputs_embeds, mask)))
-
-
-BODIES.register("bert4rec", BodySpec(Bert4RecBody, attention=("bidirectional",)))

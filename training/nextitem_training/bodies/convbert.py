@@ -10,7 +10,7 @@ from transformers import ConvBertConfig, ConvBertModel
 from transformers.models.convbert.modeling_convbert import ConvBertSelfAttention
 
 from nextitem_training.bodies.hugging_face import MaskedEncoder, bert_like
-from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec
+from nextitem_training.bodies.spec import BodySettings, body
 from nextitem_training.errors import ConfigError
 
 
@@ -63,6 +63,7 @@ class PaddedSelfAttention(ConvBertSelfAttention):
         return (self.dropout(scores.softmax(dim=3)) @ value).transpose(1, 2)
 
 
+@body("convbert", attention=("bidirectional",))
 def build(settings: BodySettings) -> MaskedEncoder:
     """Builds the encoder with its attention replaced.
 
@@ -82,6 +83,3 @@ def build(settings: BodySettings) -> MaskedEncoder:
         replacement.load_state_dict(layer.attention.self.state_dict())  # as initialised
         layer.attention.self = replacement
     return MaskedEncoder(encoder)
-
-
-BODIES.register("convbert", BodySpec(build, attention=("bidirectional",)))

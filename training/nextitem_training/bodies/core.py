@@ -9,9 +9,10 @@ from torch import nn
 
 from nextitem_training.bodies.attention_masks import additive, visible_steps, without_padding
 from nextitem_training.bodies.gpt2 import Gpt2Body
-from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec
+from nextitem_training.bodies.spec import BodySettings, body
 
 
+@body("core", attention=("causal",))
 class CoreBody(nn.Module):
     """GPT-2 says what each interaction weighs; what is weighed are the inputs as they came, each of length 1.
 
@@ -33,6 +34,3 @@ class CoreBody(nn.Module):
         scores = self.query(hidden) @ self.key(hidden).transpose(1, 2) / self.scale  # (B, S, S)
         weights = (scores + additive(visible_steps(mask, causal=True), scores.dtype)).softmax(dim=2)
         return weights @ nn.functional.normalize(without_padding(inputs_embeds, mask), dim=2)
-
-
-BODIES.register("core", BodySpec(CoreBody, attention=("causal",)))

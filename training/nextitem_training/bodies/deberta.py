@@ -5,9 +5,10 @@ from __future__ import annotations
 from transformers import DebertaConfig, DebertaModel
 
 from nextitem_training.bodies.hugging_face import MaskedEncoder, bert_like
-from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec
+from nextitem_training.bodies.spec import BodySettings, body
 
 
+@body("deberta", attention=("bidirectional",))
 def build(settings: BodySettings) -> MaskedEncoder:
     """Builds the encoder as published.
 
@@ -21,6 +22,3 @@ def build(settings: BodySettings) -> MaskedEncoder:
         position_biased_input=False,
     )
     return MaskedEncoder(DebertaModel(config))
-
-
-BODIES.register("deberta", BodySpec(build, attention=("bidirectional",)))

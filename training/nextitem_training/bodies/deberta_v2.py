@@ -5,9 +5,10 @@ from __future__ import annotations
 from transformers import DebertaV2Config, DebertaV2Model
 
 from nextitem_training.bodies.hugging_face import MaskedEncoder, bert_like
-from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec
+from nextitem_training.bodies.spec import BodySettings, body
 
 
+@body("deberta_v2", attention=("bidirectional",))
 def build(settings: BodySettings) -> MaskedEncoder:
     """Builds the encoder: content and position share their projections.
 
@@ -24,6 +25,3 @@ def build(settings: BodySettings) -> MaskedEncoder:
         norm_rel_ebd="layer_norm",
     )
     return MaskedEncoder(DebertaV2Model(config))
-
-
-BODIES.register("deberta_v2", BodySpec(build, attention=("bidirectional",)))

@@ -6,9 +6,10 @@ from torch import nn
 from transformers import DistilBertConfig, DistilBertModel
 
 from nextitem_training.bodies.hugging_face import MaskedEncoder
-from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec
+from nextitem_training.bodies.spec import BodySettings, body
 
 
+@body("distilbert", attention=("bidirectional",))
 def build(settings: BodySettings) -> MaskedEncoder:
     """Builds the encoder. Its configuration has no layer_norm_eps: it is set afterwards."""
     encoder = DistilBertModel(
@@ -29,6 +30,3 @@ def build(settings: BodySettings) -> MaskedEncoder:
         if isinstance(module, nn.LayerNorm):
             module.eps = settings.layer_norm_eps
     return MaskedEncoder(encoder)
-
-
-BODIES.register("distilbert", BodySpec(build, attention=("bidirectional",)))

@@ -9,9 +9,10 @@ from __future__ import annotations
 from transformers import FunnelBaseModel, FunnelConfig
 
 from nextitem_training.bodies.hugging_face import MaskedEncoder
-from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec
+from nextitem_training.bodies.spec import BodySettings, body
 
 
+@body("funnel", attention=("bidirectional",))
 def build(settings: BodySettings) -> MaskedEncoder:
     """Builds one block of all layers, without the decoder that would undo the pooling."""
     encoder = FunnelBaseModel(
@@ -33,6 +34,3 @@ def build(settings: BodySettings) -> MaskedEncoder:
         )
     )
     return MaskedEncoder(encoder)
-
-
-BODIES.register("funnel", BodySpec(build, attention=("bidirectional",)))

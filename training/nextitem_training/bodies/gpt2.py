@@ -7,9 +7,10 @@ from torch import nn
 from transformers import GPT2Config, GPT2Model
 
 from nextitem_training.bodies.attention_masks import additive, visible_steps, without_padding
-from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec
+from nextitem_training.bodies.spec import BodySettings, body
 
 
+@body("gpt2", attention=("causal",))
 class Gpt2Body(nn.Module):
     """GPT-2 with a ready 4-D mask: the one it makes itself does not trace for any B and S."""
 
@@ -44,6 +45,3 @@ class Gpt2Body(nn.Module):
             return_dict=False,
         )
         return result[0]
-
-
-BODIES.register("gpt2", BodySpec(Gpt2Body, attention=("causal",)))

@@ -6,11 +6,12 @@ import torch
 from torch import nn
 
 from nextitem_training.bodies.attention_masks import without_padding
-from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec
+from nextitem_training.bodies.spec import BodySettings, body
 
 GATES = 3
 
 
+@body("gru4rec", attention=("causal",))
 class Gru4RecBody(nn.Module):
     """GRU layers with dropout on what goes into each and comes out of the last.
 
@@ -39,6 +40,3 @@ class Gru4RecBody(nn.Module):
         """
         hidden, _ = self.recurrent(self.dropout(without_padding(inputs_embeds, mask)))
         return self.dropout(hidden)
-
-
-BODIES.register("gru4rec", BodySpec(Gru4RecBody, attention=("causal",)))

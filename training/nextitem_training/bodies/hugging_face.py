@@ -9,7 +9,7 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from nextitem_training.bodies.attention_masks import without_padding
-from nextitem_training.bodies.registry import BodySettings
+from nextitem_training.bodies.spec import BodySettings
 
 
 def bert_like(config_class: type[PretrainedConfig], settings: BodySettings, **more: Any) -> Any:

@@ -16,12 +16,13 @@ from transformers.models.longformer.modeling_longformer import LongformerSelfAtt
 
 from nextitem_training.bodies.attention_masks import additive, visible_steps, without_padding
 from nextitem_training.bodies.hugging_face import bert_like
-from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec
+from nextitem_training.bodies.spec import BodySettings, body
 
 WIDEST_WINDOW = 512
 """The paper's and Hugging Face's: half of it on either side. Fewer positions than 258 all see each other."""
 
 
+@body("longformer", attention=("causal", "bidirectional"))
 class LongformerBody(nn.Module):
     """Longformer without global attention: its weights, which nothing would read, are left out.
 
@@ -83,6 +84,3 @@ def local_attention(
     shares = (query @ key.transpose(2, 3) + hidden_steps).softmax(dim=-1)  # (B, heads, S, S)
     shares = nn.functional.dropout(shares, attention.dropout, attention.training)
     return (shares @ value).transpose(1, 2).reshape(sessions, steps, width)
-
-
-BODIES.register("longformer", BodySpec(LongformerBody, attention=("causal", "bidirectional")))

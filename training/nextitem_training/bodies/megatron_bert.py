@@ -5,12 +5,10 @@ from __future__ import annotations
 from transformers import MegatronBertConfig, MegatronBertModel
 
 from nextitem_training.bodies.hugging_face import MaskedEncoder, bert_like
-from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec
+from nextitem_training.bodies.spec import BodySettings, body
 
 
+@body("megatron_bert", attention=("bidirectional",))
 def build(settings: BodySettings) -> MaskedEncoder:
     """Builds the encoder without its pooler."""
     return MaskedEncoder(MegatronBertModel(bert_like(MegatronBertConfig, settings), add_pooling_layer=False))
-
-
-BODIES.register("megatron_bert", BodySpec(build, attention=("bidirectional",)))

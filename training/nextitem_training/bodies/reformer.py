@@ -14,7 +14,7 @@ from torch import nn
 from transformers import ReformerConfig, ReformerModel
 
 from nextitem_training.bodies.attention_masks import without_padding
-from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec
+from nextitem_training.bodies.spec import BodySettings, body
 
 
 def configuration(settings: BodySettings) -> ReformerConfig:
@@ -47,6 +47,7 @@ def configuration(settings: BodySettings) -> ReformerConfig:
     )
 
 
+@body("reformer", attention=("bidirectional",))
 class ReformerBody(nn.Module):
     """Reformer's two streams, averaged to D where Hugging Face's returns them side by side as 2 × D.
 
@@ -82,6 +83,3 @@ class ReformerBody(nn.Module):
         embeddings = self.encoder.embeddings.position_embeddings
         axes = [weight.expand(*embeddings.axial_pos_shape, -1) for weight in embeddings.weights]
         return torch.cat(axes, dim=-1).flatten(0, 1)
-
-
-BODIES.register("reformer", BodySpec(ReformerBody, attention=("bidirectional",)))

@@ -8,9 +8,10 @@ from transformers import RoFormerConfig, RoFormerModel
 
 from nextitem_training.bodies.attention_masks import visible_steps, without_padding
 from nextitem_training.bodies.hugging_face import bert_like
-from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec
+from nextitem_training.bodies.spec import BodySettings, body
 
 
+@body("roformer", attention=("causal", "bidirectional"))
 class RoformerBody(nn.Module):
     """RoFormer that is given which step sees which, causal or not, as a 3-D mask.
 
@@ -31,6 +32,3 @@ class RoformerBody(nn.Module):
             return_dict=False,
         )
         return result[0]
-
-
-BODIES.register("roformer", BodySpec(RoformerBody, attention=("causal", "bidirectional")))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from nextitem_training.bodies.attention_masks import additive, visible_steps, without_padding
-from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec
+from nextitem_training.bodies.spec import BodySettings, body
 
 
 class SelfAttention(nn.Module):
@@ -52,6 +52,7 @@ class Block(nn.Module):
         return hidden + self.dropout(self.feed_forward(self.feed_forward_norm(hidden)))
 
 
+@body("sasrec", attention=("causal",))
 class SasRecBody(nn.Module):
     """Blocks over learned positions, and a layer norm at the end.
 
@@ -79,6 +80,3 @@ class SasRecBody(nn.Module):
         for block in self.blocks:
             hidden = block(hidden, hiding)
         return self.norm(hidden)
-
-
-BODIES.register("sasrec", BodySpec(SasRecBody, attention=("causal",)))

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from nextitem_training.bodies.attention_masks import additive, visible_steps, without_padding
-from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec
+from nextitem_training.bodies.spec import BodySettings, body
 
 
 class RelativeAttention(nn.Module):
@@ -108,6 +108,7 @@ class Layer(nn.Module):
         return self.pos_ff(self.dec_attn(hidden, distances, hidden_steps))
 
 
+@body("transformer_xl", attention=("causal",))
 class TransformerXlBody(nn.Module):
     """Transformer-XL without memory; dropout also falls on the attention's shares."""
 
@@ -141,6 +142,3 @@ class TransformerXlBody(nn.Module):
         distance = steps - 1 - torch.arange(steps, device=mask.device)
         angle = distance[:, None] * self.frequencies[None, :]
         return torch.cat([angle.sin(), angle.cos()], dim=-1)
-
-
-BODIES.register("transformer_xl", BodySpec(TransformerXlBody, attention=("causal",)))

@@ -7,9 +7,10 @@ from torch import nn
 from transformers import XLNetConfig, XLNetModel
 
 from nextitem_training.bodies.attention_masks import visible_steps, without_padding
-from nextitem_training.bodies.registry import BODIES, BodySettings, BodySpec
+from nextitem_training.bodies.spec import BodySettings, body
 
 
+@body("xlnet", attention=("causal", "bidirectional", "permutation"))
 class XlnetBody(nn.Module):
     """XLNet without memory.
 
@@ -62,6 +63,3 @@ class XlnetBody(nn.Module):
             # A query that sees nothing attends to everything, padding and itself included.
             return torch.where(seen.any(dim=2, keepdim=True), result[0], torch.zeros_like(result[0]))
         return result[0]
-
-
-BODIES.register("xlnet", BodySpec(XlnetBody, attention=("causal", "bidirectional", "permutation")))

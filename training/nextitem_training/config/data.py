@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import Annotated, Final, Literal
 
-from nextitem_training.config.checks import above_zero, at_least, not_negative, one_of
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+
 from nextitem_training.config.files import FilesConfig
+from nextitem_training.config.section import Names
 from nextitem_training.errors import ConfigError, nearest
 
-DAYS = "days"
-LAST_INTERACTION = "last-interaction"
-HOLDOUTS = (DAYS, LAST_INTERACTION)
+DAYS: Final = "days"
+LAST_INTERACTION: Final = "last-interaction"
 
 
 @dataclass(frozen=True)
@@ -21,36 +23,36 @@ class DataConfig(FilesConfig):
     session_column: str = "session_id"
     item_column: str = "item_id"
     time_column: str = "timestamp"
-    categorical: tuple[str, ...] = ()
+    categorical: Names = ()
     """Further columns of strings or integers; the item column is always read."""
-    continuous: tuple[str, ...] = ()
+    continuous: Names = ()
     """Columns of numbers that are normalised."""
-    log_continuous: tuple[str, ...] = ()
+    log_continuous: Names = ()
     """Columns of amounts, such as prices: log(1 + x), then normalised; below 0 counts as 0."""
-    time_features: tuple[str, ...] = ()
+    time_features: Names = ()
     """Read from the time column: weekday, hour, month."""
-    targets: tuple[str, ...] = ()
+    targets: Names = ()
     """Columns of numbers that heads predict: known in training alone, and nothing that a caller sends."""
     tie_breaker_column: str = "row_position"
     """Made while reading: the row's position in the data, which orders interactions of one time."""
-    window: int = 20
+    window: PositiveInt = 20
     """The newest interactions of a session that the model reads."""
-    holdout: str = DAYS
+    holdout: Literal["days", "last-interaction"] = DAYS
     """What is held out for evaluation: `days`, whole sessions by `holdout_days`; `last-interaction`, the newest interaction of
     each session (leave-one-out), for sessions that are all that a user does."""
-    holdout_days: float = 14.0
+    holdout_days: PositiveFloat = 14.0
     """With `days`: sessions that start in the last so many days are held out."""
-    validation_days: float = 0.0
+    validation_days: NonNegativeFloat = 0.0
     """With `days`: of the rest, those of the last so many days are kept for judging checkpoints; 0 for none."""
     validation_interaction: bool = False
     """With `last-interaction`: each session's newest interaction of the rest is kept for judging checkpoints."""
     exclude_seen: bool = False
     """Items of the input are no answer where the model is judged, as in a request with `exclude_seen`."""
-    min_session_length: int = 2
+    min_session_length: Annotated[int, Field(ge=2)] = 2
     """Sessions of which training sees fewer interactions are no training examples; answers are given for them all the same."""
-    min_item_count: int = 1
+    min_item_count: PositiveInt = 1
     """Items with fewer interactions in training are unknown: neither learnt nor recommended."""
-    sample_sessions: int = 500
+    sample_sessions: PositiveInt = 500
     """Held-out sessions that are kept raw in the run directory."""
     item_group: str = ""
     """The column of `categorical` by which items are alike: where training starts from an older run, a new item starts from its
@@ -82,8 +84,6 @@ class DataConfig(FilesConfig):
         for name in self.types:
             if name not in columns:
                 raise ConfigError(f"[data.types] names '{name}', which is no column of [data].{nearest(name, columns)}")
-        at_least("data", "window", self.window, 1)
-        at_least("data", "sample_sessions", self.sample_sessions, 1)
 
     @property
     def validates(self) -> bool:
@@ -91,11 +91,6 @@ class DataConfig(FilesConfig):
         return bool(self.validation_days or self.validation_interaction)
 
     def _check_split(self) -> None:
-        one_of("data", "holdout", self.holdout, HOLDOUTS)
-        at_least("data", "min_session_length", self.min_session_length, 2)
-        at_least("data", "min_item_count", self.min_item_count, 1)
-        above_zero("data", "holdout_days", self.holdout_days)
-        not_negative("data", "validation_days", self.validation_days)
         if self.holdout == LAST_INTERACTION and self.validation_days:
             raise ConfigError(
                 f"[data] validation_days is {self.validation_days:g}, but holdout is '{LAST_INTERACTION}', which knows no "

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import ClassVar, Final, Literal
 
-from nextitem_training.config.checks import at_least, one_of
+from pydantic import Field, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from nextitem_training.config.section import Names, Section
 from nextitem_training.errors import ConfigError
 
-TIME_UNITS = ("s", "ms", "us", "ns")
-
-AS_STRING = "string"
-AS_INTEGER = "integer"
-AS_FLOAT = "float"
-AS_DATETIME = "datetime"
-COLUMN_TYPES = (AS_STRING, AS_INTEGER, AS_FLOAT, AS_DATETIME)
+AS_STRING: Final = "string"
+AS_INTEGER: Final = "integer"
+AS_FLOAT: Final = "float"
+AS_DATETIME: Final = "datetime"
 
 
 @dataclass(frozen=True)
-class FilesConfig:
+class FilesConfig(Section):
     """How the files of interactions are read."""
 
-    time_unit: str = ""
+    table: ClassVar[str] = "[data]"
+
+    time_unit: Literal["", "s", "ms", "us", "ns"] = ""
     """Of times that are numbers since 1970 UTC: s, ms, us or ns. If empty, the unit that puts every time between the years 2000
     and 2100, where there is one."""
-    time_from: tuple[str, ...] = ()
+    time_from: Names = ()
     """Columns of integers that together say the time, where no single one does: the year's, the month's, the day's and, if
     there are, the hour's, minute's and second's. [data] time_column is then the name of what is made of them."""
     separator: str = ""
@@ -33,16 +35,14 @@ class FilesConfig:
     which alone all columns are found."""
     encoding: str = "utf-8"
     """Of CSV and JSON lines, by Python's names: utf-8, latin-1, cp1252, utf-16, …"""
-    types: Mapping[str, str] = field(default_factory=dict[str, str])
+    types: Mapping[str, Literal["string", "integer", "float", "datetime"]] = Field(default_factory=dict)
     """By column: string, integer, float or datetime, where the file says another type or, as CSV does, none."""
-    max_id_bytes: int = 1024
+    max_id_bytes: PositiveInt = 1024
     """Bytes of UTF-8 of the longest string in the item column and in categorical. More than 1024 go with nextitem-export
     --max-id-bytes."""
 
     def check_files(self) -> None:
         """Raises ConfigError where a setting has no meaning."""
-        if self.time_unit:
-            one_of("data", "time_unit", self.time_unit, TIME_UNITS)
         if self.time_from and not 3 <= len(self.time_from) <= 6:
             raise ConfigError(
                 f"[data] time_from lists {len(self.time_from)} columns; it takes those of year, month, day and, after them, of"
@@ -55,12 +55,9 @@ class FilesConfig:
                 f"[data] separator is {self.separator!r}; it has to be one ASCII character, such as ';' or '\\t', and neither "
                 "a quote nor the end of a line."
             )
-        at_least("data", "max_id_bytes", self.max_id_bytes, 1)
         try:
             codecs.lookup(self.encoding).encode("")
         except (LookupError, TypeError, ValueError) as error:
             raise ConfigError(
                 f"[data] encoding is {self.encoding!r}, which Python does not know; known are utf-8, latin-1, cp1252, utf-16, …"
             ) from error
-        for name, kind in self.types.items():
-            one_of("data.types", name, kind, COLUMN_TYPES)

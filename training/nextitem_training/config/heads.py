@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import ClassVar, Final, Literal
 
-from nextitem_training.config.checks import at_least, not_negative, one_of
+from pydantic import NonNegativeFloat, NonNegativeInt
+from pydantic.dataclasses import dataclass
+
 from nextitem_training.config.names import RESERVED, RESERVED_PREFIXES, is_reserved
+from nextitem_training.config.section import Section
 from nextitem_training.errors import ConfigError
 
-BINARY = "binary"
-REGRESSION = "regression"
-HEAD_KINDS = (BINARY, REGRESSION)
+BINARY: Final = "binary"
+REGRESSION: Final = "regression"
+HeadKind = Literal["binary", "regression"]
 
 WIDTH = 1
 """How many numbers a head of either kind gives for a session."""
 
 
 @dataclass(frozen=True)
-class HeadConfig:
+class HeadConfig(Section):
     """One further prediction: of a column's value at the interaction that is predicted.
 
     A column that is constant in a session is a property of the session.
     """
 
+    table: ClassVar[str] = "[[heads]]"
+
     name: str
     """Of the output in the response."""
-    kind: str
+    kind: HeadKind
     """`binary`: the probability that the column is 1; `regression`: its value, in the column's own unit."""
     column: str
     """One of [data] targets."""
-    weight: float = 1.0
+    weight: NonNegativeFloat = 1.0
     """Of this head's loss beside that of the next item, whose weight is [loss] item_weight."""
-    hidden: int = 0
+    hidden: NonNegativeInt = 0
     """Width of a hidden layer; 0 for none."""
 
     def __post_init__(self) -> None:
@@ -41,6 +46,3 @@ class HeadConfig:
                 f"[[heads]] name is '{self.name}'; it names an output of the served model: letters, digits and underscores, "
                 f"a letter first, and none of {', '.join(RESERVED)}, nor with {', '.join(RESERVED_PREFIXES)} first."
             )
-        one_of("[heads]", "kind", self.kind, HEAD_KINDS)
-        not_negative("[heads]", "weight", self.weight)
-        at_least("[heads]", "hidden", self.hidden, 0)

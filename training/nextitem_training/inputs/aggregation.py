@@ -27,6 +27,10 @@ class Aggregation(Protocol):
         ...
 
 
+AGGREGATIONS: Registry[Aggregation] = Registry("aggregation of inputs")
+
+
+@AGGREGATIONS.register(CONCAT)
 class Concat(nn.Linear):
     """Side by side, then one projection."""
 
@@ -40,6 +44,7 @@ class Concat(nn.Linear):
         return super().forward(torch.cat([*parts], dim=-1))
 
 
+@AGGREGATIONS.register(SUM)
 class Sum(nn.Module):
     """All added up."""
 
@@ -53,6 +58,7 @@ class Sum(nn.Module):
         return torch.stack([*parts]).sum(dim=0)
 
 
+@AGGREGATIONS.register(ITEM_MULTIPLIED_SUM)
 class ItemMultipliedSum(nn.Module):
     """The item's embedding times the sum of all others."""
 
@@ -72,9 +78,3 @@ class ItemMultipliedSum(nn.Module):
         """float32 [B, T, D] each → float32 [B, T, D]."""
         others = [part for place, part in enumerate(parts) if place != self.item]
         return parts[self.item] * torch.stack(others).sum(dim=0)
-
-
-AGGREGATIONS: Registry[Aggregation] = Registry("aggregation of inputs")
-AGGREGATIONS.register(CONCAT, Concat)
-AGGREGATIONS.register(SUM, Sum)
-AGGREGATIONS.register(ITEM_MULTIPLIED_SUM, ItemMultipliedSum)

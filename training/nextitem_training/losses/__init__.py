@@ -1,6 +1,5 @@
-"""Losses over items: each file registers one on its last line."""
+"""Losses over items: a file for each, which registers itself."""
 
-from nextitem_training.losses import full, gbce, sampled_softmax
-from nextitem_training.losses.registry import LOSSES, ItemLoss, Items
+from nextitem_training.losses.item_loss import LOSSES, ItemLoss, Items
 
-__all__ = ["LOSSES", "ItemLoss", "Items", "full", "gbce", "sampled_softmax"]
+__all__ = ["LOSSES", "ItemLoss", "Items"]

@@ -6,10 +6,11 @@ import torch
 
 from nextitem_training.config import LossConfig
 from nextitem_training.config.loss import FULL
+from nextitem_training.losses.item_loss import LOSSES, ItemLoss, Items
 from nextitem_training.losses.linear_cross_entropy import linear_cross_entropy
-from nextitem_training.losses.registry import LOSSES, ItemLoss, Items
 
 
+@LOSSES.register(FULL)
 class FullSoftmax(ItemLoss):
     """The log of the target's share in the softmax over all items."""
 
@@ -20,6 +21,3 @@ class FullSoftmax(ItemLoss):
     def forward(self, queries: torch.Tensor, items: Items, targets: torch.Tensor) -> torch.Tensor:
         """As `ItemLoss.forward`."""
         return linear_cross_entropy(queries, items.table(), targets, self.label_smoothing)
-
-
-LOSSES.register(FULL, FullSoftmax)

@@ -8,9 +8,10 @@ from torch import nn
 from nextitem_training.config import LossConfig
 from nextitem_training.config.loss import GBCE
 from nextitem_training.errors import ConfigError
-from nextitem_training.losses.registry import LOSSES, ItemLoss, Items
+from nextitem_training.losses.item_loss import LOSSES, ItemLoss, Items
 
 
+@LOSSES.register(GBCE)
 class GeneralisedBinaryCrossEntropy(ItemLoss):
     """-(β log σ(s) + Σ log(1 - σ(s_j))) / (k + 1) over k negatives, drawn uniformly from all other items for each target.
 
@@ -37,6 +38,3 @@ class GeneralisedBinaryCrossEntropy(ItemLoss):
         others = (items.rows(drawn) @ queries[..., None]).squeeze(-1)  # (N, k)
         losses = nn.functional.softplus(-own) * self.beta + nn.functional.softplus(others).sum(dim=-1)
         return losses.sum() / (self.negatives + 1)
-
-
-LOSSES.register(GBCE, GeneralisedBinaryCrossEntropy)

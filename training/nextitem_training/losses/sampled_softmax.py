@@ -8,10 +8,11 @@ from torch import nn
 
 from nextitem_training.config import LossConfig
 from nextitem_training.config.loss import SAMPLED_SOFTMAX
-from nextitem_training.losses.registry import LOSSES, ItemLoss, Items
+from nextitem_training.losses.item_loss import LOSSES, ItemLoss, Items
 from nextitem_training.losses.sampling import SAMPLERS
 
 
+@LOSSES.register(SAMPLED_SOFTMAX)
 class SampledSoftmax(ItemLoss):
     """log(e^s + Σ e^(s_j - log E_j)) - s, with E_j how often item j is expected among the negatives.
 
@@ -38,6 +39,3 @@ class SampledSoftmax(ItemLoss):
         others = others.masked_fill(sample.items[None, :] == targets[:, None], -torch.inf)
         logits = torch.cat([own[:, None], others], dim=1)
         return nn.functional.cross_entropy(logits, torch.zeros_like(targets), reduction="sum")
-
-
-LOSSES.register(SAMPLED_SOFTMAX, SampledSoftmax)

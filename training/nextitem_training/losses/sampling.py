@@ -37,6 +37,10 @@ class Sampler(nn.Module):
         raise NotImplementedError
 
 
+SAMPLERS: Registry[type[Sampler]] = Registry("way of sampling")
+
+
+@SAMPLERS.register(UNIFORM)
 class Uniform(Sampler):
     """Any item is as likely as any other."""
 
@@ -68,6 +72,7 @@ class _ByCount(Sampler):
         return self.log_share
 
 
+@SAMPLERS.register(POPULARITY)
 class Popularity(_ByCount):
     """An item is drawn in proportion to its count in training."""
 
@@ -91,6 +96,7 @@ class Popularity(_ByCount):
         return Sample(items, (log_share[items] + float(np.log(self.negatives)))[None])
 
 
+@SAMPLERS.register(IN_BATCH)
 class InBatch(_ByCount):
     """The batch's other targets: by lot where they are more than asked for."""
 
@@ -104,9 +110,3 @@ class InBatch(_ByCount):
         itself[order] = 1
         draws = (len(order) - itself).clamp(min=1)
         return Sample(items, log_share[items][None] + draws.log())
-
-
-SAMPLERS: Registry[type[Sampler]] = Registry("way of sampling")
-SAMPLERS.register(UNIFORM, Uniform)
-SAMPLERS.register(POPULARITY, Popularity)
-SAMPLERS.register(IN_BATCH, InBatch)

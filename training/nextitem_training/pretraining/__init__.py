@@ -1,7 +1,6 @@
-"""Pre-training approaches: each file registers one on its last line."""
+"""Pre-training approaches: a file for each, which registers itself."""
 
-from nextitem_training.pretraining import clm, mlm, plm, rtd, transformers4rec
-from nextitem_training.pretraining.registry import (
+from nextitem_training.pretraining.approach import (
     APPROACHES,
     COMPATS,
     Approach,
@@ -10,16 +9,4 @@ from nextitem_training.pretraining.registry import (
     approach_for,
 )
 
-__all__ = [
-    "APPROACHES",
-    "COMPATS",
-    "Approach",
-    "Prediction",
-    "Targets",
-    "approach_for",
-    "clm",
-    "mlm",
-    "plm",
-    "rtd",
-    "transformers4rec",
-]
+__all__ = ["APPROACHES", "COMPATS", "Approach", "Prediction", "Targets", "approach_for"]

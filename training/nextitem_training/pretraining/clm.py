@@ -6,7 +6,7 @@ import torch
 
 from nextitem_training.codes import PADDING
 from nextitem_training.config import ModelConfig
-from nextitem_training.pretraining.registry import (
+from nextitem_training.pretraining.approach import (
     APPROACHES,
     Approach,
     BuildBody,
@@ -16,6 +16,7 @@ from nextitem_training.pretraining.registry import (
 )
 
 
+@APPROACHES.register("clm")
 class CausalLanguageModelling(Approach):
     """The query is the last real step; padded steps are replaced by a learned embedding."""
 
@@ -43,6 +44,3 @@ class CausalLanguageModelling(Approach):
 
     def _fill(self, embedded: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return torch.where(mask[..., None], embedded, self.placeholder)
-
-
-APPROACHES.register("clm", CausalLanguageModelling)

@@ -6,8 +6,7 @@ import torch
 
 from nextitem_training.codes import FIRST_KNOWN, PADDING
 from nextitem_training.config import ModelConfig
-from nextitem_training.pretraining.cutting import cut, embed_further_step
-from nextitem_training.pretraining.registry import (
+from nextitem_training.pretraining.approach import (
     APPROACHES,
     Approach,
     BuildBody,
@@ -15,8 +14,10 @@ from nextitem_training.pretraining.registry import (
     Targets,
     learned_step,
 )
+from nextitem_training.pretraining.cutting import cut, embed_further_step
 
 
+@APPROACHES.register("mlm")
 class MaskedLanguageModelling(Approach):
     """The query is a [MASK] step that follows the session."""
 
@@ -47,6 +48,3 @@ class MaskedLanguageModelling(Approach):
     def hide(self, embedded: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         """Puts [MASK] where hidden: float32 [B, S, D], bool [B, S] → float32 [B, S, D]."""
         return torch.where(hidden[..., None], self.placeholder, embedded)
-
-
-APPROACHES.register("mlm", MaskedLanguageModelling)

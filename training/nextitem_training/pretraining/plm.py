@@ -7,10 +7,11 @@ from torch import nn
 
 from nextitem_training.codes import FIRST_KNOWN, PADDING
 from nextitem_training.config import ModelConfig
+from nextitem_training.pretraining.approach import APPROACHES, Approach, BuildBody, Prediction, Targets
 from nextitem_training.pretraining.cutting import cut, embed_further_step
-from nextitem_training.pretraining.registry import APPROACHES, Approach, BuildBody, Prediction, Targets
 
 
+@APPROACHES.register("plm")
 class PermutationLanguageModelling(Approach):
     """Items are predicted in a random order, each from those before it in that order.
 
@@ -55,6 +56,3 @@ class PermutationLanguageModelling(Approach):
         longer = embed_further_step(embedded)  # (B, T + 1, D)
         # No item stands at step n, so that it is hidden from every other step, as padding is.
         return Prediction(longer, nn.functional.pad(mask, (0, 1)), mask.sum(dim=1))
-
-
-APPROACHES.register("plm", PermutationLanguageModelling)

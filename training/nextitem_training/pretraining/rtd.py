@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from nextitem_training.codes import FIRST_KNOWN, PADDING
 from nextitem_training.config import ModelConfig
+from nextitem_training.pretraining.approach import APPROACHES, BuildBody, Learner
 from nextitem_training.pretraining.cutting import scatter
 from nextitem_training.pretraining.mlm import MaskedLanguageModelling
-from nextitem_training.pretraining.registry import APPROACHES, BuildBody
-
-if TYPE_CHECKING:
-    from nextitem_training.model import SessionModel
 
 
+@APPROACHES.register("rtd")
 class ReplacedTokenDetection(MaskedLanguageModelling):
     """The body answers at a [MASK] step as with MLM, and learns to tell real items from made-up ones.
 
@@ -36,19 +33,22 @@ class ReplacedTokenDetection(MaskedLanguageModelling):
         self.judge = nn.Sequential(nn.Linear(config.d_model, config.d_model), nn.GELU(), nn.Linear(config.d_model, 1))
         self.detection_weight = config.detection_weight
 
-    def loss(self, model: SessionModel, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """What the body does not find, what the generator does not, and what the body misjudges."""
+    def loss(self, model: Learner, features: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the body does not find, what the generator does not, and what the body misjudges.
+
+        Each counts by its own mean; the targets that are counted are the body's.
+        """
         items = features[model.item_feature]
         embedded = model.inputs(features)
         asked = self.targets(embedded, items)
         answer = model.hidden(asked)
-        missed = model.item_loss(answer, asked.items)
+        missed, count = model.item_loss(answer, asked.items)
         # Anywhere: MLM hides each session's last item, where the body would learn to look for it.
         hidden = scatter(items, self.mask_probability) & (items >= FIRST_KNOWN)
         real = items != PADDING
         given = self.narrow(self.hide(embedded, hidden))
         guess = self.widen(self.generator(given, real))  # (B, S, D)
-        guessed_wrong = model.item_loss(guess, items * hidden)
+        guessed_wrong, guesses = model.item_loss(guess, items * hidden)
         corrupted = self._corrupt(model, guess, hidden, items)
         # The items alone: with its side features left, a replaced item would give itself away,
         # and where they were missing, one would know where to look. Noise would be made-up items too.
@@ -58,13 +58,12 @@ class ReplacedTokenDetection(MaskedLanguageModelling):
         replaced = (corrupted != items).to(verdict.dtype)
         misjudged = nn.functional.binary_cross_entropy_with_logits(verdict, replaced, reduction="none")
         misjudged = (misjudged * real).sum() / real.sum().clamp(min=1)
-        over_items = missed + guessed_wrong + self.detection_weight * misjudged
-        return model.item_weight * over_items + self.head_loss(model, answer, asked.items, features)
+        beside = guessed_wrong / guesses.clamp(min=1) + self.detection_weight * misjudged
+        over_heads = self.head_loss(model, answer, asked.items, features)
+        return model.item_weight * (missed + count * beside) + count * over_heads, count
 
     @torch.no_grad()
-    def _corrupt(
-        self, model: SessionModel, guess: torch.Tensor, hidden: torch.Tensor, items: torch.Tensor
-    ) -> torch.Tensor:
+    def _corrupt(self, model: Learner, guess: torch.Tensor, hidden: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """Draws from the generator at each hidden item, where it may draw the true one: int64 [B, S].
 
         No gradient goes through the draw (section 2 of the paper).
@@ -81,6 +80,3 @@ def _generator_size(config: ModelConfig) -> tuple[int, int]:
     heads = max(1, round(config.heads * config.generator_share))
     width = round(config.d_model * config.generator_share)
     return max(1, width // (2 * heads)) * 2 * heads, heads
-
-
-APPROACHES.register("rtd", ReplacedTokenDetection)

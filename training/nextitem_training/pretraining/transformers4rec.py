@@ -11,17 +11,17 @@ import torch
 
 from nextitem_training.codes import FIRST_KNOWN, PADDING
 from nextitem_training.config import ModelConfig
-from nextitem_training.pretraining.clm import CausalLanguageModelling
-from nextitem_training.pretraining.cutting import embed_further_step, scatter
-from nextitem_training.pretraining.mlm import MaskedLanguageModelling
-from nextitem_training.pretraining.plm import PermutationLanguageModelling
-from nextitem_training.pretraining.registry import (
+from nextitem_training.pretraining.approach import (
     COMPATS,
     BuildBody,
     Prediction,
     Targets,
     learned_step,
 )
+from nextitem_training.pretraining.clm import CausalLanguageModelling
+from nextitem_training.pretraining.cutting import embed_further_step, scatter
+from nextitem_training.pretraining.mlm import MaskedLanguageModelling
+from nextitem_training.pretraining.plm import PermutationLanguageModelling
 
 
 class CausalAsThere(CausalLanguageModelling):
@@ -77,7 +77,6 @@ class PermutationAsThere(PermutationLanguageModelling):
         return Prediction(shown, torch.ones_like(last), position, causal[None] & ~last[:, None, :])
 
 
-COMPATS.register(
-    "transformers4rec",
+COMPATS.register("transformers4rec")(
     {"clm": CausalAsThere, "mlm": MaskedAsThere, "plm": PermutationAsThere, "rtd": MaskedAsThere},
 )

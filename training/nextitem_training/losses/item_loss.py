@@ -43,4 +43,4 @@ class ItemLoss(nn.Module):
         raise NotImplementedError
 
 
-LOSSES: Registry[type[ItemLoss]] = Registry("loss over items")
+LOSSES: Registry[type[ItemLoss]] = Registry("loss over items", __package__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import nn
 
@@ -61,7 +62,19 @@ class BodySpec:
         return tuple(name for name in APPROACHES if APPROACHES.get(name).attention in self.attention)
 
 
-BODIES: Registry[BodySpec] = Registry("body")
+BODIES: Registry[BodySpec] = Registry("body", __package__)
+
+Build = TypeVar("Build", bound=Callable[[BodySettings], nn.Module])
+
+
+def body(name: str, *, attention: tuple[AttentionKind, ...]) -> Callable[[Build], Build]:
+    """Registers the class or function below as a body, see BodySpec. Raises ValueError where the name is taken."""
+
+    def register(build: Build) -> Build:
+        BODIES.register(name)(BodySpec(build, attention))
+        return build
+
+    return register
 
 
 def check_combination(body: str, approach: str) -> None:

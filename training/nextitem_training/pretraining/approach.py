@@ -5,8 +5,8 @@ n is the number of a session's real steps, those whose item code is not PADDING.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -15,10 +15,9 @@ from nextitem_training.attention import AttentionKind
 from nextitem_training.codes import PADDING
 from nextitem_training.config import ModelConfig
 from nextitem_training.errors import ConfigError
+from nextitem_training.heads import PredictionHead
+from nextitem_training.inputs import InteractionInputs
 from nextitem_training.registry import Registry
-
-if TYPE_CHECKING:
-    from nextitem_training.model import SessionModel
 
 BuildBody = Callable[[int, int], nn.Module]
 """(d_model, heads) → a further body of the model's kind, of these measures."""
@@ -50,6 +49,28 @@ class Prediction(NamedTuple):
     """As in Targets."""
 
 
+class Learner(Protocol):
+    """What an approach needs of the model that it trains, SessionModel."""
+
+    item_feature: str
+    item_weight: float
+    inputs: InteractionInputs
+    body: nn.Module
+    heads: Iterable[PredictionHead]
+
+    def hidden(self, given: Targets) -> torch.Tensor:
+        """What the body makes of it: float32 [B, S, D]."""
+        ...
+
+    def item_logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Scores of the known items alone: float32 [N, D] → float32 [N, V - 3]."""
+        ...
+
+    def item_loss(self, hidden: torch.Tensor, items: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Its sum over the targets and their number, of hidden float32 [B, S, D] and items int64 [B, S]."""
+        ...
+
+
 class Approach(nn.Module):
     """Hides whole interactions, side features too, and says what is predicted from where."""
 
@@ -70,13 +91,12 @@ class Approach(nn.Module):
         """Makes an inference batch of embedded float32 [B, T, D] and items int64 [B, T]."""
         raise NotImplementedError
 
-    def loss(self, model: SessionModel, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """What training makes small; `features` as in `SessionModel.loss`."""
+    def loss(self, model: Learner, features: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """What training makes small: sum and number of targets, as in `SessionModel.loss`."""
         targets = self.targets(model.inputs(features), features[model.item_feature])
         hidden = model.hidden(targets)
-        return model.item_weight * model.item_loss(hidden, targets.items) + self.head_loss(
-            model, hidden, targets.items, features
-        )
+        missed, count = model.item_loss(hidden, targets.items)
+        return model.item_weight * missed + count * self.head_loss(model, hidden, targets.items, features), count
 
     def at_predicted(self, values: torch.Tensor) -> torch.Tensor:
         """A column's values at the interactions that the steps of `targets` predict: [B, S] → [B, S'].
@@ -86,7 +106,7 @@ class Approach(nn.Module):
         return values
 
     def head_loss(
-        self, model: SessionModel, hidden: torch.Tensor, items: torch.Tensor, features: Mapping[str, torch.Tensor]
+        self, model: Learner, hidden: torch.Tensor, items: torch.Tensor, features: Mapping[str, torch.Tensor]
     ) -> torch.Tensor | float:
         """The weighted losses of the model's heads, over the interactions that are predicted.
 
@@ -106,9 +126,9 @@ def learned_step(config: ModelConfig) -> nn.Parameter:
     return step
 
 
-APPROACHES: Registry[type[Approach]] = Registry("pre-training approach")
+APPROACHES: Registry[type[Approach]] = Registry("pre-training approach", __package__)
 
-COMPATS: Registry[Mapping[str, type[Approach]]] = Registry("compatibility (compat)")
+COMPATS: Registry[Mapping[str, type[Approach]]] = Registry("compatibility (compat)", __package__)
 """Other programs' ways: what stands in for the approach of each name."""
 
 
