@@ -18,7 +18,8 @@ from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.request import read_request
 from nextitem_bundle.runtime.signature import Feature, Signature
 from nextitem_bundle.runtime.step import open_step
-from nextitem_export.graphs.features import write_compiled, write_step
+from nextitem_bundle.runtime.steps import read_step
+from nextitem_export.graphs.features import write_compiled
 from nextitem_export.wire import raw_feature, request_tensors
 from nextitem_export.workflow.compile import CompiledWorkflow, compile_workflow
 from nextitem_export.workflow.forms import NUMPY, ONNX, ServedForm
@@ -58,13 +59,13 @@ class Case:
     def ways(self, batch: int, requests: int) -> dict[str, Calls]:
         """Ways to encode sessions in batches of this size: `requests` calls each, all ways the same sessions."""
         steps = {form: open_step(folder) for form, folder in self.steps.items()}
-        settings = json.loads((self.steps[ONNX] / "step.json").read_text(encoding="utf-8"))
-        signature, graph = Signature.from_json(settings["signature"]), OnnxStep(self.steps[ONNX], settings)
+        settings = read_step(self.steps[ONNX])
+        signature, graph = settings.signature, OnnxStep(self.steps[ONNX], settings.graph)
         ways: dict[str, Calls] = {name: [] for name in ("compiled", "graph", "numpy", "nvtabular", "nvtabular_dataset")}
         for number in range(requests):
             chosen = [self.sessions[(number * batch + row) % len(self.sessions)] for row in range(batch)]
             tensors = request_tensors(chosen, self.raw)
-            checked = read_request(tensors, signature).tensors(settings["newest"]["window"])
+            checked = read_request(tensors, signature).tensors(settings.newest.window)
             frame = pd.concat(chosen).reset_index(drop=True)
             if number == 0:
                 self._must_agree(frame, [steps[form].run(tensors) for form in steps])
@@ -174,9 +175,8 @@ def _write(compiled: CompiledWorkflow, form: str, raw: tuple[Feature, ...], code
         max_filter_ids=16_384,
         options=("session_length", "top_k"),
     )
-    settings = write_compiled(compiled, folder, ServedForm(form)) | {"kind": "features_compiled"}
     filters = (f"excluded__{len(compiled.outputs)}", f"allowed__{len(compiled.outputs) + 1}")
-    write_step(settings, signature, filters, codes, folder)
+    write_compiled(compiled, signature, filters, codes, folder, ServedForm(form))
     # No request here has filters, so the index of items, which is mapped from disk, is never read.
     ItemIndex.of(np.array(["none"], dtype=object)).save(folder)
     return folder

@@ -13,6 +13,7 @@ from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.program import Instruction, Program
 from nextitem_bundle.runtime.signature import Feature, Signature
 from nextitem_bundle.runtime.step import open_step
+from nextitem_bundle.runtime.steps import CompiledFeatures, write_step
 from nextitem_bundle.runtime.wire import NULL_INT64
 from nextitem_export import explain_workflow
 from nextitem_export.graphs.features import compile_plan, write_features
@@ -125,12 +126,7 @@ def test_a_large_vocabulary_is_mapped_and_never_copied(tmp_path, keys):
     kind = "string" if keys.dtype.kind == "S" else "integer"
     signature = Signature(1, 1, "item_id", (Feature("item_id", kind),), 5, 9, 64, 100, 64, 9, ())
     ItemIndex.of(np.array(["a"], dtype=object) if kind == "string" else np.array([1])).save(tmp_path)
-    (tmp_path / "step.json").write_text(
-        json.dumps(
-            {"kind": "features_compiled", "form": "numpy", "newest": None, "signature": signature.to_json()}
-            | {"filters": ["excluded__1", "allowed__2"], "codes": "feature__0"}
-        )
-    )
+    write_step(tmp_path, CompiledFeatures(signature, ("excluded__1", "allowed__2"), "feature__0", "numpy", "large"))
     wanted = keys[[0, 123_456, -1]]
     wanted = np.append(wanted, [b"unknown-and-longer-than-any"] if kind == "string" else [5])
     request = {"item_id": wanted.astype(object if kind == "string" else np.int64)[None]}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 
 import numpy as np
 import onnx
@@ -13,6 +11,7 @@ import pytest
 
 from nextitem_bundle.runtime.request import RequestError
 from nextitem_bundle.runtime.step import open_step
+from nextitem_bundle.runtime.steps import read_step
 from nextitem_bundle.runtime.together import answer_all
 from nextitem_export import ExportOptions, UnsupportedModel
 from nextitem_export.graphs.items import INPUTS
@@ -104,20 +103,25 @@ def test_a_run_holds_no_more_sessions_of_several_requests_than_was_chosen(plan, 
     assert sizes == [limit, 5]
 
 
-def test_settings_change_without_a_new_graph_and_without_a_change_to_other_builds(plan, fused, tmp_path):
-    build = tmp_path / "shop"
-    shutil.copytree(fused[0], build / "1", copy_function=os.link)
-    before = (fused[0] / "step.json").read_text()
-    chosen = ExportOptions(
-        layout="fused", threads=2, preferred_batch_size=8, max_queue_size=5, max_queue_ms=7, instances=2
+@pytest.mark.parametrize("features", ["compiled", "nvtabular"])
+def test_the_options_of_queue_and_threads_reach_the_step_and_the_configuration(plan, tmp_path, features):
+    options = ExportOptions(
+        layout="fused",
+        features=features,
+        threads=2,
+        preferred_batch_size=8,
+        max_queue_size=5,
+        max_queue_ms=7,
+        instances=2,
     )
-    LAYOUTS["fused"]("shop").write_configs(tmp_path, plan, chosen)
-    step = open_step(build / "1")
+    layout = LAYOUTS["fused"]("shop")
+    write_steps(layout.folders(tmp_path, 1), plan, options)
+    folder = layout.assemble(tmp_path, plan, options)
+    layout.write_configs(tmp_path, plan, options)
+    step = open_step(folder)
     assert (step._max_rows, step.pace._max_requests, step.pace._max_s) == (8, 5, 0.007)
-    graph = build / "1" if json.loads(before)["merged"] else build / "1" / "retrieval"
-    assert json.loads((graph / "step.json").read_text())["threads"] == 2
-    assert (fused[0] / "step.json").read_text() == before
-    config = (build / "config.pbtxt").read_text()
+    assert read_step(folder if features == "compiled" else folder / "retrieval").graph.threads == 2
+    config = (tmp_path / "shop" / "config.pbtxt").read_text()
     assert "count: 2" in config
     # Triton warms a batch up by as many requests: none of them may be refused.
     assert step.pace._exempt == sum(map(int, re.findall(r'name: "batch_(\d+)"', config))) > 0
@@ -144,7 +148,7 @@ def test_a_fault_of_the_graph_is_the_guilty_request_s_alone(plan, fused, monkeyp
 def test_the_steps_become_one_graph_that_holds_the_catalogue_once(plan, tmp_path):
     folder, _ = built(plan, tmp_path)
     settings = json.loads((folder / "step.json").read_text())
-    assert settings["merged"]
+    assert settings["kind"] == "fused_graph"
     assert not (folder / "retrieval").exists()
     merged = onnx.load(str(folder / "model.onnx"))
     onnx.checker.check_model(merged, full_check=True)

@@ -126,4 +126,4 @@ def test_where_the_sample_s_sessions_cannot_be_proven_there_is_no_first_look(tmp
 
 
 def step_constants(folder):
-    return json.loads((folder / "step.json").read_text())["constants"].values()
+    return json.loads((folder / "step.json").read_text())["ranking"]["constants"].values()

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
 
+from nextitem_bundle.runtime import steps
+from nextitem_bundle.runtime.ann import AnnRetrieval
 from nextitem_bundle.runtime.features import FeaturesStep
 from nextitem_bundle.runtime.fused import FusedStep
 from nextitem_bundle.runtime.graph_onnx import OnnxStep
@@ -14,7 +14,8 @@ from nextitem_bundle.runtime.graph_torchscript import open_step as open_torchscr
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.items import ItemsStep
 from nextitem_bundle.runtime.retrieval import Retrieval
-from nextitem_bundle.runtime.step import KINDS, open_step
+from nextitem_bundle.runtime.step import open_step
+from nextitem_bundle.runtime.steps import KINDS
 from nextitem_export import ExportOptions
 from nextitem_export.graphs.features import write_features
 from nextitem_export.graphs.items import write_items
@@ -25,9 +26,11 @@ CLASSES = {
     "features_compiled": FeaturesStep,
     "features_nvtabular": FeaturesStep,
     "retrieval": Retrieval,
+    "retrieval_ann": AnnRetrieval,
     "onnx": OnnxStep,
     "items": ItemsStep,
-    "fused": FusedStep,
+    "fused_graph": FusedStep,
+    "fused_steps": FusedStep,
     "torchscript": TorchScriptStep,
 }
 
@@ -37,7 +40,7 @@ class Double(torch.nn.Module):
         return x * 2, y
 
 
-TORCHSCRIPT = {"threads": 1, "batched": True, "inputs": ["x", "y"], "outputs": ["a", "b"]}
+TORCHSCRIPT = steps.TorchScriptGraph(("x", "y"), ("a", "b"))
 
 
 @pytest.fixture
@@ -49,17 +52,23 @@ def folder_of(plan, tmp_path):
             write_features(plan, kind.removeprefix("features_"), tmp_path)
         elif kind in ("items", "onnx"):
             write_items(np.array([7, 8]), tmp_path)
-            settings = json.loads((tmp_path / "step.json").read_text())
-            (tmp_path / "step.json").write_text(json.dumps({**settings, "kind": kind}))
-        elif kind == "fused":
-            layout, options = LAYOUTS["fused"]("shop"), ExportOptions(layout="fused")
-            write_steps(layout.folders(tmp_path, 1), plan, options)
-            return layout.assemble(tmp_path, plan, options)
+            if kind == "onnx":
+                steps.write_step(tmp_path, steps.OnnxGraph())
+        elif kind.startswith("fused") or kind == "retrieval_ann":
+            features = "nvtabular" if kind == "fused_steps" else "compiled"
+            scoring = "ann" if kind == "retrieval_ann" else "exact"
+            layout, options = (
+                LAYOUTS["fused"]("shop"),
+                ExportOptions(layout="fused", features=features, scoring=scoring),
+            )
+            folders = layout.folders(tmp_path, 1)
+            write_steps(folders, plan, options)
+            return folders.retrieval if kind == "retrieval_ann" else layout.assemble(tmp_path, plan, options)
         else:
             torch.jit.save(torch.jit.script(Double()), str(tmp_path / "model.pt"))
             ItemIndex.of(np.array([7, 8])).save(tmp_path)
-            settings = {"kind": kind, "graph": "torchscript", "constants": {"y": "mask"}, **TORCHSCRIPT}
-            (tmp_path / "step.json").write_text(json.dumps(settings))
+            retrieval = steps.Retrieval(TORCHSCRIPT, steps.Ranking({"y": "mask"}))
+            steps.write_step(tmp_path, TORCHSCRIPT if kind == "torchscript" else retrieval)
         return tmp_path
 
     return make
@@ -71,7 +80,7 @@ def test_every_kind_is_opened_by_what_step_json_says(kind, folder_of):
     assert type(step) is CLASSES[kind]
     assert step.inputs
     assert step.outputs
-    assert step.batched == (kind in ("retrieval", "fused", "torchscript"))
+    assert step.batched == (kind not in ("features_compiled", "features_nvtabular", "items"))
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path):

@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 
 from .codes import COLD, EMPTY, FIRST_ITEM, OK, PADDING
-from .graph_onnx import OnnxStep
+from .item_index import ItemIndex
 from .request import Array
+from .retrieval import AVAILABILITY, filled_up, read_availability
+from .step import OwnProcess, open_graph
+from .steps import AnnRetrieval as Settings
 from .wire import LOWEST_FLOAT32
 
 #: Items of the table that are scored at a time where all are.
@@ -31,22 +34,22 @@ class AnnRetrieval:
     available: bool [V].
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], available: Array) -> None:
-        self._query = OnnxStep(folder, {**settings, "batched": True})
-        self._table = np.load(folder / settings["table"], mmap_mode="r", allow_pickle=False)
-        self._popularity = np.load(folder / settings["popularity"], mmap_mode="r", allow_pickle=False)
-        self._k = int(settings["k"])
-        self._candidates = int(settings["candidates"])
-        self._excluded, self._allowed = settings["filters"]
+    def __init__(self, folder: Path, settings: Settings, available: Array, own: OwnProcess | None) -> None:
+        self._query = open_graph(folder, settings.graph, own)
+        self._table = np.load(folder / settings.table, mmap_mode="r", allow_pickle=False)
+        self._popularity = np.load(folder / settings.popularity, mmap_mode="r", allow_pickle=False)
+        self._k = settings.k
+        self._candidates = settings.candidates
+        self._excluded, self._allowed = settings.filters
         self._available = available
-        self._index = _Index(folder / settings["index"], int(settings["probes"]), available, int(settings["threads"]))
+        self._index = _Index(folder / settings.index, settings.probes, available, settings.graph.threads)
         # Equal shares stand by code, as everywhere.
         order = np.argsort(-np.asarray(self._popularity), kind="stable")
         self._popular = order[available[order]]
         self.constants: dict[str, Array] = {}
         self.inputs = (*self._query.inputs, self._excluded, self._allowed)
-        self._answers: tuple[str, ...] = tuple(settings["outputs"])
-        self._heads: tuple[str, ...] = tuple(settings["heads"])
+        self._answers = settings.outputs
+        self._heads = settings.heads
         self.outputs = (*self._answers, *self._heads)
         self.batched = True
 
@@ -140,3 +143,9 @@ class _Index:
         _, found = self._index.search(query[None], count, params=parameters)
         codes = np.sort(found[0])
         return codes[codes >= 0]
+
+
+def open_step(folder: Path, settings: Settings, own: OwnProcess | None = None) -> AnnRetrieval:
+    """Open the step of this folder; its availability list is read here, so when Triton loads the model."""
+    available = read_availability(folder / AVAILABILITY, ItemIndex.load(folder))
+    return AnnRetrieval(folder, settings, filled_up(available, len(available)), own)

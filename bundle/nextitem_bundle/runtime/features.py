@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
 from .filters import encode_filters
 from .item_index import ItemIndex
 from .request import Array, Request, read_request
-from .signature import Signature
+from .step import OwnProcess
+from .steps import CompiledFeatures, NvtabularFeatures
 
 TOP_K = "top_k_checked"
 
@@ -21,20 +21,24 @@ Encoder = Callable[[Request], dict[str, Array]]
 class FeaturesStep:
     """One step for every kind of encoder.
 
-    settings: `signature`, the bundle's; `filters`, the names of the excluded and the allowed codes among the outputs; `codes`,
-    that of the encoded items.
+    own: see `open_step`.
     """
 
     batched = False
 
     def __init__(
-        self, encode: Encoder, outputs: tuple[str, ...], settings: Mapping[str, Any], index: ItemIndex
+        self,
+        encode: Encoder,
+        outputs: tuple[str, ...],
+        settings: CompiledFeatures | NvtabularFeatures,
+        index: ItemIndex,
+        own: OwnProcess | None = None,
     ) -> None:
         self._encode = encode
         self._index = index
-        self._signature = Signature.from_json(settings["signature"])
-        self._excluded, self._allowed = settings["filters"]
-        self._own, self._codes = settings.get("own"), settings["codes"]
+        self._signature = settings.signature
+        self._excluded, self._allowed = settings.filters
+        self._own, self._codes = own, settings.codes
         self.inputs = (*(feature.name for feature in self._signature.features), *self._signature.options)
         self.outputs = (*outputs, self._excluded, self._allowed, TOP_K)
 

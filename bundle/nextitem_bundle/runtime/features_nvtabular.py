@@ -7,7 +7,6 @@ name. The workflow is the one of training but for what would break the contract,
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ from .codes import NULL
 from .features import FeaturesStep
 from .item_index import VALUES, ItemIndex
 from .request import Array, Request
-from .signature import Signature
+from .step import OwnProcess
+from .steps import NvtabularFeatures
 from .wire import NULL_INT64, NULL_STRING
 
 _nvt: Any = nvtabular
@@ -31,27 +31,25 @@ _EXACT_IN_FLOAT64 = 2**53
 class NvtabularEncoder:
     """Encodes raw sessions with the workflow of `settings`.
 
-    Settings: `signature`; `features`, each with the workflow's output `name`, the step's output `tensor` and `dtype`;
-    `columns`, raw column to the pandas dtype it had when the workflow was fitted; `session_column` and `session_dtype`, the
-    dtype it had; and `tie_breaker_column`, null where the workflow has none. item_values: from what the workflow gives for
+    item_values: from what the workflow gives for
     items to their codes; None where it gives the codes.
     """
 
-    def __init__(self, workflow: Any, settings: Mapping[str, Any], item_values: ItemIndex | None = None) -> None:
+    def __init__(self, workflow: Any, settings: NvtabularFeatures, item_values: ItemIndex | None = None) -> None:
         self._workflow = serving_form(workflow)
-        self._item_values, self._items = item_values, settings["codes"]
-        self._signature = Signature.from_json(settings["signature"])
-        self._features: list[dict[str, str]] = settings["features"]
-        self._columns: dict[str, str] = settings["columns"]
-        self._session_column: str = settings["session_column"]
-        self._session_dtype: str = settings["session_dtype"]
-        self._tie_breaker: str | None = settings["tie_breaker_column"]
-        self.outputs = tuple(feature["tensor"] for feature in self._features)
+        self._item_values, self._items = item_values, settings.codes
+        self._signature = settings.signature
+        self._features = settings.features
+        self._columns = settings.columns
+        self._session_column = settings.session_column
+        self._session_dtype = settings.session_dtype
+        self._tie_breaker = settings.tie_breaker_column
+        self.outputs = tuple(feature.tensor for feature in self._features)
 
     def __call__(self, request: Request) -> dict[str, Array]:
         """One tensor [B, window] per model feature, padded on the right with 0."""
         encoded = {
-            feature["tensor"]: np.zeros((len(request.lengths), self._signature.window), dtype=feature["dtype"])
+            feature.tensor: np.zeros((len(request.lengths), self._signature.window), dtype=feature.dtype)
             for feature in self._features
         }
         if request.lengths.any():
@@ -63,10 +61,10 @@ class NvtabularEncoder:
         present = np.flatnonzero(request.lengths)
         rows = _rows(table, self._session_column, present, stand_ins(present, self._session_dtype))
         for feature in self._features:
-            target = encoded[feature["tensor"]]
-            for row, values in zip(rows, table[feature["name"]], strict=True):
+            target = encoded[feature.tensor]
+            for row, values in zip(rows, table[feature.name], strict=True):
                 newest = np.asarray(values)[-target.shape[1] :]
-                if self._item_values is not None and feature["tensor"] == self._items:
+                if self._item_values is not None and feature.tensor == self._items:
                     newest = self._item_values.codes(_whole(newest))
                 target[row, : len(newest)] = newest
 
@@ -260,8 +258,8 @@ class _NullSafe(_StandIn):
         return self._operator.transform(_nvt.ColumnSelector(grouped), frame[columns])[name].to_numpy()
 
 
-def open_step(folder: Path, settings: Mapping[str, Any]) -> FeaturesStep:
+def open_step(folder: Path, settings: NvtabularFeatures, own: OwnProcess | None = None) -> FeaturesStep:
     """Open the step of this folder. Unpickles `workflow/`: only ever one's own runs."""
-    values = ItemIndex.load(folder, VALUES) if settings.get("item_values") else None
+    values = ItemIndex.load(folder, VALUES) if settings.item_values else None
     encoder = NvtabularEncoder(_nvt.Workflow.load(str(folder / "workflow")), settings, values)
-    return FeaturesStep(encoder, encoder.outputs, settings, ItemIndex.load(folder))
+    return FeaturesStep(encoder, encoder.outputs, settings, ItemIndex.load(folder), own)

@@ -16,7 +16,7 @@ import numpy as np
 
 from .arrival import refuse_impossible
 from .features import TOP_K
-from .features_compiled import Newest
+from .features_compiled import newest_of
 from .filters import encode_filters
 from .graph_onnx import OnnxStep
 from .item_index import ItemIndex
@@ -25,7 +25,9 @@ from .pace import Pace
 from .request import Array, read_request, read_shape, read_top_k
 from .retrieval import read_constants
 from .signature import Signature
+from .step import OwnProcess
 from .step import open_step as open_inner
+from .steps import FusedGraph, FusedSteps
 from .together import Outcome, answer_or_halve, without_frames
 
 #: Names, types and shapes of requests that are remembered: callers send few different ones.
@@ -129,15 +131,15 @@ def _columns(name: str, request: Checked) -> int | None:
 class OneGraph:
     """Features, retrieval and items merged into one ONNX graph."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        self._signature = Signature.from_json(settings["signature"])
-        self._newest = Newest.of(settings["newest"])
-        self._excluded, self._allowed = settings["filters"]
+    def __init__(self, folder: Path, settings: FusedGraph, own: OwnProcess | None) -> None:
+        self._signature = settings.signature
+        self._newest = settings.newest
+        self._excluded, self._allowed = settings.filters
         self._index = ItemIndex.load(folder)
-        self._constants = read_constants(folder, settings, self._index)
-        self._graph = OnnxStep(folder, settings)
+        self._constants = read_constants(folder, settings.ranking, self._index)
+        self._graph = OnnxStep(folder, settings.graph, own)
         self._known: dict[tuple[Any, ...], tuple[int, tuple[Any, ...] | None]] = {}
-        self._own, self._codes = settings["own"], settings["codes"]
+        self._own, self._codes = own, settings.codes
         self.outputs = tuple(name for name in self._graph.outputs if name != self._codes)
 
     def check(self, tensors: Mapping[str, Array]) -> Checked:
@@ -165,7 +167,7 @@ class OneGraph:
         answer = self._graph.run(
             {
                 **self._constants,
-                **request.tensors(self._newest.of_request(request)),
+                **request.tensors(newest_of(self._newest, request)),
                 self._excluded: excluded,
                 self._allowed: allowed,
                 TOP_K: np.array([max(request.top_k for request in requests)], dtype=np.int64),
@@ -181,13 +183,13 @@ class OneGraph:
 class Chain:
     """The three steps one after the other in this process, where they are not three graphs of one kind."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        self._features, self._retrieval, self._items = (open_inner(folder / part, settings["own"]) for part in PARTS)
-        self._filters: tuple[str, ...] = tuple(settings["filters"])
+    def __init__(self, folder: Path, settings: FusedSteps, own: OwnProcess | None) -> None:
+        self._features, self._retrieval, self._items = (open_inner(folder / part, own) for part in PARTS)
+        self._filters = settings.filters
         #: The retrieval step's outputs, and what the items step calls them.
-        self._ranked: dict[str, str] = dict(settings["ranked"])
+        self._ranked = settings.ranked
         #: Those of further heads, and the answer's names for them.
-        self._heads: dict[str, str] = dict(settings["heads"])
+        self._heads = settings.heads
         self.outputs = (*self._items.outputs, *self._heads.values())
 
     def check(self, tensors: Mapping[str, Array]) -> Checked:
@@ -205,12 +207,13 @@ class Chain:
         return answer | {to: ranked[name] for name, to in self._heads.items()}
 
 
-def open_step(folder: Path, settings: Mapping[str, Any]) -> FusedStep:
+def open_step(folder: Path, settings: FusedGraph | FusedSteps, own: OwnProcess | None = None) -> FusedStep:
     """Open the step of this folder: one graph, or the folders of three steps."""
-    core = OneGraph(folder, settings) if settings["merged"] else Chain(folder, settings)
+    core = OneGraph(folder, settings, own) if isinstance(settings, FusedGraph) else Chain(folder, settings, own)
+    queue = settings.queue
     return FusedStep(
         core,
-        Signature.from_json(settings["signature"]),
-        max_rows=int(settings["preferred_batch_size"]),
-        pace=Pace(int(settings["max_queue_size"]), float(settings["max_queue_ms"]), int(settings["warm_ups"])),
+        settings.signature,
+        max_rows=queue.preferred_batch_size,
+        pace=Pace(queue.max_queue_size, queue.max_queue_ms, queue.warm_ups),
     )

@@ -9,6 +9,8 @@ from typing import Any
 import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
 
 from .request import Array
+from .step import OwnProcess
+from .steps import OnnxGraph
 
 _ort: Any = onnxruntime
 
@@ -32,11 +34,11 @@ def _open_session(folder: Path, threads: int, *, own_process: bool) -> Any:
 class OnnxStep:
     """Runs `model.onnx` of the folder on as many threads as step.json says."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        self._session: Any = _open_session(folder, settings["threads"], own_process=settings.get("own") is not None)
+    def __init__(self, folder: Path, settings: OnnxGraph, own: OwnProcess | None = None) -> None:
+        self._session: Any = _open_session(folder, settings.threads, own_process=own is not None)
         self.inputs = tuple(node.name for node in self._session.get_inputs())
         self.outputs = tuple(node.name for node in self._session.get_outputs())
-        self.batched = bool(settings["batched"])
+        self.batched = settings.batched
 
     def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         """Compute the graph's outputs from its inputs, shapes as the graph declares them."""
@@ -44,6 +46,6 @@ class OnnxStep:
         return dict(zip(self.outputs, values, strict=True))
 
 
-def open_step(folder: Path, settings: Mapping[str, Any]) -> OnnxStep:
+def open_step(folder: Path, settings: OnnxGraph, own: OwnProcess | None = None) -> OnnxStep:
     """Open the step of this folder."""
-    return OnnxStep(folder, settings)
+    return OnnxStep(folder, settings, own)

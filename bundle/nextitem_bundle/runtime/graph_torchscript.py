@@ -10,19 +10,21 @@ import numpy as np
 import torch
 
 from .request import Array
+from .step import OwnProcess
+from .steps import TorchScriptGraph
 
 
 class TorchScriptStep:
     """Runs `model.pt` of the folder; inputs and outputs by position, in the order of step.json."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: TorchScriptGraph) -> None:
         self._module: Any = torch.jit.load(  # pyright: ignore[reportPrivateImportUsage, reportUnknownMemberType]
             str(folder / "model.pt"), map_location="cpu"
         ).eval()
-        self._threads = int(settings["threads"])
-        self.inputs = tuple(settings["inputs"])
-        self.outputs = tuple(settings["outputs"])
-        self.batched = bool(settings["batched"])
+        self._threads = settings.threads
+        self.inputs = settings.inputs
+        self.outputs = settings.outputs
+        self.batched = settings.batched
 
     def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         """Compute the module's outputs from its inputs, shapes as at export."""
@@ -39,6 +41,6 @@ def _writable(values: Array) -> Array:
     return values if values.flags.writeable else np.array(values)
 
 
-def open_step(folder: Path, settings: Mapping[str, Any]) -> TorchScriptStep:
+def open_step(folder: Path, settings: TorchScriptGraph, own: OwnProcess | None = None) -> TorchScriptStep:
     """Open the step of this folder."""
     return TorchScriptStep(folder, settings)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from .codes import STATUS
 from .request import Array
+from .step import OwnProcess, open_graph
+from .steps import Items
 
 #: Raw ids by code, the special codes' null included: int64 or UTF-8 bytes [V].
 TABLE = "items.npy"
@@ -32,8 +33,8 @@ class ItemTable:
 
     outputs: tuple[str, ...] = ("item_ids", "scores", "status")
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        self.inputs: tuple[str, ...] = tuple(settings["inputs"])
+    def __init__(self, folder: Path, inputs: tuple[str, ...]) -> None:
+        self.inputs = inputs
         self._ids = np.asarray(np.load(folder / TABLE, mmap_mode="r", allow_pickle=False))
         self._status = np.array(STATUS, dtype=np.object_)
 
@@ -52,7 +53,7 @@ class ItemsStep:
 
     batched = False
 
-    def __init__(self, decoder: Decoder, own: Any = None) -> None:
+    def __init__(self, decoder: Decoder, own: OwnProcess | None = None) -> None:
         self._decoder = decoder
         self._own = own
         self.inputs, self.outputs = decoder.inputs, decoder.outputs
@@ -65,19 +66,13 @@ class ItemsStep:
         return answer
 
 
-def _onnx(folder: Path, settings: Mapping[str, Any]) -> Decoder:
-    # By name: a step of the other form runs where ONNX Runtime is not installed.
-    return importlib.import_module(".graph_onnx", __package__).open_step(folder, settings)
-
-
-_FORMS: dict[str, Callable[[Path, Mapping[str, Any]], Decoder]] = {"onnx": _onnx, "numpy": ItemTable}
-
-
-def open_step(folder: Path, settings: Mapping[str, Any]) -> ItemsStep:
+def open_step(folder: Path, settings: Items, own: OwnProcess | None = None) -> ItemsStep:
     """Open the step of this folder: `model.onnx`, or `items.npy` where step.json's form is `numpy`.
 
     Raises ValueError for another form.
     """
-    if settings["form"] not in _FORMS:
-        raise ValueError(f"step.json has form '{settings['form']}', this runtime knows {', '.join(_FORMS)}")
-    return ItemsStep(_FORMS[settings["form"]](folder, settings), settings.get("own"))
+    if settings.form == "numpy":
+        return ItemsStep(ItemTable(folder, settings.inputs), own)
+    if settings.form == "onnx":
+        return ItemsStep(open_graph(folder, settings.graph, own), own)
+    raise ValueError(f"step.json has form '{settings.form}', this runtime knows onnx, numpy")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,14 +9,14 @@ from typing import Any, cast
 
 import numpy as np
 
-from .ann import AnnRetrieval
 from .codes import FIRST_ITEM, PENALTY, UNKNOWN
 from .item_index import ItemIndex
 from .request import Array
+from .step import OwnProcess, open_graph
+from .steps import Ranking
+from .steps import Retrieval as Settings
 
 AVAILABILITY = "availability.json"
-
-_GRAPHS = {"onnx": "graph_onnx", "torchscript": "graph_torchscript"}
 
 
 class AvailabilityError(ValueError):
@@ -42,28 +41,28 @@ class Retrieval:
         return self._graph.run({**self.constants, **tensors})
 
 
-def _mask(available: Array, _: Mapping[str, Any]) -> Array:
+def _mask(available: Array, _: Ranking) -> Array:
     return filled_up(available, len(available))
 
 
-def _bias(available: Array, settings: Mapping[str, Any]) -> Array:
+def _bias(available: Array, ranking: Ranking) -> Array:
     """What is added to the scores: float32 [rows], minus infinity for what is not available."""
-    return np.where(filled_up(available, settings["rows"]), np.float32(0), np.float32(-np.inf))
+    return np.where(filled_up(available, ranking.rows), np.float32(0), np.float32(-np.inf))
 
 
-def _penalty(available: Array, settings: Mapping[str, Any]) -> Array:
+def _penalty(available: Array, ranking: Ranking) -> Array:
     """What is added to the sums of the int8 scan: int32 [rows], lower than any of them for what is not available."""
-    return np.where(filled_up(available, settings["rows"]), np.int32(0), np.int32(PENALTY))
+    return np.where(filled_up(available, ranking.rows), np.int32(0), np.int32(PENALTY))
 
 
-def _limited(available: Array, _: Mapping[str, Any]) -> Array:
+def _limited(available: Array, _: Ranking) -> Array:
     """Whether any item is not available, bool [1]."""
     return np.array([not available[FIRST_ITEM:].all()])
 
 
-def _most(_: Array, settings: Mapping[str, Any]) -> Array:
+def _most(_: Array, ranking: Ranking) -> Array:
     """How many items are ranked where the request's number is not known yet, int64 [1]."""
-    return np.array([settings["k"]], dtype=np.int64)
+    return np.array([ranking.k], dtype=np.int64)
 
 
 #: What graphs read beside a request, made of what is available, bool [V], and step.json, by the names in its "constants".
@@ -118,17 +117,13 @@ def _is_int64(value: int) -> bool:
     return -(2**63) <= value < 2**63
 
 
-def read_constants(folder: Path, settings: Mapping[str, Any], index: ItemIndex) -> dict[str, Array]:
+def read_constants(folder: Path, ranking: Ranking, index: ItemIndex) -> dict[str, Array]:
     """What the retrieval step's graph takes beside a request; the availability list lies in the folder."""
     available = read_availability(folder / AVAILABILITY, index)
-    return {name: _FORMS[form](available, settings) for name, form in settings["constants"].items()}
+    return {name: _FORMS[form](available, ranking) for name, form in ranking.constants.items()}
 
 
-def open_step(folder: Path, settings: Mapping[str, Any]) -> Retrieval | AnnRetrieval:
+def open_step(folder: Path, settings: Settings, own: OwnProcess | None = None) -> Retrieval:
     """Open the step of this folder; its availability list is read here, so when Triton loads the model."""
-    index = ItemIndex.load(folder)
-    if settings.get("scoring") == "ann":
-        available = read_availability(folder / AVAILABILITY, index)
-        return AnnRetrieval(folder, settings, filled_up(available, len(available)))
-    module = importlib.import_module(f".{_GRAPHS[settings['graph']]}", __package__)
-    return Retrieval(module.open_step(folder, settings), read_constants(folder, settings, index))
+    constants = read_constants(folder, settings.ranking, ItemIndex.load(folder))
+    return Retrieval(open_graph(folder, settings.graph, own), constants)

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from .request import Array
+from .steps import KINDS, OnnxGraph, TorchScriptGraph, read_step
 from .tally import Tally
-
-#: Kind of step (step.json's "kind") to the module of this package that opens it.
-KINDS = {
-    "features_compiled": "features_compiled",
-    "features_nvtabular": "features_nvtabular",
-    "retrieval": "retrieval",
-    "onnx": "graph_onnx",
-    "items": "items",
-    "torchscript": "graph_torchscript",
-    "fused": "fused",
-}
 
 
 class Step(Protocol):
@@ -50,13 +39,21 @@ def open_step(folder: Path, own: OwnProcess | None = None) -> Step:
     """Open the step whose version folder this is, by the kind that its step.json names.
 
     own: given where nothing but the step runs in this process.
-    Raises ValueError if the kind is unknown.
+    Raises StepError where step.json cannot be read.
     """
-    settings: dict[str, Any] = json.loads((folder / "step.json").read_text(encoding="utf-8"))
-    settings["own"] = own
-    kind = settings["kind"]
-    if kind not in KINDS:
-        raise ValueError(f"step.json has kind '{kind}', this runtime knows {', '.join(KINDS)}")
+    settings = read_step(folder)
+    module = next(kind.module for kind in KINDS.values() if kind.settings is type(settings))
+    return open_settings(folder, settings, module, own)
+
+
+def open_settings(folder: Path, settings: Any, module: str, own: OwnProcess | None = None) -> Step:
+    """Open what settings say, by `module` of this package."""
     # Imported by name so that a server needs only what its own steps use: torch for TorchScript, and so on.
-    module = importlib.import_module(f".{KINDS[kind]}", __package__)
-    return module.open_step(folder, settings)
+    return importlib.import_module(f".{module}", __package__).open_step(folder, settings, own)
+
+
+def open_graph(folder: Path, graph: OnnxGraph | TorchScriptGraph, own: OwnProcess | None = None) -> Step:
+    """Open the graph of this folder."""
+    return open_settings(
+        folder, graph, next(kind.module for kind in KINDS.values() if kind.settings is type(graph)), own
+    )

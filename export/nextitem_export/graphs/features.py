@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import onnx
 
 from nextitem_bundle.runtime.item_index import VALUES, ItemIndex
 from nextitem_bundle.runtime.signature import Signature
+from nextitem_bundle.runtime.steps import CompiledFeatures, NvtabularFeatures, write_step
 
 from ..plan import Plan
 from ..workflow.compile import CompiledWorkflow, compile_workflow
@@ -27,36 +25,33 @@ def write_features(plan: Plan, features: str, folder: Path, form: ServedForm | N
     form: of a compiled workflow, another one than the compiler chooses.
     Raises UnsupportedWorkflow where the workflow cannot be compiled.
     """
-    settings = write_compiled(compile_plan(plan), folder, form) if features == "compiled" else _nvtabular(plan, folder)
-    settings |= {"kind": f"features_{features}"}
-    write_step(settings, plan.signature, filter_tensors(plan.features)[:2], plan.item_tensor, folder)
+    filters = filter_tensors(plan.features)[:2]
+    if features == "compiled":
+        write_compiled(compile_plan(plan), plan.signature, filters, plan.item_tensor, folder, form)
+    else:
+        _write_nvtabular(plan, filters, folder)
     ItemIndex.of(plan.vocabulary.values).save(folder)
 
 
-def write_step(
-    settings: Mapping[str, Any], signature: Signature, filters: Sequence[str], codes: str, folder: Path
+def write_compiled(
+    compiled: CompiledWorkflow,
+    signature: Signature,
+    filters: Sequence[str],
+    codes: str,
+    folder: Path,
+    form: ServedForm | None = None,
 ) -> None:
-    """Write step.json of a features step: what its kind says of itself, and what all kinds have.
+    """Write `model.onnx`, or `program/` where the numpy form is served, and step.json.
 
-    filters: the outputs with the excluded and the allowed codes. codes: the output with the encoded items.
-    """
-    settings = {**settings, "signature": signature.to_json(), "filters": list(filters), "codes": codes}
-    (folder / "step.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
-
-
-def write_compiled(compiled: CompiledWorkflow, folder: Path, form: ServedForm | None = None) -> dict[str, Any]:
-    """Write `model.onnx`, or `program/` where the numpy form is served; returns what step.json says of it.
-
-    form: another one than the compiler chooses.
+    filters, codes: see CompiledFeatures. form: another one than the compiler chooses.
     """
     form = form or compiled.form
-    settings = {"form": form.name, "form_reason": form.reason, "newest": newest_only(compiled.program)}
-    settings |= {"threads": 1, "batched": False}
     if form.name == NUMPY:
         compiled.program.save(folder / "program")
     else:
         onnx.save(compiled.to_onnx(), str(folder / "model.onnx"))
-    return settings
+    newest = newest_only(compiled.program)
+    write_step(folder, CompiledFeatures(signature, tuple(filters), codes, form.name, form.reason, newest))
 
 
 def compile_plan(plan: Plan) -> CompiledWorkflow:
@@ -73,15 +68,19 @@ def compile_plan(plan: Plan) -> CompiledWorkflow:
     )
 
 
-def _nvtabular(plan: Plan, folder: Path) -> dict[str, Any]:
+def _write_nvtabular(plan: Plan, filters: Sequence[str], folder: Path) -> None:
     plan.fitted.save(folder / "workflow")
     if not plan.item_values.are_codes:
         plan.item_values.index().save(folder, VALUES)
-    return {
-        "item_values": not plan.item_values.are_codes,
-        "features": [dataclasses.asdict(feature) for feature in plan.features],
-        "columns": {name: plan.fitted.raw_columns[name] for name in plan.raw_dtypes},
-        "session_column": plan.fitted.session_column,
-        "session_dtype": plan.fitted.raw_columns[plan.fitted.session_column],
-        "tie_breaker_column": plan.tie_breaker_column,
-    }
+    settings = NvtabularFeatures(
+        signature=plan.signature,
+        filters=tuple(filters),
+        codes=plan.item_tensor,
+        features=plan.features,
+        columns={name: plan.fitted.raw_columns[name] for name in plan.raw_dtypes},
+        session_column=plan.fitted.session_column,
+        session_dtype=plan.fitted.raw_columns[plan.fitted.session_column],
+        tie_breaker_column=plan.tie_breaker_column,
+        item_values=not plan.item_values.are_codes,
+    )
+    write_step(folder, settings)

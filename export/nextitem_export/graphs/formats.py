@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from nextitem_bundle.runtime.filters import WIDTHS
 from nextitem_bundle.runtime.step import Step, open_step
+from nextitem_bundle.runtime.steps import Ranking, TorchScriptGraph, write_step
+from nextitem_bundle.runtime.steps import Retrieval as Settings
 
 from .._errors import UnsupportedModel
 from .retrieval import ModelFeature, Retrieval, filter_tensors
@@ -24,7 +24,7 @@ from .versions import IR_VERSION as IR_VERSION
 from .versions import OPSET as OPSET
 
 #: From the retrieval step, its inputs' names (the last three are its filters) and an example of each, into a folder.
-Writer = Callable[[Retrieval, Sequence[str], tuple[torch.Tensor, ...], Path], dict[str, Any]]
+Writer = Callable[[Retrieval, Sequence[str], tuple[torch.Tensor, ...], Path], Settings]
 
 #: From the retrieval step, its features' names and an example of each, to the session model's part of an ONNX graph.
 Tracer = Callable[[Retrieval, Sequence[str], tuple[torch.Tensor, ...]], SessionGraph]
@@ -34,13 +34,11 @@ Tracer = Callable[[Retrieval, Sequence[str], tuple[torch.Tensor, ...]], SessionG
 class Format:
     """A way to write the retrieval step.
 
-    write: puts the graph into a folder and returns what step.json says of it beyond what all formats say; or trace: gives the
+    write: puts the graph into a folder and returns the step's settings, whose threads are set here; or trace: gives the
     session model's part of an ONNX graph, behind which every scoring can stand.
-    graph: what opens it, by the runtime's name (`runtime/retrieval.py`).
     warm_batches: the batch sizes that a server asks before it is ready.
     """
 
-    graph: str
     warm_batches: tuple[int, ...]
     write: Writer | None = None
     trace: Tracer | None = None
@@ -79,16 +77,16 @@ def write_retrieval(
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracer warnings; the parity gate judges the result
-            common = {"kind": "retrieval", "graph": form.graph, "threads": threads, "batched": True}
             if form.trace is not None:
                 session = form.trace(retrieval, names[:-3], example[:-3])
                 encoded = dict(zip(names, sample, strict=False))
-                write_scored(scoring, retrieval, session, names, folder, encoded, common)
+                write_scored(scoring, retrieval, session, names, folder, encoded, threads)
             else:
                 assert form.write is not None
                 _refuse_approximate(scoring, format_name)
-                settings = {**common, **form.write(retrieval, names, example, folder)}
-                (folder / "step.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
+                settings = form.write(retrieval, names, example, folder)
+                graph = dataclasses.replace(settings.graph, threads=threads)
+                write_step(folder, dataclasses.replace(settings, graph=graph))
         step = open_step(folder)  # a graph may be written and yet be refused by what runs it
         inputs = dict(zip(names, example, strict=True))
         given = {name: inputs[name].numpy() for name in step.inputs}
@@ -139,9 +137,10 @@ def _refuse_approximate(scoring: ScoringChoice, format_name: str) -> None:
 
 def _torchscript(
     retrieval: Retrieval, names: Sequence[str], example: tuple[torch.Tensor, ...], folder: Path
-) -> dict[str, Any]:
+) -> Settings:
     save_torchscript(torch.jit.freeze(torch.jit.trace(retrieval, example, check_trace=False)), folder)
-    return {"inputs": list(names), "outputs": list(retrieval.outputs), "constants": {names[-1]: "mask"}}
+    graph = TorchScriptGraph(tuple(names), tuple(retrieval.outputs))
+    return Settings(graph, Ranking({names[-1]: "mask"}))
 
 
 def save_torchscript(module: torch.jit.ScriptModule, folder: Path) -> None:
@@ -154,7 +153,7 @@ def save_torchscript(module: torch.jit.ScriptModule, folder: Path) -> None:
     (folder / "traced.pt").unlink()
 
 
-FORMATS["onnx"] = Format("onnx", (1, 64), trace=trace_session)
-FORMATS["onnx_dynamo"] = Format("onnx", (1, 64), trace=trace_session_dynamo)
+FORMATS["onnx"] = Format((1, 64), trace=trace_session)
+FORMATS["onnx_dynamo"] = Format((1, 64), trace=trace_session_dynamo)
 # TorchScript compiles itself during its first calls with each batch size, so each that matters is warmed up.
-FORMATS["torchscript"] = Format("torchscript", (1, 2, 4, 8, 16, 32, 64), write=_torchscript)
+FORMATS["torchscript"] = Format((1, 2, 4, 8, 16, 32, 64), write=_torchscript)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.codes import STATUS as STATUS_NAMES
 from nextitem_bundle.runtime.items import TABLE
+from nextitem_bundle.runtime.steps import Items, write_step
 from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from ..workflow.forms import NUMPY, ONNX
@@ -39,8 +39,7 @@ def write_items(values: np.ndarray, folder: Path, form: str = ONNX) -> None:
         np.save(folder / TABLE, encoded, allow_pickle=False)
     else:
         onnx.save(_graph(table), str(folder / "model.onnx"))
-    step = {"kind": "items", "form": form, "threads": 1, "batched": False, "inputs": INPUTS}
-    (folder / "step.json").write_text(json.dumps(step, indent=1), encoding="utf-8")
+    write_step(folder, Items(form, INPUTS))
 
 
 def _graph(table: np.ndarray) -> onnx.ModelProto:

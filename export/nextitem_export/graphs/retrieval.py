@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -11,20 +10,11 @@ from torch import Tensor, nn
 
 from nextitem_bundle.runtime.codes import COLD, EMPTY, FIRST_ITEM, OK, PADDING
 from nextitem_bundle.runtime.signature import Head
+from nextitem_bundle.runtime.steps import ModelFeature as ModelFeature
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from .._errors import UnsupportedModel
 from .heads import head_tensors, null_where_unknown, with_heads
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelFeature:
-    """A feature that the model reads: [B, window] of `dtype` (int64 codes or float32), in the tensor `tensor`."""
-
-    name: str
-    tensor: str
-    dtype: str
-
 
 #: Its outputs; those of further heads come behind them (`heads.py`). Triton's PyTorch backend matches names only in
 #: the form NAME__INDEX, others silently by order.

@@ -13,6 +13,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.steps import AnnRetrieval, OnnxGraph
 
 from .._errors import UnsupportedModel
 from .heads import head_tensors
@@ -33,7 +34,7 @@ _POINTS, _PASSES = 48, 10
 
 def write_ann(
     retrieval: Retrieval, session: SessionGraph, names: Sequence[str], folder: Path, probes: int, threads: int
-) -> dict[str, Any]:
+) -> AnnRetrieval:
     """Write the graph, `index.faiss` where there is none yet, and the arrays. Returns what step.json says of them.
 
     probes: lists that a search reads. Raises UnsupportedModel where faiss is missing.
@@ -70,18 +71,20 @@ def write_ann(
     onnx.save(model, str(folder / "model.onnx"))
     if not (folder / _INDEX).exists():
         build_index(table.numpy(), folder / _INDEX, threads)
-    return {
-        "scoring": "ann",
-        "index": _INDEX,
-        "table": stored.file(name),
-        "popularity": "popularity.npy",
-        "filters": list(names[len(session.inputs) :][:2]),
-        "outputs": list(OUTPUTS),
-        "heads": list(head_tensors(retrieval.heads)),
-        "k": retrieval.k,
-        "candidates": min(max(OVERFETCH * retrieval.k, FEWEST), len(table)),
-        "probes": probes,
-    }
+    file = stored.file(name)
+    assert file is not None
+    return AnnRetrieval(
+        graph=OnnxGraph(threads),
+        index=_INDEX,
+        table=file,
+        popularity="popularity.npy",
+        filters=tuple(names[len(session.inputs) :][:2]),
+        outputs=OUTPUTS,
+        heads=tuple(head_tensors(retrieval.heads)),
+        k=retrieval.k,
+        candidates=min(max(OVERFETCH * retrieval.k, FEWEST), len(table)),
+        probes=probes,
+    )
 
 
 def lists_for(items: int) -> int:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +12,8 @@ import torch
 from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.features import TOP_K
 from nextitem_bundle.runtime.step import open_step
+from nextitem_bundle.runtime.steps import AnnRetrieval, OnnxGraph, write_step
+from nextitem_bundle.runtime.steps import Retrieval as Settings
 
 from .._errors import UnsupportedModel
 from . import scoring_sizes as sizes
@@ -49,7 +49,7 @@ class Job:
 
 
 #: Writes the retrieval step with some effort, 0 the least; returns what step.json says, None where no more effort can be made.
-Attempt = Callable[["Job", int], "dict[str, Any] | None"]
+Attempt = Callable[["Job", int], "Settings | AnnRetrieval | None"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,11 +63,11 @@ class Scoring:
     min_recall: float | None
 
 
-def _exact(job: Job, effort: int) -> dict[str, Any] | None:
+def _exact(job: Job, effort: int) -> Settings | None:
     return None if effort else write_exact(job.retrieval, job.session, job.names, job.folder, job.queries)
 
 
-def _int8(job: Job, effort: int) -> dict[str, Any] | None:
+def _int8(job: Job, effort: int) -> Settings | None:
     table = job.retrieval.table()
     assert table is not None
     further = max(0, effort - len(_LOOKS_INT8) + 1)
@@ -78,7 +78,7 @@ def _int8(job: Job, effort: int) -> dict[str, Any] | None:
     return write_int8(job.retrieval, job.session, job.names, job.folder, Groups(1, more), -(-table.shape[1] // part))
 
 
-def _ann(job: Job, effort: int) -> dict[str, Any] | None:
+def _ann(job: Job, effort: int) -> AnnRetrieval | None:
     probes = 16 * 2**effort
     if effort and probes // 2 >= lists_for(len(job.retrieval.log_popularity) - FIRST_ITEM):
         return None
@@ -114,11 +114,11 @@ def write_scored(
     names: Sequence[str],
     folder: Path,
     sample: Mapping[str, torch.Tensor],
-    common: Mapping[str, Any],
+    threads: int,
 ) -> None:
     """Write the retrieval step and its step.json with as little effort as the asked recall takes.
 
-    sample: the features of some sessions, by tensor. common: what step.json says of all formats.
+    sample: the features of some sessions, by tensor. threads: of the step's graph.
     Raises UnsupportedModel where the model has no query or the recall is not reached.
     """
     scoring = SCORINGS[choice.name]
@@ -130,26 +130,22 @@ def write_scored(
     least = choice.min_recall or scoring.min_recall
     known = _known(retrieval, sample)
     queries = _queries(retrieval, known) if choice.first_look and retrieval.table() is not None else None
-    job = Job(retrieval, session, names, folder, common["threads"], queries)
+    job = Job(retrieval, session, names, folder, threads, queries)
     recall, effort = 0.0, 0
     while (found := scoring.attempt(job, effort)) is not None:
-        settings = {**common, "scoring": choice.name, **found}
-        _write_settings(folder, settings)
+        settings = dataclasses.replace(found, graph=OnnxGraph(threads))
+        write_step(folder, settings)
         if scoring.min_recall is None or least is None:
             return
         recall = _measured_recall(job, known)
         if recall >= least:
-            _write_settings(folder, {**settings, "recall_at_20": round(recall, 6)})
+            write_step(folder, dataclasses.replace(settings, recall_at_20=round(recall, 6)))
             return
         effort += 1
     raise UnsupportedModel(
         f"scoring '{choice.name}' finds {recall:.4f} of the true {RECALL_AT} best items of the sample's sessions, expected "
         f"{least} or more: choose ExportOptions(scoring='exact'), or a lower min_recall"
     )
-
-
-def _write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    (folder / "step.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
 
 def _known(retrieval: Retrieval, sample: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -13,6 +12,8 @@ from onnx import TensorProto, helper
 
 from nextitem_bundle.runtime.codes import FIRST_ITEM, PADDING
 from nextitem_bundle.runtime.features import TOP_K
+from nextitem_bundle.runtime.steps import FirstLook, OnnxGraph, Ranking
+from nextitem_bundle.runtime.steps import Retrieval as Settings
 
 from . import scoring_sizes as sizes
 from .retrieval import CODES, SCORES, STATUS, Retrieval
@@ -39,7 +40,7 @@ _PROVEN, _ASKED_FOR = 0.95, 20
 
 def write_exact(
     retrieval: Retrieval, session: SessionGraph, names: Sequence[str], folder: Path, queries: np.ndarray | None
-) -> dict[str, Any]:
+) -> Settings:
     """Write `model.onnx` and, for large tables, npy files beside it.
 
     names: the inputs, the features and then the codes excluded and allowed, int64 [B, P], and the bias of what is available,
@@ -67,7 +68,7 @@ def write_exact(
 
 def write_int8(
     retrieval: Retrieval, session: SessionGraph, names: Sequence[str], folder: Path, groups: Groups, width: int
-) -> dict[str, Any]:
+) -> Settings:
     """The same by a first look in int8 that is taken as it is.
 
     width: the columns that are looked at; where it is below the table's, products along its main axes.
@@ -77,7 +78,7 @@ def write_int8(
     axes = main_axes(table.numpy(), width) if width < table.shape[1] else None
     quantized = quantize_table(table.numpy() if axes is None else table.numpy() @ axes)
     settings = _write_first_look(retrieval, session, names, folder, quantized, groups, axes=axes)
-    return {**settings, "first_look": {"width": width, "groups": groups.more}}
+    return dataclasses.replace(settings, scoring="int8-rerank", first_look=FirstLook(width, groups.more))
 
 
 def _write_first_look(
@@ -90,7 +91,7 @@ def _write_first_look(
     *,
     proving: bool = False,
     axes: np.ndarray | None = None,
-) -> dict[str, Any]:
+) -> Settings:
     items, looked_at = quantized.values.shape
     width = looked_at if axes is None else len(axes)
     penalty, name = names[-1] + PENALTY, f"{_PREFIX}/int8"
@@ -135,7 +136,7 @@ def _write(
     catalogue: Catalogue,
     scan: Scan,
     penalty: str | None = None,
-) -> dict[str, Any]:
+) -> Settings:
     """Write the graph. Returns what step.json says of it: the rows of the table, and the forms of the graph's constants."""
     constants = Constants(_PREFIX)
     nodes = Nodes(constants, session.opset)
@@ -149,7 +150,7 @@ def _write(
     heads = add_heads(nodes, retrieval, session, nodes.reduce_max(items, 1, keepdims=True))
     _save(session, nodes, constants, stored, filters, penalty, heads, folder)
     forms = {bias: "bias", limited: "limited", TOP_K: "most"} | ({penalty: "penalty"} if penalty else {})
-    return {"rows": catalogue.items, "k": retrieval.k, "constants": forms}
+    return Settings(OnnxGraph(), Ranking(forms, catalogue.items, retrieval.k))
 
 
 def item_tensor(retrieval: Retrieval, names: Sequence[str]) -> str:

@@ -26,7 +26,6 @@ from .steps import (
     ranked_tensors,
     request_specs,
     response_specs,
-    settle,
 )
 from .warm_up import features_request, items_request, retrieval_request
 
@@ -62,7 +61,6 @@ class EnsembleLayout:
 
     def write_configs(self, build: Path, plan: Plan, options: ExportOptions) -> None:
         """Write the config.pbtxt of all four models, with warm-up requests made of the sample."""
-        settle(self.folders(build, plan.signature.bundle_version).retrieval, threads=options.threads)
         for config in self._step_configs(build, plan, options):
             config.write(build / config.name)
         features, retrieval, items_name = self.steps

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import onnx
 
 from nextitem_bundle.config import StepConfig, TensorSpec, WarmUp
 from nextitem_bundle.runtime.fused import PARTS
+from nextitem_bundle.runtime.steps import (
+    STEP,
+    AnnRetrieval,
+    FusedGraph,
+    FusedSteps,
+    Queue,
+    Retrieval,
+    read_step,
+    write_step,
+)
 
 from ..graphs import items
 from ..graphs.formats import FORMATS
@@ -21,11 +28,9 @@ from ..graphs.retrieval import OUTPUTS
 from ..options import ExportOptions
 from ..plan import Plan
 from .runtimes import add_python_model
-from .steps import StepFolders, batching, first_request, head_names, request_specs, response_specs, settle
+from .steps import StepFolders, batching, first_request, head_names, request_specs, response_specs
 
-STEP, GRAPH = "step.json", "model.onnx"
-#: What the runtime needs of the retrieval step's step.json to run its graph.
-_OF_RETRIEVAL = ("graph", "constants", "rows", "k", "threads", "batched")
+GRAPH = "model.onnx"
 #: More than any request holds: Triton would refuse what is beyond in words of its own, which name no tensor and another limit.
 _MAX_BATCH_SIZE = 2**20
 
@@ -54,24 +59,29 @@ class FusedLayout:
         folders = self.folders(build, plan.signature.bundle_version)
         folder = self.version_folder(build, plan)
         folder.mkdir(parents=True)
-        features, retrieval, _ = (json.loads((part / STEP).read_text(encoding="utf-8")) for part in folders)
-        settings = {"kind": "fused", "signature": plan.signature.to_json(), "filters": features["filters"]}
+        features, retrieval, _ = (read_step(part) for part in folders)
+        queue = _queue(options)
         if _are_graphs(folders, retrieval) and _write_merged(folders, folder, plan):
-            settings |= {"merged": True, "newest": features["newest"], "codes": plan.item_tensor}
-            settings |= {name: retrieval[name] for name in _OF_RETRIEVAL if name in retrieval}
+            settings = FusedGraph(
+                signature=plan.signature,
+                filters=features.filters,
+                codes=plan.item_tensor,
+                newest=features.newest,
+                graph=retrieval.graph,
+                ranking=retrieval.ranking,
+                queue=queue,
+            )
         else:
             for part, source in zip(PARTS, folders, strict=True):
                 shutil.copytree(source, folder / part)
-            settings |= {"merged": False, "ranked": dict(zip(OUTPUTS, items.INPUTS[:3], strict=True))}
-            settings |= {"heads": head_names(plan)}
-        (folder / STEP).write_text(json.dumps(settings, indent=1), encoding="utf-8")
-        _settle(folder, options)
+            ranked = dict(zip(OUTPUTS, items.INPUTS[:3], strict=True))
+            settings = FusedSteps(plan.signature, features.filters, ranked, head_names(plan), queue)
+        write_step(folder, settings)
         add_python_model(folder, "Session to items", self.name)
         return folder
 
     def write_configs(self, build: Path, plan: Plan, options: ExportOptions) -> None:
         """Write the model's config.pbtxt, with warm-up requests of the batch sizes that matter."""
-        _settle(self.version_folder(build, plan), options)
         first = first_request(plan)
         StepConfig(
             self.name,
@@ -94,9 +104,9 @@ class FusedLayout:
         ).write(build / self.name)
 
 
-def _are_graphs(folders: StepFolders, retrieval: Mapping[str, Any]) -> bool:
+def _are_graphs(folders: StepFolders, retrieval: Retrieval | AnnRetrieval) -> bool:
     """Whether each step is an ONNX graph and nothing else."""
-    return all((part / GRAPH).is_file() for part in folders) and retrieval.get("scoring") != "ann"
+    return all((part / GRAPH).is_file() for part in folders) and isinstance(retrieval, Retrieval)
 
 
 def _write_merged(folders: StepFolders, folder: Path, plan: Plan) -> bool:
@@ -115,15 +125,11 @@ def _warm_batches(options: ExportOptions) -> list[int]:
     return sorted({min(batch, options.max_sessions) for batch in FORMATS[options.format].warm_batches})
 
 
-def _settle(folder: Path, options: ExportOptions) -> None:
-    """Write the settings that need no new graph."""
-    merged = (folder / GRAPH).is_file()
-    settle(folder if merged else folder / PARTS[1], threads=options.threads)
-    settle(
-        folder,
+def _queue(options: ExportOptions) -> Queue:
+    return Queue(
         preferred_batch_size=min(options.preferred_batch_size, options.max_sessions),
         max_queue_size=options.max_queue_size,
-        max_queue_ms=options.max_queue_ms,
+        max_queue_ms=float(options.max_queue_ms),
         # Triton warms a batch of 64 up by 64 requests of one session.
         warm_ups=sum(_warm_batches(options)),
     )

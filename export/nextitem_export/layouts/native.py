@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from nextitem_bundle.config import StepConfig
 from nextitem_bundle.runtime.item_index import FILES as ITEM_INDEX_FILES
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.retrieval import AVAILABILITY, read_constants
+from nextitem_bundle.runtime.steps import OnnxGraph, TorchScriptGraph, read_step, write_step
 
 from ..graphs.formats import save_torchscript
 from ..options import ExportOptions
@@ -30,10 +30,10 @@ class Backend:
     threads: tuple[str, str]
 
 
-#: By what opens the retrieval step's graph in our own runtime (step.json's kind).
-BACKENDS = {
-    "onnx": Backend("onnxruntime", ("intra_op_thread_count", "inter_op_thread_count")),
-    "torchscript": Backend("pytorch", ("INTRA_OP_THREAD_COUNT", "INTER_OP_THREAD_COUNT")),
+#: By the kind of the retrieval step's graph.
+BACKENDS: dict[type, Backend] = {
+    OnnxGraph: Backend("onnxruntime", ("intra_op_thread_count", "inter_op_thread_count")),
+    TorchScriptGraph: Backend("pytorch", ("INTRA_OP_THREAD_COUNT", "INTER_OP_THREAD_COUNT")),
 }
 
 #: Why the fields are as they are: comments in front of them.
@@ -54,10 +54,10 @@ _ON_GPU = {
 
 def as_native(config: StepConfig, version_folder: Path, options: ExportOptions) -> StepConfig:
     """The retrieval step's configuration for the backend that its graph is for."""
-    settings = json.loads((version_folder / "step.json").read_text(encoding="utf-8"))
-    backend = BACKENDS[settings["kind"]]
+    graph = read_step(version_folder)
+    backend = BACKENDS[type(graph)]
     reasons = {**config.reasons, **_REASONS, **(_ON_GPU if options.accelerator != "none" else {})}
-    threads = dict(zip(backend.threads, (str(settings["threads"]), "1"), strict=True))
+    threads = dict(zip(backend.threads, (str(graph.threads), "1"), strict=True))
     return dataclasses.replace(config, backend=backend.name, backend_parameters=threads, reasons=reasons)
 
 
@@ -66,18 +66,17 @@ def bake_availability(folder: Path, example: Mapping[str, np.ndarray]) -> None:
 
     Triton's own backends read no list. example: the retrieval step's tensors for some sessions, by name.
     """
-    settings = json.loads((folder / "step.json").read_text(encoding="utf-8"))
-    constants = read_constants(folder, settings, ItemIndex.load(folder))
-    more = _BAKERS[settings["graph"]](folder, settings, constants, example)
-    common = {"kind": settings["graph"], "threads": settings["threads"], "batched": settings["batched"]}
-    _write_settings(folder, common | more)
+    settings = read_step(folder)
+    constants = read_constants(folder, settings.ranking, ItemIndex.load(folder))
+    if isinstance(settings.graph, OnnxGraph):
+        write_step(folder, _bake_onnx(folder, settings.graph, constants))
+    else:
+        write_step(folder, _bake_torchscript(folder, settings.graph, constants, example))
     for name in (AVAILABILITY, *ITEM_INDEX_FILES):
         (folder / name).unlink()
 
 
-def _bake_onnx(
-    folder: Path, _: Mapping[str, Any], constants: Mapping[str, np.ndarray], __: Mapping[str, np.ndarray]
-) -> dict[str, Any]:
+def _bake_onnx(folder: Path, graph: OnnxGraph, constants: Mapping[str, np.ndarray]) -> OnnxGraph:
     path = str(folder / "model.onnx")
     model = onnx.load(path, load_external_data=False)
     kept = [given for given in model.graph.input if given.name not in constants]
@@ -85,7 +84,7 @@ def _bake_onnx(
     model.graph.input.extend(kept)
     model.graph.initializer.extend(numpy_helper.from_array(values, name) for name, values in constants.items())
     onnx.save(model, path)
-    return {}
+    return graph
 
 
 class _Available(torch.nn.Module):
@@ -104,20 +103,13 @@ class _Available(torch.nn.Module):
 
 
 def _bake_torchscript(
-    folder: Path, settings: Mapping[str, Any], constants: Mapping[str, np.ndarray], example: Mapping[str, np.ndarray]
-) -> dict[str, Any]:
+    folder: Path, graph: TorchScriptGraph, constants: Mapping[str, np.ndarray], example: Mapping[str, np.ndarray]
+) -> TorchScriptGraph:
     retrieval = torch.jit.load(str(folder / "model.pt"), map_location="cpu").eval()
-    inputs = [name for name in settings["inputs"] if name not in constants]
+    inputs = tuple(name for name in graph.inputs if name not in constants)
     (available,) = constants.values()
     tensors = tuple(torch.from_numpy(example[name]) for name in inputs)
     # The retrieval step is called as it was traced: it stays as general as it is.
     baked = torch.jit.trace(_Available(retrieval, torch.from_numpy(available)).eval(), tensors, check_trace=False)
     save_torchscript(torch.jit.freeze(baked), folder)
-    return {"inputs": inputs, "outputs": settings["outputs"]}
-
-
-def _write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    (folder / "step.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
-
-
-_BAKERS = {"onnx": _bake_onnx, "torchscript": _bake_torchscript}
+    return dataclasses.replace(graph, inputs=inputs)

@@ -98,14 +98,6 @@ def _write_availability(plan: Plan, options: ExportOptions, retrieval: Path) -> 
     (retrieval / AVAILABILITY).write_text(text, encoding="utf-8")
 
 
-def settle(folder: Path, **settings: int) -> None:
-    """Change what a step.json says: by a new file, since the old one may be another build's as well."""
-    path = folder / "step.json"
-    document = json.loads(path.read_text(encoding="utf-8")) | settings
-    path.unlink()
-    path.write_text(json.dumps(document, indent=1), encoding="utf-8")
-
-
 def request_specs(plan: Plan) -> list[TensorSpec]:
     """The request, [B, …] written out.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from nextitem_bundle.runtime.codes import COLD, EMPTY, FIRST_ITEM, OK, PADDING
 from nextitem_bundle.runtime.codes import STATUS as STATUS_NAMES
 from nextitem_bundle.runtime.signature import Feature, Signature
 from nextitem_bundle.runtime.step import Step, open_step
+from nextitem_bundle.runtime.steps import read_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from .._errors import ParityError
@@ -231,7 +231,7 @@ class Gate:
 
 
 def _scoring(retrieval: Path) -> str:
-    return json.loads((retrieval / "step.json").read_text(encoding="utf-8")).get("scoring", "exact")
+    return getattr(read_step(retrieval), "scoring", "exact")
 
 
 def _run(step: Step, tensors: Any, case: Case, start: int, what: str) -> dict[str, Any]:

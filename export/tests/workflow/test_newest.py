@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import shutil
 
 import numpy as np
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from nextitem_bundle.runtime.program import Instruction, Program
 from nextitem_bundle.runtime.request import Request
 from nextitem_bundle.runtime.step import open_step
+from nextitem_bundle.runtime.steps import Newest, read_step, write_step
 from nextitem_bundle.runtime.wire import NULL_INT64
 from nextitem_export.graphs.features import compile_plan
 from nextitem_export.wire import request_tensors
@@ -38,12 +39,12 @@ def program(*more: Instruction, start: int = -4, stop: int | None = None) -> Pro
 
 
 def test_the_shops_features_read_the_window_alone(plan, shop):
-    assert newest_only(compile_plan(plan).program) == {"window": shop.WINDOW, "sorted_by": "timestamp"}
+    assert newest_only(compile_plan(plan).program) == Newest(shop.WINDOW, "timestamp")
 
 
 def test_without_a_sort_the_order_of_the_request_counts():
     unsorted = Program(tuple(i for i in program().instructions if i.op != "order"), {})
-    assert newest_only(unsorted) == {"window": 4, "sorted_by": None}
+    assert newest_only(unsorted) == Newest(4)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_without_a_sort_the_order_of_the_request_counts():
     ids=["oldest", "not the last", "whole", "two keys", "two orders", "computed", "nothing"],
 )
 def test_what_reads_more_is_given_all(other):
-    assert newest_only(other) is None
+    assert newest_only(other) == Newest()
 
 
 @pytest.mark.parametrize(
@@ -84,9 +85,9 @@ def whole_and_cut(steps, tmp_path_factory):
     """The shop's features step, and the same without leaving anything out."""
     whole = tmp_path_factory.mktemp("whole") / "step"
     shutil.copytree(steps[0], whole)
-    document = json.loads((whole / "step.json").read_text())
-    assert document["newest"] is not None
-    (whole / "step.json").write_text(json.dumps(document | {"newest": None}))
+    settings = read_step(whole)
+    assert settings.newest.window is not None
+    write_step(whole, dataclasses.replace(settings, newest=Newest()))
     return open_step(whole), open_step(steps[0])
 
 
