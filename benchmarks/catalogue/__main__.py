@@ -5,7 +5,7 @@
 Each size is exported by our own exporter with a session model that costs nothing, filters included, and asked with a batch of 1
 and of 32 sessions for 100 items. `ort` is a Gemm and a TopK, `torch` a product and topk, `read` one pass over the table, which
 says what the memory gives. One thread, in rounds that take turns; times are processor times, which other work disturbs least.
-Vectors come from `python -m benchmarks.catalogue.vectors`; without them they are random and nothing is said of recall or of the index.
+Vectors come from `vectors.py` beside this file; without them they are random and nothing is said of recall or of the index.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", nargs="+", choices=SIZES, metavar="SIZE", help=f"some of {', '.join(SIZES)}")
     parser.add_argument("--without-index", nargs="*", default=[], choices=SIZES, metavar="SIZE", help="of these sizes")
     parser.add_argument(
-        "--vectors", type=Path, default=VECTORS, metavar="FILE", help="of python -m benchmarks.catalogue.vectors"
+        "--vectors", type=Path, default=VECTORS, metavar="FILE", help="of benchmarks.catalogue.vectors"
     )
     return parser.parse_args()
 

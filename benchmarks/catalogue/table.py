@@ -67,7 +67,7 @@ def markdown(report: Mapping[str, Any], sizes: Mapping[str, int], targets: Mappi
         f"{machine['load_1m_at_the_end']} at the end; commit {report['commit']}; {report['rounds']} rounds.",
     ]
     if not report["trained"]:
-        parts.append("Random vectors: run python -m benchmarks.catalogue.vectors for recall and for the index.")
+        parts.append("Random vectors: run `python -m benchmarks.catalogue.vectors` for recall and for the index.")
     return "\n\n".join(parts)
 
 
