@@ -82,9 +82,7 @@ def _arguments() -> argparse.Namespace:
     add_options(parser, quick="three short rounds, to a million items")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, metavar="SIZE", help=f"some of {', '.join(SIZES)}")
     parser.add_argument("--without-index", nargs="*", default=[], choices=SIZES, metavar="SIZE", help="of these sizes")
-    parser.add_argument(
-        "--vectors", type=Path, default=VECTORS, metavar="FILE", help="of benchmarks.catalogue.vectors"
-    )
+    parser.add_argument("--vectors", type=Path, default=VECTORS, metavar="FILE", help="of benchmarks.catalogue.vectors")
     return parser.parse_args()
 
 

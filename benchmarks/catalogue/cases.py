@@ -1,4 +1,4 @@
-"""A catalogue of one size, served in every way that are compared: our graphs, and what one would write instead."""
+"""A catalogue of one size in each of the ways of serving it that are compared: our graphs, and what one would write instead."""
 
 from __future__ import annotations
 
