@@ -87,7 +87,7 @@ def _ways(url: str) -> dict[str, list[Callable[[], Any]]]:
         "price": [9.5] * INTERACTIONS,
     }
     (tensors,) = build_requests([session], signature, K)
-    request = codec.infer_request(Inference("words", tensors, ("item_ids", "scores", "status"), {}, "0"))
+    request = codec.infer_request(Inference("words", tensors, ("item_ids", "scores", "status"), "0"))
     ways = {"http_client": _http_client(address.host, address.port), "urllib3": ours.exchange}
     called = {name: [lambda way=way: way(request, 10.0)] for name, way in ways.items()}
     try:

@@ -41,7 +41,7 @@ def kserve(model: str, signature: Signature, k: int) -> Protocol:
 
     def inference(session: Session) -> Inference:
         (tensors,) = build_requests([session], signature, k)
-        return Inference(model, tensors, OUTPUTS, {}, "0")
+        return Inference(model, tensors, OUTPUTS, "0")
 
     def write(session: Session) -> bytes:
         request = codec.infer_request(inference(session))
@@ -51,7 +51,7 @@ def kserve(model: str, signature: Signature, k: int) -> Protocol:
         # The load generator keeps no headers: the length of the JSON part is where its JSON ends.
         _, end = json.JSONDecoder().raw_decode(body.decode("latin-1"))
         response = HttpResponse(200, {"inference-header-content-length": str(end)}, body)
-        tensors = codec.read_reply(response, Inference(model, {}, OUTPUTS, {}, "0")).tensors
+        tensors = codec.read_reply(response, Inference(model, {}, OUTPUTS, "0")).tensors
         ids = [raw.decode() for raw in tensors["item_ids"][0]]
         return Answer(ids, tensors["scores"][0].tolist(), tensors["status"][0, 0].decode())
 
