@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import json
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.client.transports import INTERACTIONS, K, write_model
+from benchmarks.support.command_line import add_options, of_extent, write_figures
 from benchmarks.support.measuring import Timed, commit, in_rounds, machine
 from nextitem_bundle.signature import PARAMETER
 from nextitem_client._settings import Settings
@@ -30,15 +30,17 @@ from nextitem_client._wire import build_requests
 from nextitem_server import TritonServer
 
 #: Rounds, and seconds of each way in each.
-SIZES = {"full": (41, 0.5), "quick": (15, 0.3), "smoke": (2, 0.05)}
+FULL, QUICK, SMOKE = (41, 0.5), (15, 0.3), (2, 0.05)
 #: What a library may cost to take the place of a pool of our own: ms of the median, and the share of the rate that is left.
 MOST_MS, LEAST_RATE = 0.15, 0.85
 
 
 def main() -> int:
     """Run the benchmark and print the table."""
-    size, file = _arguments()
-    rounds, round_s = SIZES[size]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_options(parser, quick="short rounds: half a minute")
+    given = parser.parse_args()
+    rounds, round_s = of_extent(given, full=FULL, quick=QUICK, smoke=SMOKE)
     with tempfile.TemporaryDirectory() as folder:
         write_model(Path(folder), "words", "string", "BYTES")
         with TritonServer(folder, options=["--disable-auto-complete-config"]) as server:
@@ -51,19 +53,8 @@ def main() -> int:
     }
     for name, value in report["metrics"].items():
         print(f"{name:>24} {value:10.3f}")
-    if file:
-        file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_figures(report, given.json)
     return 0
-
-
-def _arguments() -> tuple[str, Path | None]:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument("--quick", action="store_true", help="short rounds: half a minute")
-    length.add_argument("--smoke", action="store_true", help="a second: does it run at all?")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
-    given = parser.parse_args()
-    return "quick" if given.quick else "smoke" if given.smoke else "full", given.json
 
 
 def metrics_of(timed: dict[str, Timed]) -> dict[str, float]:
