@@ -63,32 +63,32 @@ figures = $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)',$(if $(QUICK),,--
 DATA_SET = --dataset '$(or $(DATASET),eshop)' $(if $(DATA),--data '$(DATA)')
 
 bench: $(READY)
-	$(BIN)/python benchmarks/features.py $(call figures,features)
+	$(BIN)/python -m benchmarks.features $(call figures,features)
 
 bench-serving: $(READY)
-	$(BIN)/python benchmarks/serving.py $(call figures,serving) $(if $(QUICK)$(JSON),,--plot benchmarks/results/serving.png)
+	$(BIN)/python -m benchmarks.serving $(call figures,serving) $(if $(QUICK)$(JSON),,--plot benchmarks/results/serving.png)
 
 bench-catalogue: $(READY)
-	$(BIN)/python benchmarks/catalogue.py $(call figures,catalogue)
+	$(BIN)/python -m benchmarks.catalogue $(call figures,catalogue)
 
 bench-accuracy: $(READY)
-	$(BIN)/python benchmarks/accuracy.py $(DATA_SET) $(call figures,accuracy)
+	$(BIN)/python -m benchmarks.accuracy $(DATA_SET) $(call figures,accuracy)
 
 bench-choices: $(READY)
-	$(BIN)/python benchmarks/accuracy_choices.py $(DATA_SET) $(if $(CHOICES),--choices $(CHOICES)) \
+	$(BIN)/python -m benchmarks.accuracy.choices $(DATA_SET) $(if $(CHOICES),--choices $(CHOICES)) \
 		$(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)')
 
 bench-retraining: $(READY)
-	$(BIN)/python benchmarks/retraining.py $(call figures,retraining)
+	$(BIN)/python -m benchmarks.retraining $(call figures,retraining)
 
 bench-client: $(READY)
-	$(BIN)/python benchmarks/client_transports.py $(call figures,client_transports)
+	$(BIN)/python -m benchmarks.client.transports $(call figures,client_transports)
 
 bench-libraries: $(READY)
-	$(BIN)/python benchmarks/client_libraries.py $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)')
+	$(BIN)/python -m benchmarks.client.libraries $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)')
 
 bench-soak: $(READY)
-	$(BIN)/python benchmarks/soak.py $(call figures,soak)
+	$(BIN)/python -m benchmarks.soak $(call figures,soak)
 
 test-container: $(READY)
 	$(BIN)/python scripts/test-container

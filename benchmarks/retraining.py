@@ -1,6 +1,6 @@
 """How many steps does a model need that starts from yesterday's, against one that starts from nothing?
 
-    python benchmarks/retraining.py [--quick | --smoke] [--json FILE]
+    python -m benchmarks.retraining [--quick | --smoke] [--json FILE]
 
 The demo's clicks: yesterday's data ends some weeks before today's. Yesterday's model is trained as the demo is, and its recall
 is measured on the sessions that today's data holds out. Then today's data is trained on for more and more epochs, from scratch
@@ -23,13 +23,12 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.support.command_line import add_options, of_extent, write_figures
+from benchmarks.support.measuring import commit, machine
+from benchmarks.support.own_process import ROOT, run_quietly
 from nextitem_training.offline import OfflinePredictor
 from nextitem_training.run_directory import RunDirectory
 
-from command_line import add_options, of_extent, run_quietly, write_figures
-from measuring import commit, machine
-
-ROOT = Path(__file__).parents[1]
 METRIC = "recall@20"
 YESTERDAY = "2008-07-28"
 

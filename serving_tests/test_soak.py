@@ -1,4 +1,4 @@
-"""benchmarks/soak.py on the bundles of these tests, for seconds."""
+"""benchmarks/soak/ on the bundles of these tests, for seconds."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.soak.__main__ import TARGETS, growth
 from serving_tests.support.made.shop import ROOT
-
-import soak
 
 
 @pytest.mark.alone
 @pytest.mark.beside_the_server
 def test_nothing_fails_and_every_malformed_request_is_refused_as_it_should_be(repository: Path, tmp_path: Path) -> None:
     file = tmp_path / "soak.json"
-    command = [sys.executable, "benchmarks/soak.py", "--smoke", "--repository", repository, "--json", file]
+    command = [sys.executable, "-m", "benchmarks.soak", "--smoke", "--repository", repository, "--json", file]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(file.read_text())["metrics"]
-    assert set(soak.TARGETS) <= set(found)
+    assert set(TARGETS) <= set(found)
     assert found["well_formed"] > 100
     assert found["malformed"] > 10
     assert found["compared"] > 100
@@ -33,4 +32,4 @@ def test_nothing_fails_and_every_malformed_request_is_refused_as_it_should_be(re
     [([90, 100, 100, 104, 101, 100], 0.04), ([90, 100, 90, 80, 80, 80], 0.0), ([90, 0, 80, 80, 80, 80], float("inf"))],
 )
 def test_growth_is_what_comes_after_the_first_sixth(memory_mb: list[float], grown: float) -> None:
-    assert soak.growth(memory_mb) == pytest.approx(grown)
+    assert growth(memory_mb) == pytest.approx(grown)

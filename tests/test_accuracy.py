@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from accuracy import main
+from benchmarks.accuracy.__main__ import main
 
 
 def test_a_folder_without_the_data_is_refused(tmp_path, capsys):

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from accuracy_baselines import Catalogue, baseline_ranks, cooccurrence, popularity
-from accuracy_sessions import as_rows, every_prefix, last_of_each
+from benchmarks.accuracy.baselines import Catalogue, baseline_ranks, cooccurrence, popularity
+from benchmarks.accuracy.sessions import as_rows, every_prefix, last_of_each
 
 TRAINING = as_rows([[5, 7, 5], [9, 7], [5, 9, 8], [7, 5]])
 

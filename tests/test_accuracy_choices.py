@@ -1,12 +1,11 @@
 """Every choice that docs/choosing.md speaks of is a configuration that nextitem-train takes."""
 
 import pytest
-from accuracy_choices import CHOICES, configuration
 
+from benchmarks.accuracy.choices import CHOICES, configuration
+from benchmarks.accuracy.protocols import DATA_SETS
 from nextitem_training.bodies import check_combination
 from nextitem_training.config import read_config
-
-from accuracy_protocols import DATA_SETS
 
 
 @pytest.mark.parametrize("data_set", DATA_SETS)

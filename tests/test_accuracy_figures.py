@@ -5,13 +5,12 @@ import lzma
 import numpy as np
 import pytest
 
+from benchmarks.accuracy.baselines import Catalogue, baseline_ranks, cooccurrence, popularity
+from benchmarks.accuracy.model import model_ranks
+from benchmarks.accuracy.protocols import TEST, VALIDATION, read_stage
+from benchmarks.accuracy.ranks import metrics_of
 from nextitem_training.config import config_from
 from nextitem_training.train import train_run
-
-from accuracy_baselines import Catalogue, baseline_ranks, cooccurrence, popularity
-from accuracy_model import model_ranks
-from accuracy_protocols import TEST, VALIDATION, read_stage
-from accuracy_ranks import metrics_of
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benchmarks.accuracy.protocols import DATA_SETS, TEST, VALIDATION, read_stage
+from benchmarks.accuracy.sessions import ITEM, SESSION
+from benchmarks.support.own_process import ROOT
 from nextitem_training.config import DataConfig
 from nextitem_training.split import split_interactions
-
-from accuracy_protocols import DATA_SETS, ROOT, TEST, VALIDATION, read_stage
-from accuracy_sessions import ITEM, SESSION
 
 
 def write(path, sessions):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accuracy_ranks import METRICS, metrics_of, ranks_of
+from benchmarks.accuracy.ranks import METRICS, metrics_of, ranks_of
 
 SCORES = np.array([[0.5, 0.9, 0.5, 0.1], [0.0, 0.0, 0.0, 0.0], [1.0, -np.inf, 2.0, 3.0]], dtype=np.float32)
 

@@ -2,7 +2,7 @@
 
 import json
 
-from accuracy_records import append_tried, merge, table
+from benchmarks.accuracy.records import append_tried, merge, table
 
 
 def test_data_sets_and_parts_do_not_lose_each_others_figures(tmp_path):

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from accuracy_protocols import Stage
-from accuracy_sessions import arranged, as_rows, last_of_each
-from accuracy_training import described, is_judged, trained, with_settings
+from benchmarks.accuracy.protocols import Stage
+from benchmarks.accuracy.sessions import arranged, as_rows, last_of_each
+from benchmarks.accuracy.training import described, is_judged, trained, with_settings
 
 if sys.version_info >= (3, 11):
     import tomllib

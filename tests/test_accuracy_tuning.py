@@ -1,9 +1,9 @@
 """V-SkNN's options are chosen on the validation stage, group by group."""
 
-from accuracy_protocols import Stage
-from accuracy_sessions import as_rows, every_prefix
-from accuracy_tuning import around, tune
-from accuracy_vsknn import Setting
+from benchmarks.accuracy.protocols import Stage
+from benchmarks.accuracy.sessions import as_rows, every_prefix
+from benchmarks.accuracy.tuning import around, tune
+from benchmarks.accuracy.vsknn import Setting
 
 GROUPS = [{"sample_size": (2, 4), "k": (1, 3)}, {"weighting": ("same", "div")}]
 

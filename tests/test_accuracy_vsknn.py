@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accuracy_baselines import Catalogue
-from accuracy_sessions import as_rows
-from accuracy_vsknn import SCORE_WEIGHTINGS, SIMILARITIES, WEIGHTINGS, Setting, VSkNN
+from benchmarks.accuracy.baselines import Catalogue
+from benchmarks.accuracy.sessions import as_rows
+from benchmarks.accuracy.vsknn import SCORE_WEIGHTINGS, SIMILARITIES, WEIGHTINGS, Setting, VSkNN
 
 CLICK_WEIGHTS = {
     "same": lambda place, length: 1.0,

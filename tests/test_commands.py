@@ -13,7 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import make_data
+from demo import make_data
+
 from repository_files import ROOT, our_files, text_of
 
 #: The tables of numbers and words in demo/make_data.py.
@@ -25,7 +26,7 @@ OURS = {
     "nextitem-serve": "nextitem_server.cli",
     "nextitem-recommend": "nextitem_client.cli",
 }
-SCRIPTS = r"(?:python (?:benchmarks|demo)/\w+\.py|scripts/[\w-]+(?![\w/-]))"
+SCRIPTS = r"(?:python (?:-m benchmarks(?:\.\w+)+|(?:benchmarks|demo)/\w+\.py)|scripts/[\w-]+(?![\w/-]))"
 #: At the beginning of a line of code, or behind a pipe or a variable.
 COMMAND = re.compile(
     rf"(?:^|[|&] |^\w+=\S* )(?:\$ )?(?P<name>nextitem-[a-z]+(?![\w-])|{SCRIPTS}|make (?=[a-z]))"
@@ -49,11 +50,20 @@ def named_commands(text: str) -> Iterator[tuple[str, str]]:
             yield match["name"].strip(), rest.strip()
 
 
+def source_of(command: str) -> Path:
+    """The file of a script, or of a module that python -m runs, whether it is there or not."""
+    name = command.removeprefix("python ")
+    if not name.startswith("-m "):
+        return ROOT / name
+    path = ROOT / name.removeprefix("-m ").replace(".", "/")
+    return path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+
+
 def known_options(command: str) -> set[str]:
     """The options of a command, from its own --help, or of a script, which a test need not wait for, from its source."""
     if command in OURS:
         return set(OPTION.findall(help_of(command)))
-    path = ROOT / command.removeprefix("python ")
+    path = source_of(command)
     found = set(re.findall(r'add_argument\(\s*"(--[a-z][\w-]*)"', path.read_text(encoding="utf-8")))
     if "add_options(" in path.read_text(encoding="utf-8"):
         found |= {"--quick", "--smoke", "--json"}
@@ -88,7 +98,7 @@ def wrong(name: str, rest: str) -> list[str]:
         return [*(target for target in targets if target not in make_targets()), *wrong_variables]
     if name.startswith("nextitem-") and name not in OURS:
         return [name] if "--" in rest else []  # a package or an image has such a name too
-    if name not in OURS and not (ROOT / name.removeprefix("python ")).is_file():
+    if name not in OURS and not source_of(name).is_file():
         return [name]
     return sorted(set(OPTION.findall(rest)) - known_options(name))
 
@@ -115,16 +125,14 @@ def test_every_command_that_is_named_exists_with_its_options():
 
 def test_commands_are_found_where_they_are_named():
     found = {name for path in our_files() for name, _ in commands_of(path)}
-    assert set(OURS) | {"make", "python benchmarks/features.py", "scripts/bootstrap"} <= found
+    assert set(OURS) | {"make", "python -m benchmarks.features", "scripts/bootstrap"} <= found
 
 
 def test_every_script_that_is_named_is_run_by_a_test():
     tests = "\n".join(text_of(path) for path in our_files() if path.name.startswith("test_") and path.suffix == ".py")
     named = {name.removeprefix("python ") for path in our_files() for name, _ in commands_of(path)}
     named |= set(re.findall(r"/python (\S+)", (ROOT / "Makefile").read_text(encoding="utf-8")))
-    scripts = {
-        name for name in named if "/" in name and not name.startswith("benchmarks/")
-    }  # those: test_benchmarks.py
+    scripts = {name for name in named if "/" in name}  # modules of benchmarks: test_benchmarks.py
     # The first makes the environment that tests run in, the second pictures for machines without a registry.
     scripts -= {"scripts/bootstrap", "scripts/stand-in-base"}
     assert {"demo/run.py", "scripts/test-container"} <= scripts
@@ -139,7 +147,8 @@ def test_every_script_that_is_named_is_run_by_a_test():
         ("    nextitem-export --run a \\\n        --nmae b", ["--nmae"]),
         ("```console\n$ make demos BODY=x\n```", ["demos"]),
         ("`make bench FAST=1`", ["FAST="]),
-        ("    python benchmarks/features.py --fast", ["--fast"]),
+        ("    python -m benchmarks.features --fast", ["--fast"]),
+        ("    python -m benchmarks.gone", ["python -m benchmarks.gone"]),
         ("    python benchmarks/gone.py", ["python benchmarks/gone.py"]),
         ("`nextitem-serve --http-port 1 -- --log-verbose 1`", []),
         ("`make demo BODY='a b' PRETRAINING=rtd`", []),

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from container_test import monitoring
-from container_test.readme import readme_request
+
+from scripts.container_test import monitoring
+from scripts.container_test.readme import readme_request
 
 ROOT = Path(__file__).parents[1]
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]

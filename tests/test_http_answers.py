@@ -2,7 +2,7 @@
 
 import pytest
 
-from http_answers import AnswerReader, UnreadableAnswerError
+from benchmarks.load.http_answers import AnswerReader, UnreadableAnswerError
 
 ANSWERS = {
     "triton": b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nInference-Header-Content-Length: 4\r\n"

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from load_trial import GeneratorFailedError, percentile, run_trial
+from benchmarks.load.trial import GeneratorFailedError, percentile, run_trial
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes"

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from load_trial import latencies_ms, percentile, poisson_times
+from benchmarks.load.trial import latencies_ms, percentile, poisson_times
 
 
 def test_arrivals_are_a_poisson_process():

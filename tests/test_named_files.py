@@ -14,7 +14,7 @@ from repository_files import FENCE, ROOT, our_files, text_of
 
 #: What is made at run time in folders of the project, and so may be named without being in it.
 MADE = re.compile(r"(runs|model_repository|benchmarks/\.cache|benchmarks/results/FILE)(/|\.|$)|model_repository$")
-#: Pages and modules by name, with or without folders: `docs/tuning.md`, `serving.py`.
+#: Pages and modules by name, with or without folders: `docs/tuning.md`, `recipes.py`.
 PAGE_OR_MODULE = re.compile(r"(?<![\w./:*{<-])((?:[\w.*-]+/)*[\w*-]+\.(?:md|py))\b(?![/\w(])")
 #: Chapters of what was agreed before the project, which its reader does not have.
 UNKNOWN_CHAPTER = re.compile(r"\bDESIGN\b|\bMUST \d")

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 
-from processor_time import busy_us, descendants, memory_mb, parse_stat, process_tree
+from benchmarks.support.processor_time import busy_us, descendants, memory_mb, parse_stat, process_tree
 
 BURN = "import time; end = time.process_time() + {s}\nwhile time.process_time() < end: pass\nprint('done', flush=True); input()"
 PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from rate_search import RATES, highest_step, nearest_step
+from benchmarks.load.rate_search import RATES, highest_step, nearest_step
 
 
 @pytest.mark.parametrize("start", [0, 5, 70, len(RATES) - 1])

@@ -5,9 +5,9 @@ import math
 
 import pytest
 
-from command_line import write_figures
-from serving_measures import Point
-from serving_report import markdown, metrics_of, plot
+from benchmarks.serving.measures import Point
+from benchmarks.serving.report import markdown, metrics_of, plot
+from benchmarks.support.command_line import write_figures
 
 TARGETS = {"rate_over_fastapi_ort": (">=", 1.5), "cpu_over_floor": ("<=", 1.5), "goodput_at_2x": (">=", 0.9)}
 

@@ -3,9 +3,9 @@
 import socket
 from urllib.parse import urlsplit
 
-from container_test.chunks import sent_in_chunks
-from container_test.project import Project, status_of
-from container_test.telling import fail, say
+from .chunks import sent_in_chunks
+from .project import Project, status_of
+from .telling import fail, say
 
 CHUNKS = 4_000_000
 TOO_LARGE = 10**10

@@ -13,7 +13,7 @@ import sys
 import venv
 from pathlib import Path
 
-from container_test.telling import say
+from .telling import say
 
 ROOT = Path(__file__).parents[2]
 BASE = "docker.io/library/python:3.11-slim-bookworm"

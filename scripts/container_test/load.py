@@ -1,6 +1,6 @@
 """A steady load on one address, each answer compared with the first one to the same request.
 
-    PYTHONPATH=benchmarks python scripts/container_test/load.py PORT MODEL RATE SECONDS
+    python -m scripts.container_test.load PORT MODEL RATE SECONDS
 
 A process of its own, so that something can be done to the servers meanwhile. Prints `loading` when the load begins, and
 at its end one line of JSON.
@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.load.requests import Answer, Protocol, kserve
+from benchmarks.load.trial import Trial, percentile, run_trial
 from nextitem_client import Client
-
-from load_trial import Trial, percentile, run_trial
-from serving_requests import Answer, Protocol, kserve
 
 CLICKS = Path(__file__).parents[2] / "demo/clicks.parquet"
 SESSIONS, K = 200, 10

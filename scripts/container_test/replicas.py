@@ -1,15 +1,15 @@
 """Profile `replicas`: balanced per request, steady load while one of three servers dies and comes back."""
 
 import json
-import os
 import subprocess
 import sys
 import time
 
-from container_test.engine import ROOT
-from container_test.project import Project, status_of, wait_for
-from container_test.telling import fail, say
 from nextitem_client import Client, ServerUnavailable
+
+from .engine import ROOT
+from .project import Project, status_of, wait_for
+from .telling import fail, say
 
 PROTOCOLS = ("http", "grpc")
 RATE, DURATION_S = 200, 45
@@ -119,11 +119,10 @@ def check_killed_replica(project: Project, replicas: list[str], model: str, whic
 
 
 def _start_load(project: Project, model: str, duration_s: int) -> "subprocess.Popen[str]":
-    paths = os.pathsep.join(filter(None, [str(ROOT / "benchmarks"), os.environ.get("PYTHONPATH")]))
     arguments = [project.ports["LB_HTTP_PORT"], model, str(RATE), str(duration_s)]
     load = subprocess.Popen(
-        [sys.executable, ROOT / "scripts/container_test/load.py", *arguments],
-        env={**os.environ, "PYTHONPATH": paths}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "scripts.container_test.load", *arguments],
+        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert load.stdout is not None
     if load.stdout.readline() != "loading\n":

@@ -3,9 +3,10 @@
 import subprocess
 from pathlib import Path
 
-from container_test.project import Project, status_of, wait_for
-from container_test.telling import fail, say
 from nextitem_client import AccessDenied, Client, ServerError, Tls
+
+from .project import Project, status_of, wait_for
+from .telling import fail, say
 
 KEY = "0123456789abcdef"
 

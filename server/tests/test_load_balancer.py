@@ -11,9 +11,9 @@ import grpc
 import h2.connection
 import h2.events
 import pytest
-from container_test.chunks import BODY, sent_in_chunks
 
 from nextitem_server import TritonServer
+from scripts.container_test.chunks import BODY, sent_in_chunks
 from serving_tests.load_balancer import HAPROXY, MAX_BODY_BYTES, LoadBalancer, balanced
 
 SERVICE = "/inference.GRPCInferenceService/"

@@ -3,10 +3,10 @@ import subprocess
 import sys
 
 import pytest
-from container_test.chunks import sent_in_chunks
 
 from nextitem_server import TritonServer
 from nextitem_server.stack import STACK_BYTES, stack_limit
+from scripts.container_test.chunks import sent_in_chunks
 
 MIB = 1 << 20
 NONE = resource.RLIM_INFINITY

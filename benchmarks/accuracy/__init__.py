@@ -1,0 +1,1 @@
+"""How good recommendations are, by published protocols, beside plain baselines."""

@@ -1,0 +1,1 @@
+"""The retrieval step over large catalogues: exact, int8 and by an index."""

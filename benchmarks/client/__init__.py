@@ -1,0 +1,1 @@
+"""The client's transports, and HTTP libraries under it."""

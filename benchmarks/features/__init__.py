@@ -1,0 +1,1 @@
+"""The compiled features step against NVTabular."""

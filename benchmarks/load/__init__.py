@@ -1,0 +1,1 @@
+"""The load generator, trials with it, and the search for a server's highest rate."""

@@ -1,0 +1,1 @@
+"""An hour of requests to one server, one in ten malformed."""
