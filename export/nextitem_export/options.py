@@ -90,8 +90,8 @@ class ExportOptions:
         return 2 if self.layout == "fused" else 1
 
     def __post_init__(self) -> None:
-        from .graphs.formats import FORMATS
-        from .graphs.scoring_choice import SCORINGS
+        from .retrieval.choice import SCORINGS
+        from .retrieval.formats import FORMATS
 
         choices = {
             "layout": LAYOUTS,

@@ -16,13 +16,13 @@ from nextitem_bundle.runtime.signature import Feature, Head, Signature
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from ._errors import ExportError, UnsupportedModel, UnsupportedWorkflow
-from .graphs.heads import heads_of
 from .graphs.item_rows import by_code, model_rows
 from .graphs.items import OUTPUTS as ANSWER
 from .graphs.items import TOP_K
 from .graphs.model import session_model
-from .graphs.retrieval import OUTPUTS, ModelFeature
 from .options import ExportOptions
+from .retrieval.heads import heads_of
+from .retrieval.module import OUTPUTS, ModelFeature
 from .sample import plain_sample
 from .wire import raw_feature
 from .workflow.fitted import FittedWorkflow, Vocabulary

@@ -14,11 +14,11 @@ from nextitem_bundle.runtime.item_index import VALUES, ItemIndex
 from nextitem_bundle.runtime.signature import Signature
 
 from ..plan import Plan
+from ..retrieval.module import filter_tensors
 from ..workflow.compile import CompiledWorkflow, compile_workflow
 from ..workflow.forms import NUMPY, ServedForm
 from ..workflow.newest import newest_only
 from ..workflow.schedule import FeatureOutput
-from .retrieval import filter_tensors
 
 
 def write_features(plan: Plan, features: str, folder: Path, form: ServedForm | None = None) -> None:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from nextitem_bundle.runtime.codes import FIRST_ITEM
 
 from .._errors import UnsupportedModel
+from ..retrieval.module import has_query, item_table
 from ..workflow.item_values import ItemValues
-from .retrieval import has_query, item_table
 
 
 def model_rows(model: nn.Module, features: Mapping[str, str], window: int, item_feature: str, padding: int) -> int:

@@ -14,8 +14,8 @@ from nextitem_bundle.runtime.codes import STATUS as STATUS_NAMES
 from nextitem_bundle.runtime.items import TABLE
 from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
+from ..onnx_versions import IR_VERSION, OPSET
 from ..workflow.forms import NUMPY, ONNX
-from .formats import IR_VERSION, OPSET
 
 INPUTS = CODES, SCORES, STATUS, TOP_K = (
     "ranked_codes",

@@ -8,8 +8,8 @@ from pathlib import Path
 import onnx
 from onnx import helper
 
+from ..retrieval.module import OUTPUTS
 from .items import INPUTS as ITEMS_INPUTS
-from .retrieval import OUTPUTS
 
 
 def can_merge(models: Sequence[onnx.ModelProto]) -> bool:

@@ -11,11 +11,11 @@ import numpy as np
 from nextitem_bundle.config import EnsembleStep, StepConfig, TensorSpec, WarmUp, write_ensemble
 
 from ..graphs import items
-from ..graphs.formats import FORMATS
-from ..graphs.heads import head_tensors
-from ..graphs.retrieval import OUTPUTS, filter_tensors
 from ..options import ExportOptions
 from ..plan import Plan
+from ..retrieval.formats import FORMATS
+from ..retrieval.heads import head_tensors
+from ..retrieval.module import OUTPUTS, filter_tensors
 from .runtimes import RUNTIMES, add_python_model
 from .steps import (
     StepFolders,

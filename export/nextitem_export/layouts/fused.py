@@ -15,11 +15,11 @@ from nextitem_bundle.config import StepConfig, TensorSpec, WarmUp
 from nextitem_bundle.runtime.fused import PARTS
 
 from ..graphs import items
-from ..graphs.formats import FORMATS
 from ..graphs.merge import can_merge, merge, open_graph
-from ..graphs.retrieval import OUTPUTS
 from ..options import ExportOptions
 from ..plan import Plan
+from ..retrieval.formats import FORMATS
+from ..retrieval.module import OUTPUTS
 from .runtimes import add_python_model
 from .steps import StepFolders, batching, first_request, head_names, request_specs, response_specs, settle
 
