@@ -13,10 +13,9 @@ from .plan import item_feature_of, model_dtype, no_item_column, refuse_reserved
 from .wire import raw_feature
 from .workflow.compile import Explained, compile_lowered
 from .workflow.fitted import FittedWorkflow
-from .workflow.lower import Lowered, lower_workflow
+from .workflow.lower import Lowered, check_sources, lower_workflow
 from .workflow.registry import Context
 from .workflow.schedule import FeatureOutput
-from .workflow.unsent import check_sources
 
 #: Interactions of a feature that nothing slices: how it is computed does not depend on them.
 _ANY_WINDOW = 20

@@ -11,25 +11,23 @@ import pandas as pd
 from torch import nn
 
 from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.features import TOP_K
 from nextitem_bundle.runtime.filters import WIDTHS
 from nextitem_bundle.runtime.signature import Feature, Head, Signature
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from ._errors import ExportError, UnsupportedModel, UnsupportedWorkflow
-from .graphs.item_rows import by_code, model_rows
-from .graphs.items import OUTPUTS as ANSWER
-from .graphs.items import TOP_K
-from .graphs.model import session_model
 from .options import ExportOptions
 from .retrieval.heads import heads_of
+from .retrieval.model import by_code, model_rows, session_model
 from .retrieval.module import OUTPUTS, ModelFeature
 from .sample import plain_sample
-from .wire import raw_feature
+from .wire import ANSWER, raw_feature
 from .workflow.fitted import FittedWorkflow, Vocabulary
 from .workflow.item_probe import ItemProbe
 from .workflow.item_values import ItemValues, fitted_items, items_as_is
+from .workflow.lower import check_sources
 from .workflow.registry import Context
-from .workflow.unsent import check_sources
 
 #: Optional tensors of a request that bundles of this exporter understand.
 REQUEST_OPTIONS = ("session_length", "top_k", "exclude_item_ids", "allow_item_ids", "exclude_seen")

@@ -15,9 +15,8 @@ from nextitem_bundle.runtime.signature import Signature
 
 from ..plan import Plan
 from ..retrieval.module import filter_tensors
-from ..workflow.compile import CompiledWorkflow, compile_workflow
+from ..workflow.compile import CompiledWorkflow, compile_workflow, newest_only
 from ..workflow.forms import NUMPY, ServedForm
-from ..workflow.newest import newest_only
 from ..workflow.schedule import FeatureOutput
 
 
