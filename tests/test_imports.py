@@ -1,8 +1,10 @@
-"""Who may import whom: the packages meet in written formats, not through imports."""
+"""Who may import whom: the packages meet in written formats, not through imports, and inside a package imports go one way."""
 
 import ast
+import graphlib
 import sys
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 RUNTIME = "bundle/nextitem_bundle/runtime"
+PACKAGES = [f"{folder}/nextitem_{folder}" for folder in ("bundle", "training", "export", "server", "client")]
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,108 @@ def runtime_violations(root: Path) -> list[str]:
             if name.split(".")[0] not in allowed
         ]
     return found
+
+
+def run_time_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a tree but for what type checkers alone read."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            yield from (part for statement in child.orelse for part in (statement, *run_time_nodes(statement)))
+        else:
+            yield child
+            yield from run_time_nodes(child)
+
+
+def needs_of(package: Path) -> dict[str, set[str]]:
+    """The package's modules by name, and which of them each imports, function-level imports included."""
+    modules: dict[str, Path] = {}
+    for path in package.rglob("*.py"):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return {name: {*_needed(name, path, modules.keys())} - {name} for name, path in modules.items()}
+
+
+def _needed(name: str, path: Path, modules: AbstractSet[str]) -> Iterator[str]:
+    parts = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    for node in run_time_nodes(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            yield from modules & {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = [*parts[: len(parts) - node.level + 1]] if node.level else []
+            source = ".".join([*base, *filter(None, [node.module])])
+            for alias in node.names:  # a module of that name, or something in the source
+                yield from modules & {f"{source}.{alias.name}"} or modules & {source}
+
+
+def folders_of(needs: dict[str, set[str]]) -> dict[str, set[str]]:
+    """The same for what lies directly in a package, its folders as a whole."""
+
+    def part(module: str) -> str:
+        return ".".join(module.split(".")[:2])
+
+    inner = {name: {other for other in needed if "." in other} for name, needed in needs.items() if "." in name}
+    folders: dict[str, set[str]] = {part(name): set() for name in inner}
+    for name, needed in inner.items():
+        folders[part(name)] |= {part(other) for other in needed} - {part(name)}
+    return folders
+
+
+def circle_in(needs: dict[str, set[str]]) -> str | None:
+    """One circle, if there is any: a module, what it needs, and so on to the module itself."""
+    try:
+        graphlib.TopologicalSorter(needs).prepare()
+    except graphlib.CycleError as error:
+        return " needs ".join(reversed(error.args[1]))
+    return None
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_inside_a_package_go_one_way(package):
+    needs = needs_of(ROOT / package)
+    assert any(needs.values()), f"{package} has no module that needs another: has it moved?"
+    for which in (needs, folders_of(needs)):
+        circle = circle_in(which)
+        assert circle is None, (
+            f"{circle}: let one of them take what it needs as an argument, or make one module of two."
+        )
+
+
+@pytest.mark.parametrize(
+    ("lines", "circle"),
+    [
+        ("from . import other", True),
+        ("from .other import x", True),
+        ("import nextitem_a.other", True),
+        ("from nextitem_a.other import x", True),
+        ("def f():\n    from .other import x", True),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .other import x", False),
+        ("from .third import x", False),
+    ],
+)
+def test_a_circle_is_found_and_named(tmp_path, lines, circle):
+    package = tmp_path / "nextitem_a"
+    package.mkdir()
+    for name, text in {"__init__": "", "one": lines, "other": "from nextitem_a import one", "third": ""}.items():
+        (package / f"{name}.py").write_text(text)
+    found = circle_in(needs_of(package))
+    # From whichever of the two it begins.
+    assert {*(found or "").split(" needs ")} == ({"nextitem_a.one", "nextitem_a.other"} if circle else {""})
+
+
+def test_a_circle_of_folders_is_found(tmp_path):
+    package = tmp_path / "nextitem_a"
+    (package / "inner").mkdir(parents=True)
+    for name, text in {
+        "__init__": "from .plan import x",
+        "inner/__init__": "",
+        "inner/one": "from ..plan import x",
+        "inner/names": "",
+        "plan": "from .inner.names import x",
+    }.items():
+        (package / f"{name}.py").write_text(text)
+    needs = needs_of(package)
+    assert circle_in(needs) is None
+    assert circle_in(folders_of(needs)) is not None
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.folder)

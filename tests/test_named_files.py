@@ -141,3 +141,12 @@ def test_a_file_that_is_there_or_of_somebody_else_passes(tmp_path, name, text):
     file.write_text(text)
     project = Project(our_files())
     assert [s for line, part in written_texts(file) for s in project.missing(part, Path(name), first=line)] == []
+
+
+def test_each_folder_of_a_package_has_a_line_in_the_architecture():
+    described = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    packages = {path.parent.relative_to(ROOT).as_posix() for path in our_files() if path.name == "__init__.py"}
+    packages = {folder for folder in packages if folder.split("/")[1:2] == [f"nextitem_{folder.split('/')[0]}"]}
+    assert "export/nextitem_export/retrieval" in packages
+    missing = sorted(folder for folder in packages if f"| `{folder}/` |" not in described)
+    assert not missing, f"docs/architecture.md has no line for {', '.join(missing)}: say there what the folder is."

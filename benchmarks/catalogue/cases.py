@@ -16,10 +16,10 @@ from onnx import TensorProto, helper, numpy_helper, save
 
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.step import open_step
-from nextitem_export.graphs.formats import write_retrieval
-from nextitem_export.graphs.retrieval import CODES, ModelFeature, Retrieval
-from nextitem_export.graphs.scoring_ann import build_index
-from nextitem_export.graphs.scoring_choice import ScoringChoice, true_best
+from nextitem_export.retrieval.ann import build_index
+from nextitem_export.retrieval.choice import ScoringChoice, true_best
+from nextitem_export.retrieval.formats import write_retrieval
+from nextitem_export.retrieval.module import CODES, ModelFeature, Retrieval
 
 K = 100
 RECALL_AT = 20

@@ -17,15 +17,28 @@ from nextitem_bundle.lock import locked
 from nextitem_bundle.manifest import manifest_path
 
 from ._errors import ExportError, ParityWarning, repository_errors
-from .layouts import LAYOUTS, StepFolders
-from .layouts.steps import available_items, write_steps
+from .layouts import LAYOUTS, Layout, StepFolders
+from .layouts.steps import write_steps
 from .manifest import keep_configurations, write_manifest
-from .options import ExportOptions
-from .parity.cases import make_cases
-from .parity.gate import CaseReport, Gate
-from .parity.items import ItemReference
-from .parity.truth import Truth
+from .options import Columns, ExportOptions
+from .parity.gate import CaseReport
+from .parity.proof import prove
 from .plan import Plan, make_plan
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """Where a bundle goes, and what its manifest says that it was made from. Raises ExportError for a name that is none."""
+
+    repository: Path
+    name: str
+    made_from: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name):
+            raise ExportError(
+                f"the name is {self.name!r}, expected letters, digits, '_', '-' and '.': it becomes a folder and part of URLs"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,96 +100,77 @@ def export_bundle(
     NVTabular has an answer for less than half of the sample's sessions. Raises ExportError (UnsupportedWorkflow,
     UnsupportedModel, ParityError, RepositoryError); then the repository is as it was.
     """
-    options = options or ExportOptions()
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        raise ExportError(
-            f"the name is {name!r}, expected letters, digits, '_', '-' and '.': it becomes a folder and part of URLs"
-        )
-    progress("reading the workflow and the sample")
-    plan = make_plan(
-        model,
-        workflow,
-        sample,
-        item_column=item_column,
-        item_feature=item_feature,
-        features=features,
-        window=window,
-        tie_breaker_column=tie_breaker_column,
-        raw_dtypes=raw_dtypes,
-        options=options,
-    )
-    return _build(plan, Path(repository), name, options, made_from or {}, progress)
+    columns = Columns(item_column, item_feature, features, window, tie_breaker_column, raw_dtypes)
+    target = Target(Path(repository), name, made_from or {})
+    return export_model(model, workflow, sample, columns, options or ExportOptions(), target, progress)
 
 
-def _build(
-    plan: Plan,
-    target: Path,
-    name: str,
+def export_model(
+    model: object,
+    workflow: Any,
+    sample: pd.DataFrame,
+    columns: Columns,
     options: ExportOptions,
-    made_from: Mapping[str, Any],
+    target: Target,
     progress: Callable[[str], None],
 ) -> Bundle:
-    layout = LAYOUTS[options.layout](name)
-    with repository_errors(), placing.build_folder(target) as build:
-        version = versions.next_version(target, layout.models)
-        plan = dataclasses.replace(plan, signature=dataclasses.replace(plan.signature, bundle_version=version))
+    """`export_bundle` with its settings as they are handed on: plan, steps, proof, manifest, place."""
+    progress("reading the workflow and the sample")
+    plan = make_plan(model, workflow, sample, columns, options)
+    with repository_errors(), placing.build_folder(target.repository) as folder:
+        build = _started(folder, plan, options, target)
         progress(f"tracing {type(plan.model).__name__} to {options.format}")
-        write_steps(layout.folders(build, version), plan, options)
-        whole = layout.assemble(build, plan, options)
-        reports = _prove(plan, options, layout.folders(build, version), whole, progress)
+        whole = _write_models(build)
+        reports = prove(build.plan, options, build.steps, whole, progress)
         progress("writing configuration and manifest")
-        layout.write_configs(build, plan, options)
-        keep_configurations(build, layout.models, version)
-        write_manifest(build, layout.models, plan, options, reports, made_from)
-        with locked(target, name, progress):
-            replace = placing.check_place(target, build, layout.models, replace=options.replace)
-            placing.place(target, build, layout.models, version, replace=replace)
+        _describe(build, target, reports)
+        _place(build, target, progress)
     unproved = tuple(filter(None, (report.warning() for report in reports[:1])))  # the sample as it is
     for sentence in unproved:
         warnings.warn(sentence, ParityWarning, stacklevel=3)
-    active = versions.active_version(target, name) or version
-    return Bundle(target, name, version, tuple(reports), active, unproved)
+    active = versions.active_version(target.repository, target.name) or build.version
+    return Bundle(target.repository, target.name, build.version, reports, active, unproved)
 
 
-def _prove(
-    plan: Plan,
-    options: ExportOptions,
-    folders: StepFolders,
-    whole: Path | None,
-    progress: Callable[[str], None],
-) -> list[CaseReport]:
-    items = ItemReference.read(
-        folders.items,
-        plan.vocabulary.cardinality,
-        plan.probe,
-        padding=options.item_padding or 0,
-        known_alone=options.item_codes == "as-is",
-    )
-    truth = Truth(
-        plan.fitted,
-        plan.model,
-        plan.features,
-        plan.item_feature,
-        plan.log_popularity,
-        plan.tie_breaker_column,
-        items,
-    )
-    cases = make_cases(
-        plan.sessions,
-        plan.raw_features,
-        time_columns=[c for c in plan.fitted.sort_columns if c in plan.raw_dtypes],
-        window=plan.signature.window,
-        max_sessions=plan.signature.max_sessions_per_request,
-        max_interactions=plan.signature.max_interactions_per_session,
-    )
-    gate = Gate(
-        folders,
-        truth,
-        plan.signature,
-        plan.features,
-        items,
-        item_feature=plan.item_feature,
-        whole=whole,
-        available=available_items(plan, options),
-    )
-    return gate.check(cases, progress)
+@dataclasses.dataclass(frozen=True)
+class _Build:
+    """A bundle on its way, in a folder that is moved into the repository at the end."""
+
+    folder: Path
+    layout: Layout
+    plan: Plan
+    options: ExportOptions
+
+    @property
+    def version(self) -> int:
+        return self.plan.signature.bundle_version
+
+    @property
+    def steps(self) -> StepFolders:
+        return self.layout.folders(self.folder, self.version)
+
+
+def _started(folder: Path, plan: Plan, options: ExportOptions, target: Target) -> _Build:
+    layout = LAYOUTS[options.layout](target.name)
+    return _Build(folder, layout, plan.as_version(versions.next_version(target.repository, layout.models)), options)
+
+
+def _write_models(build: _Build) -> Path | None:
+    """Write the steps; returns the folder of the one model that the layout makes of them, if it does."""
+    write_steps(build.steps, build.plan, build.options)
+    return build.layout.assemble(build.folder, build.plan, build.options)
+
+
+def _describe(build: _Build, target: Target, reports: Sequence[CaseReport]) -> None:
+    """Write what stands beside the models: their configurations and the manifest."""
+    models = build.layout.models
+    build.layout.write_configs(build.folder, build.plan, build.options)
+    keep_configurations(build.folder, models, build.version)
+    write_manifest(build.folder, models, build.plan, build.options, reports, target.made_from)
+
+
+def _place(build: _Build, target: Target, progress: Callable[[str], None]) -> None:
+    models = build.layout.models
+    with locked(target.repository, target.name, progress):
+        replace = placing.check_place(target.repository, build.folder, models, replace=build.options.replace)
+        placing.place(target.repository, build.folder, models, build.version, replace=replace)

@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 from nextitem_bundle.runtime.signature import Feature
 
 from ._errors import UnsupportedWorkflow
+from .options import Columns
 from .plan import item_feature_of, model_dtype, no_item_column, refuse_reserved
 from .wire import raw_feature
 from .workflow.compile import Explained, compile_lowered
 from .workflow.fitted import FittedWorkflow
-from .workflow.lower import Lowered, lower_workflow
+from .workflow.lower import Lowered, check_sources, lower_workflow
 from .workflow.registry import Context
 from .workflow.schedule import FeatureOutput
-from .workflow.unsent import check_sources
 
 #: Interactions of a feature that nothing slices: how it is computed does not depend on them.
 _ANY_WINDOW = 20
@@ -47,11 +47,17 @@ def explain_workflow(
     features: the outputs that a model would read, all lists if not given. The other arguments are those of `export_bundle` and
     `ExportOptions`. Raises UnsupportedWorkflow where the workflow is not fitted or has no one session column.
     """
+    columns = Columns(item_column, item_feature, features, None, tie_breaker_column, raw_dtypes)
+    return explain_columns(workflow, columns, keep_oldest=keep_workflow_window)
+
+
+def explain_columns(workflow: Any, columns: Columns, *, keep_oldest: bool) -> list[Explained | Refused]:
+    """The same; the window plays no part."""
     fitted = FittedWorkflow(workflow)
-    explainer = _Explainer(fitted, Context(fitted.session_column, tie_breaker_column), keep_workflow_window)
-    explainer.read_raw(raw_dtypes or {})
-    explainer.read_items(item_column, item_feature)
-    explainer.explain(list(features or fitted.outputs))
+    explainer = _Explainer(fitted, Context(fitted.session_column, columns.tie_breaker_column), keep_oldest)
+    explainer.read_raw(columns.raw_dtypes or {})
+    explainer.read_items(columns.item_column, columns.item_feature)
+    explainer.explain(list(columns.features or fitted.outputs))
     return explainer.rows
 
 

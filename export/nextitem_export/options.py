@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 from ._errors import ExportError
 
@@ -20,6 +21,23 @@ _POSITIVE = (
     "top_k", "max_top_k", "max_sessions", "max_interactions", "max_id_bytes", "threads", "preferred_batch_size",
 )  # fmt: skip
 _NOT_NEGATIVE = ("instances", "max_queue_delay_us", "max_queue_size", "max_queue_ms", "queue_timeout_ms")
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Which columns of a workflow a session model is asked with; None for what the workflow itself says.
+
+    item_column: the raw column of item ids. item_feature: the output with their codes. features: the outputs that the model
+    reads, in order. window: T, the interactions that it reads at most. tie_breaker_column: a raw column that only makes the
+    sort by time unique and is never sent. raw_dtypes: the types of raw columns that pandas had to change.
+    """
+
+    item_column: str = "item_id"
+    item_feature: str | None = None
+    features: Sequence[str] | None = None
+    window: int | None = None
+    tie_breaker_column: str | None = None
+    raw_dtypes: Mapping[str, str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +108,8 @@ class ExportOptions:
         return 2 if self.layout == "fused" else 1
 
     def __post_init__(self) -> None:
-        from .graphs.formats import FORMATS
-        from .graphs.scoring_choice import SCORINGS
+        from .retrieval.choice import SCORINGS
+        from .retrieval.formats import FORMATS
 
         choices = {
             "layout": LAYOUTS,

@@ -11,25 +11,23 @@ import pandas as pd
 from torch import nn
 
 from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.features import TOP_K
 from nextitem_bundle.runtime.filters import WIDTHS
 from nextitem_bundle.runtime.signature import Feature, Head, Signature
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from ._errors import ExportError, UnsupportedModel, UnsupportedWorkflow
-from .graphs.heads import heads_of
-from .graphs.item_rows import by_code, model_rows
-from .graphs.items import OUTPUTS as ANSWER
-from .graphs.items import TOP_K
-from .graphs.model import session_model
-from .graphs.retrieval import OUTPUTS, ModelFeature
-from .options import ExportOptions
+from .options import Columns, ExportOptions
+from .retrieval.heads import heads_of
+from .retrieval.model import by_code, model_rows, session_model
+from .retrieval.module import OUTPUTS, ModelFeature
 from .sample import plain_sample
-from .wire import raw_feature
+from .wire import ANSWER, raw_feature
 from .workflow.fitted import FittedWorkflow, Vocabulary
 from .workflow.item_probe import ItemProbe
 from .workflow.item_values import ItemValues, fitted_items, items_as_is
+from .workflow.lower import check_sources
 from .workflow.registry import Context
-from .workflow.unsent import check_sources
 
 #: Optional tensors of a request that bundles of this exporter understand.
 REQUEST_OPTIONS = ("session_length", "top_k", "exclude_item_ids", "allow_item_ids", "exclude_seen")
@@ -66,6 +64,10 @@ class Plan:
     sample: pd.DataFrame
     sessions: list[pd.DataFrame]
 
+    def as_version(self, version: int) -> Plan:
+        """The same for a version of the bundle."""
+        return dataclasses.replace(self, signature=dataclasses.replace(self.signature, bundle_version=version))
+
     @property
     def raw_features(self) -> tuple[Feature, ...]:
         """What a caller sends."""
@@ -77,47 +79,54 @@ class Plan:
         return next(feature.tensor for feature in self.features if feature.name == self.item_feature)
 
 
-def make_plan(
-    model: nn.Module,
-    workflow: Any,
-    sample: pd.DataFrame,
-    *,
-    item_column: str,
-    item_feature: str | None,
-    features: Sequence[str] | None,
-    window: int | None,
-    tie_breaker_column: str | None,
-    raw_dtypes: Mapping[str, str] | None,
-    options: ExportOptions,
-) -> Plan:
-    """Check model, workflow and sample against each other; see `export_bundle` for the arguments.
+def make_plan(model: object, workflow: Any, sample: pd.DataFrame, columns: Columns, options: ExportOptions) -> Plan:
+    """Check model, workflow and sample against each other; see `export_bundle` for what they are.
 
     Raises UnsupportedWorkflow, UnsupportedModel or ExportError. The signature's bundle_version is 0 until placed.
     """
     sample = plain_sample(sample)
     model = session_model(model)
     fitted = FittedWorkflow(workflow)
-    raw = _raw_dtypes(fitted, tie_breaker_column, raw_dtypes)
-    if item_column not in raw:
-        raise no_item_column(fitted, item_column)
-    item_feature = item_feature or item_feature_of(fitted, item_column, as_is=options.item_codes == "as-is")
-    names = tuple(features or getattr(model, "feature_names", None) or fitted.outputs)
+    tie_breaker = columns.tie_breaker_column
+    raw = _raw_dtypes(fitted, tie_breaker, columns.raw_dtypes)
+    if columns.item_column not in raw:
+        raise no_item_column(fitted, columns.item_column)
+    item_feature = columns.item_feature or item_feature_of(
+        fitted, columns.item_column, as_is=options.item_codes == "as-is"
+    )
+    names = tuple(columns.features or getattr(model, "feature_names", None) or fitted.outputs)
     _check_features(fitted, names, item_feature)
     for feature in names:
-        check_sources(workflow, feature, Context(fitted.session_column, tie_breaker_column))
-    window = _window(fitted, names, window, keep_oldest=options.keep_workflow_window)
-    if options.max_interactions < window:
-        raise ExportError(
-            f"max_interactions is {options.max_interactions}, below the window {window}: no request could fill the "
-            f"window; give {window} or more"
-        )
-    retrieval_features = tuple(
-        ModelFeature(name, f"feature__{i}", model_dtype(fitted, name)) for i, name in enumerate(names)
-    )
+        check_sources(workflow, feature, Context(fitted.session_column, tie_breaker))
+    window = _window(fitted, names, columns.window, options)
+    features = tuple(ModelFeature(name, f"feature__{i}", model_dtype(fitted, name)) for i, name in enumerate(names))
     sessions = _sessions(sample, fitted, raw, options.max_interactions)
-    probe = ItemProbe(fitted, item_column, item_feature, raw[item_column], sample, tie_breaker_column)
-    vocabulary, item_values, ranked_model = _items(model, fitted, probe, retrieval_features, window, options)
-    signature = Signature(
+    probe = ItemProbe(fitted, columns.item_column, item_feature, raw[columns.item_column], sample, tie_breaker)
+    vocabulary, item_values, ranked_model = _items(model, fitted, probe, features, window, options)
+    if tie_breaker not in (None, *sample):
+        sample = sample.assign(**{tie_breaker: range(len(sample))})
+    return Plan(
+        model=model,
+        fitted=fitted,
+        raw_dtypes=raw,
+        features=features,
+        item_feature=item_feature,
+        vocabulary=vocabulary,
+        item_values=item_values,
+        ranked_model=ranked_model,
+        probe=probe,
+        log_popularity=_log_popularity(vocabulary),
+        signature=_signature(columns.item_column, raw, window, _heads(model, raw), options),
+        tie_breaker_column=tie_breaker,
+        sample=sample,
+        sessions=sessions,
+    )
+
+
+def _signature(
+    item_column: str, raw: Mapping[str, str], window: int, heads: tuple[Head, ...], options: ExportOptions
+) -> Signature:
+    return Signature(
         bundle_version=0,
         window=window,
         item_column=item_column,
@@ -129,25 +138,7 @@ def make_plan(
         max_id_bytes=options.max_id_bytes,
         max_filter_ids=WIDTHS[-1],
         options=REQUEST_OPTIONS,
-        heads=_heads(model, raw),
-    )
-    return Plan(
-        model=model,
-        fitted=fitted,
-        raw_dtypes=raw,
-        features=retrieval_features,
-        item_feature=item_feature,
-        vocabulary=vocabulary,
-        item_values=item_values,
-        ranked_model=ranked_model,
-        probe=probe,
-        log_popularity=_log_popularity(vocabulary),
-        signature=signature,
-        tie_breaker_column=tie_breaker_column,
-        sample=sample
-        if tie_breaker_column in (None, *sample)
-        else sample.assign(**{tie_breaker_column: range(len(sample))}),
-        sessions=sessions,
+        heads=heads,
     )
 
 
@@ -288,8 +279,8 @@ def model_dtype(fitted: FittedWorkflow, name: str) -> str:
     return _MODEL_DTYPES[kind]
 
 
-def _window(fitted: FittedWorkflow, names: tuple[str, ...], given: int | None, *, keep_oldest: bool) -> int:
-    kept = {name: fitted.window(name, keep_oldest=keep_oldest) for name in names}
+def _window(fitted: FittedWorkflow, names: tuple[str, ...], given: int | None, options: ExportOptions) -> int:
+    kept = {name: fitted.window(name, keep_oldest=options.keep_workflow_window) for name in names}
     bounded = {name: width for name, width in kept.items() if width is not None}
     if given is None and not bounded:
         raise UnsupportedWorkflow(
@@ -302,6 +293,11 @@ def _window(fitted: FittedWorkflow, names: tuple[str, ...], given: int | None, *
         raise UnsupportedWorkflow(
             f"the window is {window} but the workflow keeps {bounded} interactions: slice all features of the model to "
             "one length, the window"
+        )
+    if options.max_interactions < window:
+        raise ExportError(
+            f"max_interactions is {options.max_interactions}, below the window {window}: no request could fill the "
+            f"window; give {window} or more"
         )
     return window
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ._errors import ExportError
-from .bundle import Bundle, export_bundle
-from .explain import Refused, explain_workflow
-from .options import ExportOptions
+from .bundle import Bundle, Target, export_model
+from .explain import Refused, explain_columns
+from .options import Columns, ExportOptions
 from .workflow.compile import Explained
 
 if TYPE_CHECKING:
@@ -31,37 +31,30 @@ def export_run(
     Raises ExportError also if the folder is no run directory. Unpickles the run's workflow: export only runs that you
     trust.
     """
+    target = Target(Path(repository), name, {"run": Path(run).name})
     progress("opening the run")
     opened = _opened(run)
-    return export_bundle(
+    model, workflow, sample = (
         _read(lambda: opened.load_model().fold()),
         _read(opened.load_workflow),
         _read(opened.sample),
-        **_columns(opened),
-        repository=repository,
-        name=name,
-        options=options,
-        made_from={"run": Path(run).name},
-        progress=progress,
     )
+    return export_model(model, workflow, sample, _columns(opened), options or ExportOptions(), target, progress)
 
 
 def explain_run(run: str | Path, options: ExportOptions | None = None) -> list[Explained | Refused]:
     """What becomes of each column of a run's workflow, see `explain_workflow`. Raises ExportError as `export_run` does."""
-    options = options or ExportOptions()
     opened = _opened(run)
-    columns = _columns(opened)
-    del columns["window"]
-    workflow = _read(opened.load_workflow)
-    return explain_workflow(workflow, **columns, keep_workflow_window=options.keep_workflow_window)
+    keep_oldest = (options or ExportOptions()).keep_workflow_window
+    return explain_columns(_read(opened.load_workflow), _columns(opened), keep_oldest=keep_oldest)
 
 
-def _read(load: Callable[..., T], *arguments: Any) -> T:
+def _read(load: Callable[[], T]) -> T:
     # Imported here: who exports a model of his own has no need of the training package.
     from nextitem_training.errors import NextItemTrainingError
 
     try:
-        return load(*arguments)
+        return load()
     except NextItemTrainingError as error:
         raise ExportError(str(error)) from error
 
@@ -69,17 +62,17 @@ def _read(load: Callable[..., T], *arguments: Any) -> T:
 def _opened(run: str | Path) -> RunDirectory:
     from nextitem_training.run_directory import RunDirectory
 
-    return _read(RunDirectory.open, Path(run))
+    return _read(lambda: RunDirectory.open(Path(run)))
 
 
-def _columns(opened: RunDirectory) -> dict[str, Any]:
-    """What a run says of its columns, as arguments of `export_bundle`."""
+def _columns(opened: RunDirectory) -> Columns:
+    """What a run says of its columns."""
     schema = opened.schema
-    return {
-        "item_column": schema.item_column,
-        "item_feature": schema.item_feature,
-        "features": [feature.name for feature in schema.features],
-        "window": schema.window,
-        "tie_breaker_column": schema.tie_breaker_column,
-        "raw_dtypes": {feature.name: feature.dtype for feature in schema.raw_features},
-    }
+    return Columns(
+        item_column=schema.item_column,
+        item_feature=schema.item_feature,
+        features=[feature.name for feature in schema.features],
+        window=schema.window,
+        tie_breaker_column=schema.tie_breaker_column,
+        raw_dtypes={feature.name: feature.dtype for feature in schema.raw_features},
+    )

@@ -12,6 +12,9 @@ from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from ._errors import UnsupportedWorkflow
 
+#: The answer's tensors, but for a model's further heads.
+ANSWER = ("item_ids", "scores", "status")
+
 _FILL = {"BYTES": b"", "INT64": 0, "FP32": 0.0}
 _DTYPES = {"BYTES": np.object_, "INT64": np.int64, "FP32": np.float32}
 

@@ -18,6 +18,7 @@ from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 from nextitem_export import Bundle, ExportOptions, export_bundle
 from nextitem_export.layouts import LAYOUTS
 from nextitem_export.layouts.steps import write_steps
+from nextitem_export.options import Columns
 from nextitem_export.parity.gate import Gate
 from nextitem_export.parity.items import ItemReference
 from nextitem_export.parity.truth import Truth
@@ -124,7 +125,9 @@ def plan_of(workflow, frame: pd.DataFrame, model: nn.Module | None = None, **cha
         "options": ExportOptions(),
     }
     assert not changes.keys() - arguments.keys()
-    plan = make_plan(model or model_for(workflow), workflow, frame, **(arguments | changes))
+    columns = arguments | changes
+    options = columns.pop("options")
+    plan = make_plan(model or model_for(workflow), workflow, frame, Columns(**columns), options)
     return dataclasses.replace(plan, signature=dataclasses.replace(plan.signature, bundle_version=1))
 
 

@@ -15,8 +15,9 @@ from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import UnsupportedModel
-from nextitem_export.graphs.formats import FORMATS, IR_VERSION, OPSET, write_retrieval
-from nextitem_export.graphs.retrieval import OUTPUTS, ModelFeature, Retrieval
+from nextitem_export.onnx_versions import IR_VERSION, OPSET
+from nextitem_export.retrieval.formats import FORMATS, write_retrieval
+from nextitem_export.retrieval.module import OUTPUTS, ModelFeature, Retrieval
 
 ITEMS = 5000
 FEATURES = (ModelFeature("item", "feature__0", "int64"),)

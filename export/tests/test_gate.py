@@ -15,10 +15,10 @@ from torch import nn
 from nextitem_bundle.runtime.codes import COLD
 from nextitem_export import ParityError
 from nextitem_export.graphs.features import write_features
-from nextitem_export.graphs.formats import FORMATS, write_retrieval
-from nextitem_export.graphs.retrieval import Retrieval
 from nextitem_export.parity.cases import Case, make_cases
 from nextitem_export.parity.gate import _whence
+from nextitem_export.retrieval.formats import FORMATS, write_retrieval
+from nextitem_export.retrieval.module import Retrieval
 
 
 @pytest.fixture(scope="module")

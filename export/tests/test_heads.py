@@ -14,10 +14,10 @@ from nextitem_bundle.runtime.signature import Head
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import UnsupportedModel
-from nextitem_export.graphs.formats import FORMATS, write_retrieval
-from nextitem_export.graphs.heads import heads_of
-from nextitem_export.graphs.retrieval import OUTPUTS, ModelFeature, Retrieval
-from nextitem_export.graphs.scoring_choice import SCORINGS, ScoringChoice
+from nextitem_export.retrieval.choice import SCORINGS, ScoringChoice
+from nextitem_export.retrieval.formats import FORMATS, write_retrieval
+from nextitem_export.retrieval.heads import heads_of
+from nextitem_export.retrieval.module import OUTPUTS, ModelFeature, Retrieval
 
 V, D, T = 3000, 8, 4
 FEATURES = (ModelFeature("item", "feature__0", "int64"),)

@@ -9,9 +9,9 @@ from items_shop import ITEMS, STRINGS, Rows, clicks, fit
 from nvtabular import ops
 
 from nextitem_export import ExportOptions, ParityError
-from nextitem_export.graphs.item_rows import by_code
 from nextitem_export.parity.cases import Case
 from nextitem_export.parity.items import ItemReference
+from nextitem_export.retrieval.model import by_code
 from nextitem_export.workflow.item_values import ItemValues
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from nextitem_export import UnsupportedModel, export_bundle
-from nextitem_export.graphs.model import session_model
+from nextitem_export.retrieval.model import session_model
 
 
 class Mean(nn.Module):

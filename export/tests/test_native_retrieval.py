@@ -15,10 +15,10 @@ import nextitem_export
 from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.step import open_step
 from nextitem_export import ExportError, ExportOptions
-from nextitem_export.graphs.retrieval import CODES, OUTPUTS
 from nextitem_export.layouts import LAYOUTS
 from nextitem_export.layouts.native import bake_availability
 from nextitem_export.layouts.steps import write_steps
+from nextitem_export.retrieval.module import CODES, OUTPUTS
 from nextitem_export.wire import request_tensors
 
 

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from nextitem_export import ExportError, ExportOptions
-from nextitem_export.graphs.formats import FORMATS
 from nextitem_export.options import FEATURES, ITEM_CODES, LAYOUTS, RUNTIMES
+from nextitem_export.retrieval.formats import FORMATS
 
 NUMBERS = [field.name for field in dataclasses.fields(ExportOptions) if field.type == "int"]
 

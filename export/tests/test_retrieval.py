@@ -16,10 +16,10 @@ from nextitem_bundle.runtime.retrieval import AVAILABILITY
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import UnsupportedModel
-from nextitem_export.graphs import scoring_sizes
-from nextitem_export.graphs.formats import FORMATS, write_retrieval
-from nextitem_export.graphs.retrieval import OUTPUTS, ModelFeature, Retrieval
-from nextitem_export.graphs.scoring_choice import ScoringChoice
+from nextitem_export.retrieval import blocks
+from nextitem_export.retrieval.choice import ScoringChoice
+from nextitem_export.retrieval.formats import FORMATS, write_retrieval
+from nextitem_export.retrieval.module import OUTPUTS, ModelFeature, Retrieval
 
 V = 9
 #: Fewer and more than the six items that there are.
@@ -106,7 +106,7 @@ def written(name: str, k: int, folder: Path) -> Written:
     scoring, sizes = LARGE[name]
     with pytest.MonkeyPatch.context() as patch:
         for size, value in sizes.items():
-            patch.setattr(scoring_sizes, size, value)
+            patch.setattr(blocks, size, value)
         return Written("onnx", k, folder, GivenByQuery(), scoring)
 
 

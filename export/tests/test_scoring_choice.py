@@ -12,11 +12,11 @@ from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.retrieval import AVAILABILITY
 from nextitem_bundle.runtime.step import open_step
 from nextitem_export import UnsupportedModel
-from nextitem_export.graphs import scoring_choice, scoring_sizes
-from nextitem_export.graphs.formats import write_retrieval
-from nextitem_export.graphs.retrieval import CODES, SCORES, ModelFeature, Retrieval
-from nextitem_export.graphs.scoring_choice import SCORINGS, ScoringChoice, true_best
-from nextitem_export.graphs.scoring_int8 import main_axes
+from nextitem_export.retrieval import blocks, choice
+from nextitem_export.retrieval.choice import SCORINGS, ScoringChoice, true_best
+from nextitem_export.retrieval.formats import write_retrieval
+from nextitem_export.retrieval.int8 import main_axes
+from nextitem_export.retrieval.module import CODES, SCORES, ModelFeature, Retrieval
 
 V, D, K = 20_003, 16, 50
 FEATURES = (ModelFeature("item", "feature__0", "int64"), ModelFeature("query", "feature__1", "float32"))
@@ -64,8 +64,8 @@ def write(folder, scoring: str, model: nn.Module | None = None, format_name: str
 @pytest.fixture(scope="module", params=list(SCORINGS))
 def written(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring_sizes, "BLOCKS_FROM", 1_000)
-        patch.setattr(scoring_sizes, "BLOCK", 4_096)
+        patch.setattr(blocks, "BLOCKS_FROM", 1_000)
+        patch.setattr(blocks, "BLOCK", 4_096)
         return request.param, write(tmp_path_factory.mktemp("scored"), request.param)
 
 
@@ -104,8 +104,8 @@ def test_products_along_the_main_axes_are_those_of_a_table_that_has_no_others():
 
 @pytest.mark.parametrize(("directions", "width"), [(D // 2, D // 2), (D, D)])
 def test_half_the_columns_are_looked_at_where_they_tell_enough(tmp_path, monkeypatch, directions, width):
-    monkeypatch.setattr(scoring_sizes, "BLOCKS_FROM", 1_000)
-    monkeypatch.setattr(scoring_choice, "_LOOKS_INT8", ((2, 60), (1, 60)))
+    monkeypatch.setattr(blocks, "BLOCKS_FROM", 1_000)
+    monkeypatch.setattr(choice, "_LOOKS_INT8", ((2, 60), (1, 60)))
     random = np.random.default_rng(5)
     table = np.zeros((V, D), dtype="f4")
     table[:, :directions] = random.standard_normal((V, directions))
@@ -174,7 +174,7 @@ def test_what_is_approximate_needs_a_query_and_onnx(scoring, tmp_path):
 
 
 def test_a_recall_that_is_not_reached_is_refused_with_what_was_found(tmp_path, monkeypatch):
-    monkeypatch.setattr("nextitem_export.graphs.scoring_choice._measured_recall", lambda *_: 0.75)
+    monkeypatch.setattr("nextitem_export.retrieval.choice._measured_recall", lambda *_: 0.75)
     with pytest.raises(UnsupportedModel) as caught:
         write(tmp_path, "ann", min_recall=0.9)
     assert "finds 0.7500 of the true 20 best items of the sample's sessions, expected 0.9 or more" in str(caught.value)
@@ -183,7 +183,7 @@ def test_a_recall_that_is_not_reached_is_refused_with_what_was_found(tmp_path, m
 
 def test_more_effort_is_made_until_the_recall_is_reached(tmp_path, monkeypatch):
     found = iter([0.5, 0.8, 0.99])
-    monkeypatch.setattr("nextitem_export.graphs.scoring_choice._measured_recall", lambda *_: next(found))
+    monkeypatch.setattr("nextitem_export.retrieval.choice._measured_recall", lambda *_: next(found))
     settings = json.loads((write(tmp_path, "ann") / "step.json").read_text())
     assert settings["probes"] == 64
     assert settings["recall_at_20"] == 0.99

@@ -14,12 +14,12 @@ from torch import nn
 from nextitem_bundle.runtime.codes import FIRST_ITEM, PADDING
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.step import open_step
-from nextitem_export.graphs import scoring_model, scoring_sizes
-from nextitem_export.graphs.formats import write_retrieval
-from nextitem_export.graphs.retrieval import CODES, SCORES, ModelFeature, Retrieval
-from nextitem_export.graphs.scoring_choice import true_best
-from nextitem_export.graphs.scoring_int8 import ZERO, quantize_table, rounded_query
-from nextitem_export.graphs.scoring_proof import FEW, scored_to_prove
+from nextitem_export.retrieval import blocks, graph
+from nextitem_export.retrieval.blocks import FEW
+from nextitem_export.retrieval.choice import true_best
+from nextitem_export.retrieval.formats import write_retrieval
+from nextitem_export.retrieval.int8 import ZERO, quantize_table, rounded_query, scored_to_prove
+from nextitem_export.retrieval.module import CODES, SCORES, ModelFeature, Retrieval
 
 V, D, K = 6_000, 16, 20
 FEATURES = (ModelFeature("item", "feature__0", "int64"), ModelFeature("query", "feature__1", "float32"))
@@ -56,8 +56,8 @@ def write(folder, queries: np.ndarray):
     sample = (torch.full((len(queries), 1), FIRST_ITEM), torch.from_numpy(queries))
     retrieval = Retrieval(Given(), FEATURES, "item", np.zeros(V, np.float32), K)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring_sizes, "BLOCKS_FROM", 1_000)
-        patch.setattr(scoring_sizes, "BLOCK", 4_096)
+        patch.setattr(blocks, "BLOCKS_FROM", 1_000)
+        patch.setattr(blocks, "BLOCK", 4_096)
         write_retrieval("onnx", retrieval, FEATURES, tuple(v[:2] for v in sample), folder, threads=1, sample=sample)
     return open_step(folder)
 
@@ -105,7 +105,7 @@ def test_only_what_is_not_proven_is_scanned_again(tmp_path, monkeypatch):
         shape = nodes.add("Concat", nodes.add("Shape", asked.newest, start=0, end=1), asked.reach, axis=0)
         return tuple(nodes.add("Expand", nodes.constant(v), shape) for v in (np.float32(-np.inf), np.int64(PADDING)))
 
-    monkeypatch.setattr(scoring_model, "_exact_blocks", lambda *_: nothing)
+    monkeypatch.setattr(graph, "_exact_blocks", lambda *_: nothing)
     step = write(tmp_path, APART)
     proven, crowded = ask(step, APART[:3]), ask(step, CROWD[None])
     assert proven[CODES].tolist() == true_best(APART[:3], TABLE, K).tolist()

@@ -89,7 +89,7 @@ class ModelFeature:
 @kind("features_compiled", "features_compiled")
 @dataclasses.dataclass(frozen=True)
 class CompiledFeatures:
-    """The compiled workflow: `model.onnx`, or `program/` where the form is `numpy`, form_reason says why.
+    """The compiled workflow: `model.onnx`, or `program/` where the form is `numpy`; form_reason says why.
 
     filters: the outputs with the excluded and the allowed codes. codes: the output with the encoded items.
     """

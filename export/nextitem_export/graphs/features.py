@@ -12,11 +12,10 @@ from nextitem_bundle.runtime.signature import Signature
 from nextitem_bundle.runtime.steps import CompiledFeatures, NvtabularFeatures, write_step
 
 from ..plan import Plan
-from ..workflow.compile import CompiledWorkflow, compile_workflow
+from ..retrieval.module import filter_tensors
+from ..workflow.compile import CompiledWorkflow, compile_workflow, newest_only
 from ..workflow.forms import NUMPY, ServedForm
-from ..workflow.newest import newest_only
 from ..workflow.schedule import FeatureOutput
-from .retrieval import filter_tensors
 
 
 def write_features(plan: Plan, features: str, folder: Path, form: ServedForm | None = None) -> None:

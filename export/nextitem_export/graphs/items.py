@@ -14,8 +14,9 @@ from nextitem_bundle.runtime.items import TABLE
 from nextitem_bundle.runtime.steps import Items, write_step
 from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
+from ..onnx_versions import IR_VERSION, OPSET
+from ..wire import ANSWER
 from ..workflow.forms import NUMPY, ONNX
-from .formats import IR_VERSION, OPSET
 
 INPUTS = CODES, SCORES, STATUS, TOP_K = (
     "ranked_codes",
@@ -23,7 +24,7 @@ INPUTS = CODES, SCORES, STATUS, TOP_K = (
     "ranked_status",
     "top_k_checked",
 )
-OUTPUTS = ("item_ids", "scores", "status")
+OUTPUTS = ANSWER
 
 
 def write_items(values: np.ndarray, folder: Path, form: str = ONNX) -> None:

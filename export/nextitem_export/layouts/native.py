@@ -18,8 +18,8 @@ from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.retrieval import AVAILABILITY, read_constants
 from nextitem_bundle.runtime.steps import OnnxGraph, TorchScriptGraph, read_step, write_step
 
-from ..graphs.formats import save_torchscript
 from ..options import ExportOptions
+from ..retrieval.formats import save_torchscript
 
 
 @dataclasses.dataclass(frozen=True)

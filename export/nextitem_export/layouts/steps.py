@@ -20,12 +20,12 @@ from nextitem_bundle.runtime.step import open_step
 from .._errors import ExportError
 from ..graphs import items
 from ..graphs.features import write_features
-from ..graphs.formats import write_retrieval
-from ..graphs.heads import head_tensors
-from ..graphs.retrieval import Retrieval, filter_tensors
-from ..graphs.scoring_choice import ScoringChoice
 from ..options import ExportOptions
 from ..plan import Plan
+from ..retrieval.choice import ScoringChoice
+from ..retrieval.formats import write_retrieval
+from ..retrieval.heads import head_tensors
+from ..retrieval.module import Retrieval, filter_tensors
 from ..wire import request_tensors
 from ..workflow.forms import ONNX
 from .runtimes import RUNTIMES

@@ -18,12 +18,11 @@ from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from .._errors import ParityError
 from ..graphs import items as items_graph
-from ..graphs.heads import head_tensors
-from ..graphs.retrieval import CODES, SCORES, STATUS, ModelFeature
+from ..retrieval.heads import head_tensors
+from ..retrieval.module import CODES, SCORES, STATUS, ModelFeature
 from ..wire import request_tensors
-from .cases import PADDED, Case, Sessions
+from .cases import PADDED, Case, Filters, Sessions, draw_filters
 from .compare import approximate_difference, feature_difference, head_difference, ranking_difference
-from .filters import Filters, draw_filters
 from .items import ItemReference
 from .truth import Encoded, Truth
 

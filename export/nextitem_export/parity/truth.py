@@ -15,7 +15,7 @@ from torch import nn
 from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
-from ..graphs.retrieval import ModelFeature
+from ..retrieval.module import ModelFeature
 from ..workflow.fitted import FittedWorkflow
 from ..workflow.item_probe import quiet
 from .items import ItemReference

@@ -1,4 +1,4 @@
-"""Compiling a fitted workflow: lowered to expressions, scheduled to a program, emitted to ONNX."""
+"""Compiling a fitted workflow: lowered to expressions, scheduled to a program, emitted to ONNX; and what its program reads."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ import onnx
 
 from nextitem_bundle.runtime.codes import NULL, UNKNOWN
 from nextitem_bundle.runtime.program import Program
+from nextitem_bundle.runtime.steps import Newest
 from nextitem_bundle.runtime.wire import NULL_INT64
 
-from .columns import Column, Table
 from .emit_onnx import emit_onnx
 from .emitters.lookups import is_dense
-from .expressions import Expr, cast
+from .expressions import Column, Expr, Table, cast
 from .forms import NUMPY, ServedForm, served_form
 from .item_values import ItemValues
-from .lower import Lowered, lower_workflow
+from .lower import Lowered, check_column, lower_workflow
 from .matching import found_value
 from .registry import Context
 from .schedule import FeatureOutput, schedule
-from .unsent import check_column
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,3 +132,28 @@ def _lookups(expr: Expr) -> list[Mapping[str, np.ndarray]]:
             below[id(part)] = part
             waiting.extend(reversed(part.args))
     return [part.arrays for part in below.values() if "keys" in part.arrays]
+
+
+def newest_only(program: Program) -> Newest:
+    """How many of the last interactions are read, and in the order of which raw integer column.
+
+    Without a window for what reads whole sessions (sums, counts, first), or sorts by several columns or a computed one.
+    """
+    windows: set[int] = set()
+    orders: set[str] = set()
+    for instruction in program.instructions:
+        if instruction.op == "within":
+            return Newest()
+        if instruction.op in ("window", "valid"):
+            start, stop = instruction.settings["start"], instruction.settings["stop"]
+            if start >= 0 or stop is not None:
+                return Newest()
+            windows.add(-start)
+        if instruction.op == "order":
+            _lengths, *keys = (program.instructions[number] for number in instruction.inputs)
+            if len(keys) != 1 or keys[0].op != "input" or keys[0].dtype != "int64":
+                return Newest()
+            orders.add(keys[0].settings["name"])
+    if not windows or len(orders) > 1:
+        return Newest()
+    return Newest(max(windows), next(iter(orders), None))

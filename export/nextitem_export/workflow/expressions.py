@@ -1,4 +1,4 @@
-"""Expressions over columns: what a workflow computes, before it is known where each part is computed.
+"""Columns and the expressions over them: what a workflow computes, before it is known where each part is computed.
 
 An expression is elementwise over the interactions of a session, or a number per session (`reduce`, `first`, `last`). It says
 nothing of sorting and slicing: the scheduler evaluates it on just the interactions that are kept.
@@ -15,8 +15,7 @@ import numpy as np
 
 from nextitem_bundle.runtime.wire import NULL_INT64
 
-INTERACTION = "interaction"
-SESSION = "session"
+INTERACTION, SESSION, LIST = "interaction", "session", "list"
 
 #: What ends a raw integer's null: the operations below never give the smallest int64 for it.
 _NEVER_NULL = {"encode", "bucketize", "is_null", "constant", "reduce", "eq", "ne", "lt", "le", "gt", "ge"}
@@ -155,3 +154,28 @@ def with_null(expr: Expr) -> Expr:
 
 def _is_integer(dtype: str) -> bool:
     return dtype.startswith(("int", "uint")) or dtype == "bool"
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One column: what it computes, at which level, and the dtype that pandas has for it at this point.
+
+    dtype: `string`, `datetime`, `bool` or numpy's name, of the elements where the level is `list`. sort: what the sessions
+    are sorted by, and start, stop: the slice of a list that is kept; both for lists alone. trail: the operators behind
+    the column, from first to last, for `--explain`.
+    """
+
+    expr: Expr
+    level: str
+    dtype: str
+    sort: tuple[Expr, ...] = ()
+    start: int | None = None
+    stop: int | None = None
+    trail: tuple[str, ...] = ()
+
+    def becomes(self, expr: Expr, dtype: str) -> Column:
+        """The same column after an elementwise operation."""
+        return dataclasses.replace(self, expr=expr, dtype=dtype)
+
+
+Table = dict[str, Column]

@@ -9,8 +9,7 @@ import pandas as pd
 
 from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
-from .columns import Column
-from .expressions import Expr, apply, constant, null_of, sorted_keys, where, with_null
+from .expressions import Column, Expr, apply, constant, null_of, sorted_keys, where, with_null
 from .registry import refused
 
 _LIMITS = np.iinfo(np.int64)

@@ -9,7 +9,7 @@ from typing import Any
 from merlin.dag.ops.udf import UDF
 
 from .._errors import UnsupportedWorkflow
-from .columns import Column, Table
+from .expressions import Column, Table
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,7 @@ from typing import Any
 from nextitem_bundle.runtime.program import Instruction, Program
 
 from .._errors import UnsupportedWorkflow
-from .columns import LIST, Column, Table
-from .expressions import SESSION, Expr, cast
+from .expressions import LIST, SESSION, Column, Expr, Table, cast
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,9 +21,8 @@ from nvtabular import ops
 
 from nextitem_bundle.runtime.features_nvtabular import serving_form, with_plain_sessions
 from nextitem_export.wire import raw_feature, request_tensors
-from nextitem_export.workflow.columns import Column
 from nextitem_export.workflow.compile import compile_workflow
-from nextitem_export.workflow.expressions import raw
+from nextitem_export.workflow.expressions import Column, raw
 from nextitem_export.workflow.fitted import FittedWorkflow
 from nextitem_export.workflow.item_probe import quiet
 from nextitem_export.workflow.registry import Context, Inputs, lower_operator

@@ -5,7 +5,7 @@ import pytest
 
 from nextitem_bundle.runtime.program import Instruction
 from nextitem_export.workflow.emitters import lookups
-from nextitem_export.workflow.emitters.ranges import range_of
+from nextitem_export.workflow.emitters.lookups import range_of
 from nextitem_export.workflow.expressions import sorted_keys
 
 from both_forms import EXTREME, LIMITS, assert_same, both, both_forms

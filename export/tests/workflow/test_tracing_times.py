@@ -11,7 +11,7 @@ from tracing_harness import check
 
 from nextitem_export.workflow.expressions import cast, raw
 from nextitem_export.workflow.tracing import SymbolicColumn, trace
-from nextitem_export.workflow.tracing.promotion import entering
+from nextitem_export.workflow.tracing.dtypes import entering
 
 DAY = np.timedelta64(1, "D")
 DATETIME = {"x": "datetime"}

@@ -12,12 +12,11 @@ import pandas as pd
 
 from nextitem_bundle.runtime.program import Program
 from nextitem_bundle.runtime.wire import NULL_INT64
-from nextitem_export.workflow.columns import LIST, Column
 from nextitem_export.workflow.emit_onnx import emit_onnx
-from nextitem_export.workflow.expressions import Expr, cast, raw, with_null
+from nextitem_export.workflow.expressions import LIST, Column, Expr, cast, raw, with_null
 from nextitem_export.workflow.schedule import FeatureOutput, schedule
 from nextitem_export.workflow.tracing import SymbolicColumn, SymbolicFrame, trace
-from nextitem_export.workflow.tracing.promotion import entering
+from nextitem_export.workflow.tracing.dtypes import entering
 
 Dtypes = Mapping[str, str]
 

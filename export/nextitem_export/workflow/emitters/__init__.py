@@ -3,6 +3,6 @@
 `pad` is written by `outputs`, for all outputs at once.
 """
 
-from . import arithmetic, elementwise, lookups, sessions
+from . import elementwise, lookups, sessions
 
-__all__ = ["arithmetic", "elementwise", "lookups", "sessions"]
+__all__ = ["elementwise", "lookups", "sessions"]

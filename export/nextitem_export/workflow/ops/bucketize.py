@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from nvtabular import ops
 
-from ..columns import Column, Table
-from ..expressions import Expr
+from ..expressions import Column, Expr, Table
 from ..registry import Inputs, lowering, refused
 from .normalize import as_float
 

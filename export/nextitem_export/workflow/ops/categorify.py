@@ -12,7 +12,7 @@ from nvtabular import ops
 from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL, UNKNOWN
 from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
-from ..columns import LIST, Column, Table
+from ..expressions import LIST, Column, Table
 from ..matching import Rows
 from ..registry import Inputs, lowering, refused
 

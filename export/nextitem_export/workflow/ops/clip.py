@@ -6,8 +6,7 @@ from typing import Any
 
 from nvtabular import ops
 
-from ..columns import Column, Table
-from ..expressions import Expr, apply, constant, where
+from ..expressions import Column, Expr, Table, apply, constant, where
 from ..registry import Inputs, lowering, refused
 
 

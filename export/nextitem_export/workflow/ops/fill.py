@@ -6,8 +6,7 @@ from typing import Any
 
 from nvtabular import ops
 
-from ..columns import Column, Table
-from ..expressions import apply, cast, constant, null_of, where
+from ..expressions import Column, Table, apply, cast, constant, null_of, where
 from ..registry import Inputs, lowering, refused
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nvtabular import ops
 
-from ..columns import INTERACTION, Table
+from ..expressions import INTERACTION, Table
 from ..registry import Inputs, lowering, refused
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from nvtabular import ops
 
-from ..columns import LIST, SESSION, Column, Table
-from ..expressions import Expr, apply, cast, constant, null_of, where, with_null
+from ..expressions import LIST, SESSION, Column, Expr, Table, apply, cast, constant, null_of, where, with_null
 from ..registry import Inputs, lowering, refused
 
 

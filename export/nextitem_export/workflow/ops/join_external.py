@@ -7,7 +7,7 @@ from typing import Any
 from nvtabular import ops
 
 from ..._errors import UnsupportedWorkflow
-from ..columns import INTERACTION, Column
+from ..expressions import INTERACTION, Column
 from ..matching import Rows, joined_column
 from ..registry import Inputs, lowering, refused
 

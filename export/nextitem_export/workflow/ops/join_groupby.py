@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from nvtabular import ops
 
-from ..columns import INTERACTION, Column, Table
+from ..expressions import INTERACTION, Column, Table
 from ..matching import Rows, joined_column
 from ..registry import Inputs, lowering, refused
 

@@ -7,10 +7,10 @@ from typing import Any
 from merlin.dag.ops.udf import UDF
 from nvtabular import ops
 
-from ..columns import LIST, Column, Table
+from ..expressions import LIST, Column, Table
 from ..registry import Inputs, lowering, refused
 from ..tracing import SymbolicColumn, SymbolicFrame, TracingError, trace
-from ..tracing.promotion import entering
+from ..tracing.dtypes import entering
 
 
 @lowering(UDF)

@@ -6,7 +6,7 @@ import dataclasses
 
 from nvtabular import ops
 
-from ..columns import Column, Table
+from ..expressions import Column, Table
 from ..registry import Inputs, lowering, refused
 
 _NEVER_ENDS = 2**62  # NVTabular's default end is the largest int64

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from nvtabular import ops
 
-from ..columns import Column, Table
-from ..expressions import apply, cast, constant
+from ..expressions import Column, Table, apply, cast, constant
 from ..registry import Inputs, lowering
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from nvtabular import ops
 
-from ..columns import Column, Table
-from ..expressions import Expr, apply, cast, constant
+from ..expressions import Column, Expr, Table, apply, cast, constant
 from ..registry import Inputs, lowering
 
 

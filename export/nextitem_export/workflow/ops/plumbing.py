@@ -11,7 +11,7 @@ from merlin.dag.ops.subset_columns import SubsetColumns
 from merlin.dag.ops.subtraction import SubtractionOp
 from nvtabular import ops
 
-from ..columns import Table
+from ..expressions import Table
 from ..registry import Inputs, lowering
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from merlin.dag import ops as dag_ops
 from nvtabular import ops
 
-from ..columns import Table
+from ..expressions import Table
 from ..registry import Inputs, lowering
 
 

@@ -13,8 +13,7 @@ import numpy as np
 from nextitem_bundle.runtime.codes import NULL
 from nextitem_bundle.runtime.hashing import PRIME
 
-from ..columns import LIST, Column, Table
-from ..expressions import Expr, apply, cast, constant, null_of, where
+from ..expressions import LIST, Column, Expr, Table, apply, cast, constant, null_of, where
 from ..matching import Rows, whole_behind
 from ..registry import Inputs, lowering_by_name, refused
 

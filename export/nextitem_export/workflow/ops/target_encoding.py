@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from nvtabular import ops
 
-from ..columns import INTERACTION, Table
+from ..expressions import INTERACTION, Table
 from ..matching import Rows
 from ..registry import Inputs, lowering, refused
 

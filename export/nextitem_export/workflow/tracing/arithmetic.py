@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..expressions import Expr, apply, cast, constant, either, null_of, sorted_keys, where
-from .promotion import expr_dtype, narrowed, operand, plain_scalar
+from .dtypes import expr_dtype, narrowed, operand, plain_scalar
 from .refusals import TracingError
 
 PYTHON: dict[str, Callable[[Any, Any], Any]] = {

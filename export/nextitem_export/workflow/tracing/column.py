@@ -16,9 +16,10 @@ import pandas as pd
 from ..expressions import Expr, apply, cast
 from . import refusals
 from .arithmetic import PYTHON, binary_expr
-from .folding import combined, folded_expr
+from .calendar import combined, folded_expr
+from .dtypes import expr_dtype, narrowed
+from .functions import call_function, call_ufunc
 from .methods import SeriesMethods
-from .promotion import expr_dtype, narrowed
 from .refusals import TracingError
 
 
@@ -90,13 +91,9 @@ class SymbolicColumn(SeriesMethods):
         return self // other, self % other
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **more: Any) -> SymbolicColumn:
-        from .functions import call_ufunc
-
         return call_ufunc(ufunc, method, inputs, more)
 
     def __array_function__(self, function: Any, types: Any, args: Any, more: Any) -> Any:
-        from .functions import call_function
-
         return call_function(function, args, more)
 
     # What cannot be compiled.

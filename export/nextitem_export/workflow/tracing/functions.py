@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,11 @@ import pandas as pd
 from ..expressions import Expr, apply, cast, constant, null_of, where
 from . import refusals
 from .choice import choose
-from .column import SymbolicColumn
-from .promotion import expr_dtype, operand
+from .dtypes import expr_dtype, operand
 from .refusals import TracingError
+
+if TYPE_CHECKING:
+    from .column import SymbolicColumn
 
 _BINARY = {
     np.add: "add",
@@ -109,22 +111,22 @@ def call_function(function: Any, args: tuple[Any, ...], more: dict[str, Any]) ->
         return args[0].round(*args[1:], **more)
     if function is np.isin:
         return args[0].isin(args[1])
-    if function in (np.full_like, np.zeros_like, np.ones_like) and isinstance(args[0], SymbolicColumn):
+    if function in (np.full_like, np.zeros_like, np.ones_like) and hasattr(args[0], "shadow"):
         return _filled(function, *args, **more)
     raise refusals.function(f"np.{function.__name__}")
 
 
 def _binary(ufunc: Any, one: Any, two: Any) -> SymbolicColumn:
     if ufunc in _LOGICAL:  # of numbers as well
-        one, two = (side.astype(bool) if isinstance(side, SymbolicColumn) else bool(side) for side in (one, two))
+        one, two = (side.astype(bool) if hasattr(side, "shadow") else bool(side) for side in (one, two))
     op = _BINARY.get(ufunc) or _LOGICAL[ufunc]
-    if isinstance(one, SymbolicColumn):
+    if hasattr(one, "shadow"):
         return one.binary(op, two)
     return two.binary(op, one, swapped=True)
 
 
 def _extreme(ufunc: Any, one: Any, two: Any) -> SymbolicColumn:
-    column = one if isinstance(one, SymbolicColumn) else two
+    column = one if hasattr(one, "shadow") else two
 
     def build(shadow: pd.Series) -> Expr:
         dtype = expr_dtype(shadow)

@@ -9,11 +9,9 @@ import numpy as np
 import pandas as pd
 
 from ..expressions import Expr, apply, cast, constant, null_of, where
-from .choice import choose
-from .conversion import converted
-from .folding import fold_of
-from .membership import contained, mapped
-from .promotion import expr_dtype, operand, plain_scalar
+from .calendar import Calendar, Duration, fold_of
+from .choice import choose, contained, mapped
+from .dtypes import converted, expr_dtype, operand, plain_scalar
 from .refusals import TracingError, attribute
 
 if TYPE_CHECKING:
@@ -163,7 +161,6 @@ class SeriesMethods(Base):
     @property
     def dt(self) -> Any:
         """The calendar of a date-time, or the parts of a duration."""
-        from .calendar import Calendar, Duration
 
         kind = self.shadow.dtype.kind
         if kind not in "Mm":

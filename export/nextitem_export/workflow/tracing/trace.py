@@ -1,4 +1,7 @@
-"""Calling a function with symbolic columns, and noticing what symbolic columns cannot."""
+"""Calling a function with symbolic columns, and noticing what symbolic columns cannot.
+
+For the length of a trace, pandas' functions and constructors are ours where they are given columns.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,28 @@ import hashlib
 import random
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..expressions import Expr
 from .column import SymbolicColumn
+from .dtypes import to_datetime, to_timedelta
 from .frame import SymbolicFrame
-from .pandas_functions import replaced
 from .refusals import TracingError
 
 #: pandas is one for all threads.
 _LOCK = threading.RLock()
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "to_datetime": to_datetime,
+    "to_timedelta": to_timedelta,
+    "isna": lambda column: column.isna(),
+    "isnull": lambda column: column.isna(),
+    "notna": lambda column: column.notna(),
+    "notnull": lambda column: column.notna(),
+}
 
 
 def trace(function: Callable[[], Any]) -> Any:
@@ -89,3 +101,59 @@ def _number(expr: Expr, known: dict[int, int], numbers: dict[Any, int]) -> int:
         key = (expr.op, expr.dtype, repr(sorted(expr.settings.items())), repr(arrays), arguments)
         known[id(expr)] = numbers.setdefault(key, len(numbers))
     return known[id(expr)]
+
+
+@contextlib.contextmanager
+def replaced() -> Iterator[None]:
+    """With `pd.to_datetime`, `pd.isna`, `pd.Series`, `pd.DataFrame` … that know symbolic columns; always put back."""
+    originals = {name: getattr(pd, name) for name in [*_FUNCTIONS, "Series", "DataFrame"]}
+    try:
+        for name, ours in _FUNCTIONS.items():
+            setattr(pd, name, _either(ours, originals[name]))
+        pd.Series = _stand_in(originals["Series"], SymbolicColumn, _series)
+        pd.DataFrame = _stand_in(originals["DataFrame"], SymbolicFrame, _frame)
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(pd, name, original)
+
+
+def _either(ours: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    def function(argument: Any, *args: Any, **more: Any) -> Any:
+        return (ours if isinstance(argument, SymbolicColumn) else original)(argument, *args, **more)
+
+    return function
+
+
+def _stand_in(original: type, symbolic: type, make: Callable[..., Any]) -> Any:
+    """A class that makes symbolic objects of symbolic data, else objects of the original, and knows both as instances."""
+
+    class Meta(type(original)):
+        def __call__(cls, data: Any = None, *args: Any, **more: Any) -> Any:
+            made = make(data, *args, **more)
+            return original(data, *args, **more) if made is None else made
+
+        def __instancecheck__(cls, instance: Any) -> bool:
+            return isinstance(instance, (original, symbolic))
+
+        def __subclasscheck__(cls, subclass: type) -> bool:
+            return issubclass(subclass, original)
+
+    return Meta(original.__name__, (original,), {})
+
+
+def _series(data: Any, *_: Any, dtype: Any = None, **__: Any) -> SymbolicColumn | None:
+    if not isinstance(data, SymbolicColumn):
+        return None
+    return data if dtype is None else data.astype(dtype)
+
+
+def _frame(data: Any, *_: Any, **__: Any) -> SymbolicFrame | None:
+    if isinstance(data, SymbolicFrame):
+        return data.copy()
+    if not isinstance(data, Mapping) or not any(isinstance(value, SymbolicColumn) for value in data.values()):
+        return None
+    plain = [name for name, value in data.items() if not isinstance(value, SymbolicColumn)]
+    if plain:
+        raise TracingError(f"it sets '{plain[0]}' to {type(data[plain[0]]).__name__}: compute it from columns")
+    return SymbolicFrame(data)

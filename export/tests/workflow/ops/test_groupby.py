@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from nvtabular import ColumnSelector, ops
 
 from nextitem_export import UnsupportedWorkflow
-from nextitem_export.workflow.columns import LIST, Column
 from nextitem_export.workflow.emit_onnx import emit_onnx
-from nextitem_export.workflow.expressions import cast, null_of, raw, where
+from nextitem_export.workflow.expressions import LIST, Column, cast, null_of, raw, where
 from nextitem_export.workflow.lower import lower_workflow
 from nextitem_export.workflow.registry import Context
 from nextitem_export.workflow.schedule import FeatureOutput, schedule

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nvtabular import ops
 
 from nextitem_export import UnsupportedWorkflow
-from nextitem_export.workflow.columns import Column
+from nextitem_export.workflow.expressions import Column
 
 from harness import Harness, fit, interactions, lists, lower
 

@@ -17,11 +17,9 @@ from nextitem_bundle.runtime.steps import Ranking, TorchScriptGraph, write_step
 from nextitem_bundle.runtime.steps import Retrieval as Settings
 
 from .._errors import UnsupportedModel
-from .retrieval import ModelFeature, Retrieval, filter_tensors
-from .scoring_choice import EXACT, ScoringChoice, write_scored
-from .scoring_session import SessionGraph, trace_session, trace_session_dynamo
-from .versions import IR_VERSION as IR_VERSION
-from .versions import OPSET as OPSET
+from .choice import EXACT, ScoringChoice, write_scored
+from .module import ModelFeature, Retrieval, filter_tensors
+from .session import SessionGraph, trace_session, trace_session_dynamo
 
 #: From the retrieval step, its inputs' names (the last three are its filters) and an example of each, into a folder.
 Writer = Callable[[Retrieval, Sequence[str], tuple[torch.Tensor, ...], Path], Settings]

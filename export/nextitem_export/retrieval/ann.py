@@ -16,13 +16,11 @@ from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.steps import AnnRetrieval, OnnxGraph
 
 from .._errors import UnsupportedModel
-from .heads import head_tensors
-from .retrieval import OUTPUTS, Retrieval
-from .scoring_heads import add_heads
-from .scoring_model import item_tensor
-from .scoring_nodes import Constants, Nodes
-from .scoring_session import SessionGraph
-from .scoring_tables import StoredArrays
+from .graph import item_tensor
+from .heads import add_heads, head_tensors
+from .module import OUTPUTS, Retrieval
+from .nodes import Constants, Nodes, StoredArrays
+from .session import SessionGraph
 
 _INDEX, _TABLE = "index.faiss", "ann/table"
 
@@ -54,7 +52,7 @@ def write_ann(
         helper.make_node("Identity", [inner], [outer])
         for inner, outer in ((session.result, "query"), (newest, "newest"))
     ]
-    heads = add_heads(nodes, retrieval, session, newest)
+    heads = add_heads(nodes, retrieval.heads, session.heads, newest)
     graph = helper.make_graph(
         [*session.nodes, *nodes.nodes],
         "query",

@@ -11,12 +11,18 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import onnx
 import torch
+from onnx import TensorProto, helper
 from torch import Tensor, nn
 
+from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.signature import Head
+from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from .._errors import UnsupportedModel
+from .nodes import Nodes
 
 #: The retrieval step's outputs before the heads.
 _FIRST = 3
@@ -79,6 +85,26 @@ def with_heads(
 def null_where_unknown(value: Tensor, known: Tensor, lowest: Tensor) -> Tensor:
     """A head [B, N], the lowest FP32 for sessions without a known item, bool [B, 1], and for what is no number."""
     return torch.where(known & (value.abs() < torch.inf), value, lowest)
+
+
+def add_heads(nodes: Nodes, heads: Sequence[Head], traced: Sequence[str], newest: str) -> list[onnx.ValueInfoProto]:
+    """Name the heads as the retrieval step's outputs, float32 [B, N], and return these.
+
+    The lowest FP32 stands for what is no number, and in sessions without a known item. traced: the
+    session model's tensors for the heads. newest: the highest item code of each
+    session, int64 [B, 1].
+    """
+    tensors = head_tensors(heads)
+    if tensors:
+        known = nodes.add("GreaterOrEqual", newest, nodes.constant(np.int64(FIRST_ITEM)))
+        lowest, end = (nodes.constant(np.float32(value)) for value in (LOWEST_FLOAT32, np.inf))
+    for tensor, inner in zip(tensors, traced, strict=True):
+        number = nodes.add("Less", nodes.add("Abs", inner), end)
+        value = nodes.add("Where", nodes.add("And", known, number), inner, lowest)
+        nodes.nodes.append(helper.make_node("Identity", [value], [tensor], tensor))
+    return [
+        helper.make_tensor_value_info(tensor, TensorProto.FLOAT, ["B", head.width]) for tensor, head in tensors.items()
+    ]
 
 
 def _method(model: nn.Module) -> str:

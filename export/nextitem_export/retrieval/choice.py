@@ -16,12 +16,12 @@ from nextitem_bundle.runtime.steps import AnnRetrieval, OnnxGraph, write_step
 from nextitem_bundle.runtime.steps import Retrieval as Settings
 
 from .._errors import UnsupportedModel
-from . import scoring_sizes as sizes
-from .retrieval import CODES, Retrieval
-from .scoring_ann import lists_for, write_ann
-from .scoring_blocks import Groups
-from .scoring_model import write_exact, write_int8
-from .scoring_session import SessionGraph
+from . import blocks
+from .ann import lists_for, write_ann
+from .blocks import Groups
+from .graph import write_exact, write_int8
+from .module import CODES, Retrieval
+from .session import SessionGraph
 
 #: Items that recall is measured over.
 RECALL_AT = 20
@@ -73,7 +73,7 @@ def _int8(job: Job, effort: int) -> Settings | None:
     further = max(0, effort - len(_LOOKS_INT8) + 1)
     part, more = _LOOKS_INT8[min(effort, len(_LOOKS_INT8) - 1)]
     more *= 2**further
-    if further and more // 2 * sizes.GROUP >= len(job.retrieval.log_popularity):
+    if further and more // 2 * blocks.GROUP >= len(job.retrieval.log_popularity):
         return None
     return write_int8(job.retrieval, job.session, job.names, job.folder, Groups(1, more), -(-table.shape[1] // part))
 

@@ -15,17 +15,14 @@ from nextitem_bundle.runtime.features import TOP_K
 from nextitem_bundle.runtime.steps import FirstLook, OnnxGraph, Ranking
 from nextitem_bundle.runtime.steps import Retrieval as Settings
 
-from . import scoring_sizes as sizes
-from .retrieval import CODES, SCORES, STATUS, Retrieval
-from .scoring import Asked, Best, Catalogue, Scan, all_or_any, finish, scan_at_once, statuses
-from .scoring_apart import allowed_only, popular
-from .scoring_blocks import Block, Blocks, Groups
-from .scoring_heads import add_heads
-from .scoring_int8 import WIDEST, QuantizedTable, main_axes, quantize_table
-from .scoring_nodes import Constants, Nodes
-from .scoring_proof import Proven, scored_to_prove
-from .scoring_session import SessionGraph
-from .scoring_tables import StoredArrays
+from . import blocks
+from .blocks import Block, Blocks, Groups, Proven
+from .heads import add_heads
+from .int8 import WIDEST, QuantizedTable, main_axes, quantize_table, scored_to_prove
+from .module import CODES, SCORES, STATUS, Retrieval
+from .nodes import Constants, Nodes, StoredArrays
+from .scan import Asked, Best, Catalogue, Scan, all_or_any, allowed_only, finish, popular, scan_at_once, statuses
+from .session import SessionGraph
 
 _PREFIX = "ranking"
 
@@ -49,7 +46,7 @@ def write_exact(
     """
     table = retrieval.table()
     items = len(retrieval.log_popularity)
-    if table is not None and queries is not None and items >= sizes.BLOCKS_FROM and table.shape[1] <= WIDEST:
+    if table is not None and queries is not None and items >= blocks.BLOCKS_FROM and table.shape[1] <= WIDEST:
         quantized = quantize_table(table.numpy())
         k = min(_ASKED_FOR, retrieval.k, items)
         scored = scored_to_prove(table.numpy(), quantized, queries, k)
@@ -57,10 +54,10 @@ def write_exact(
             if len(scored) and (scored <= groups.at(k)).mean() >= _PROVEN:
                 return _write_first_look(retrieval, session, names, folder, quantized, groups, proving=True)
     stored = StoredArrays(folder)
-    if table is None or items < sizes.BLOCKS_FROM:
+    if table is None or items < blocks.BLOCKS_FROM:
         catalogue = store_catalogue(retrieval, session, stored, items, apart=False)
         return _write(retrieval, session, names, folder, stored, catalogue, scan_at_once)
-    catalogue = store_catalogue(retrieval, session, stored, sizes.padded_items(items), apart=True)
+    catalogue = store_catalogue(retrieval, session, stored, blocks.padded_items(items), apart=True)
     width = table.shape[1]
     scan = _exact_blocks(stored, catalogue, width, _grouped(stored, catalogue, width))
     return _write(retrieval, session, names, folder, stored, catalogue, scan)
@@ -96,15 +93,15 @@ def _write_first_look(
     width = looked_at if axes is None else len(axes)
     penalty, name = names[-1] + PENALTY, f"{_PREFIX}/int8"
     stored = StoredArrays(folder)
-    catalogue = store_catalogue(retrieval, session, stored, sizes.padded_items(items), apart=True)
+    catalogue = store_catalogue(retrieval, session, stored, blocks.padded_items(items), apart=True)
     values = _padded(quantized.values, catalogue.items)
-    bounds = sizes.block_bounds(catalogue.items)
+    bounds = blocks.block_bounds(catalogue.items)
     parts = [values[start : start + size].T.ravel() for start, size in bounds]
     stored.add(name, np.concatenate(parts), apart=True, unused=True)
-    blocks = [Block(start, size, f"{name}_{start}") for start, size in bounds]
-    for block in blocks:
+    cut = [Block(start, size, f"{name}_{start}") for start, size in bounds]
+    for block in cut:
         stored.add_view(block.rows, name, block.start * looked_at, (looked_at, block.size))
-    look = Blocks(blocks, _grouped(stored, catalogue, width), width, groups, penalty, axes)
+    look = Blocks(cut, _grouped(stored, catalogue, width), width, groups, penalty, axes)
     scan: Scan = look
     if proving:
         scan = Proven(look, quantized, _exact_blocks(stored, catalogue, width, look.grouped_table))
@@ -113,17 +110,17 @@ def _write_first_look(
 
 def _exact_blocks(stored: StoredArrays, catalogue: Catalogue, width: int, grouped: str) -> Blocks:
     assert catalogue.table is not None
-    blocks = [Block(start, size, f"{_PREFIX}/rows_{start}") for start, size in sizes.block_bounds(catalogue.items)]
-    for block in blocks:
+    cut = [Block(start, size, f"{_PREFIX}/rows_{start}") for start, size in blocks.block_bounds(catalogue.items)]
+    for block in cut:
         stored.add_view(block.rows, catalogue.table, block.start * width, (block.size, width))
-    return Blocks(blocks, grouped, width)
+    return Blocks(cut, grouped, width)
 
 
 def _grouped(stored: StoredArrays, catalogue: Catalogue, width: int) -> str:
     """The name of the stored table by groups."""
     assert catalogue.table is not None
     name = f"{_PREFIX}/groups"
-    stored.add_view(name, catalogue.table, 0, (catalogue.items // sizes.GROUP, sizes.GROUP * width))
+    stored.add_view(name, catalogue.table, 0, (catalogue.items // blocks.GROUP, blocks.GROUP * width))
     return name
 
 
@@ -147,7 +144,7 @@ def _write(
     best, status = rank(nodes, session.result, items, filters, catalogue, scan)
     outputs = zip((CODES, SCORES, STATUS), (best[1], best[0], status), strict=True)
     nodes.nodes += [helper.make_node("Identity", [inner], [name], name) for name, inner in outputs]
-    heads = add_heads(nodes, retrieval, session, nodes.reduce_max(items, 1, keepdims=True))
+    heads = add_heads(nodes, retrieval.heads, session.heads, nodes.reduce_max(items, 1, keepdims=True))
     _save(session, nodes, constants, stored, filters, penalty, heads, folder)
     forms = {bias: "bias", limited: "limited", TOP_K: "most"} | ({penalty: "penalty"} if penalty else {})
     return Settings(OnnxGraph(), Ranking(forms, catalogue.items, retrieval.k))

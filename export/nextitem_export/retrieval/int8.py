@@ -10,6 +10,11 @@ at serving.
 
 Both sides are unsigned with 128 as zero: ONNX Runtime multiplies unsigned by signed bytes in 16 bits, which overflow on
 processors without VNNI, and unsigned by unsigned ones exactly on all.
+
+An answer from such a look is exact where it is proven that nothing was missed. The items of the highest sums are scored
+exactly. If the highest sum of all others, in scores, and the bound on its error together are below the k-th best exact score,
+no other item can be among the k best. How many items must be scored for that follows from how close together scores are; the
+export measures it on the sample's sessions.
 """
 
 from __future__ import annotations
@@ -19,7 +24,8 @@ import dataclasses
 import numpy as np
 from onnx import TensorProto
 
-from .scoring_nodes import Nodes
+from .nodes import Nodes
+from .scan import Asked, all_or_any
 
 #: The widest rows whose sums stay above PENALTY.
 WIDEST = 1024
@@ -87,3 +93,43 @@ def add_sums(nodes: Nodes, query: QuantizedQuery, table: str) -> str:
     """The sums int32 [B, rows] for a table uint8 [D, rows]."""
     zero = nodes.constant(np.uint8(ZERO))
     return nodes.add("MatMulInteger", query.values, table, zero, zero)
+
+
+def all_proven(
+    nodes: Nodes, asked: Asked, query: QuantizedQuery, table: QuantizedTable, lowest: str, values: str
+) -> str:
+    """Whether each plain session's worst value of float32 [B, k] is above all that was not scored exactly, bool [1].
+
+    lowest: int32 [B, 1], no lower than the sum of any item that was not.
+    """
+    rounded = nodes.add("Cast", query.values, to=TensorProto.FLOAT)
+    rounded = nodes.add("Mul", nodes.add("Sub", rounded, nodes.constant(np.float32(ZERO))), query.scale)
+    of_table, of_query = (nodes.constant(np.float32(factor)) for factor in table.error_factors)
+    error = nodes.add(
+        "Add",
+        nodes.add("Mul", nodes.length(asked.session), of_table),
+        nodes.add("Mul", nodes.length(nodes.add("Sub", asked.session, rounded)), of_query),
+    )
+    unit = nodes.add("Mul", query.scale, nodes.constant(np.float32(table.scale)))
+    highest_left = nodes.add("Mul", nodes.add("Cast", lowest, to=TensorProto.FLOAT), unit)
+    kept = nodes.add("Less", nodes.add("Add", highest_left, error), nodes.last(values))
+    all_kept, _ = all_or_any(nodes, nodes.add("Or", kept, nodes.add("Not", asked.plain)))
+    return all_kept
+
+
+def scored_to_prove(table: np.ndarray, quantized: QuantizedTable, queries: np.ndarray, k: int) -> np.ndarray:
+    """How many items must be scored exactly to prove each query's k best, int64 [S].
+
+    table: float32 [rows, D]; queries: float32 [S, D].
+    """
+    scored = []
+    signed = quantized.values.astype(np.float32) - ZERO
+    of_table, of_query = quantized.error_factors
+    for query in queries:
+        rounded, scale = rounded_query(query)
+        error = of_table * np.linalg.norm(query) + of_query * np.linalg.norm(query - rounded * np.float32(scale))
+        worst = np.partition(table @ query, len(table) - k)[len(table) - k]
+        # In float32 as far as integers are exact; beyond, the error is one part in 2**24.
+        sums = (signed @ rounded) * np.float32(scale * quantized.scale)
+        scored.append(int((sums + error >= worst).sum()))
+    return np.array(scored)

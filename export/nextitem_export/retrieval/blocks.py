@@ -6,8 +6,8 @@ items of the best groups are scored once more, exactly and with their codes in o
 come may put their groups ahead: as many more groups are kept as there can be such. Only where that is many, for long lists of
 excluded codes or items that are not available, are they marked in the scan itself.
 
-The first pass may be approximate, in int8, with more groups to make up for its error: `scoring_int8.py` says how it is rounded,
-`scoring_proof.py` how it is proven that nothing was missed.
+The first pass may be approximate, in int8, with more groups to make up for its error: `int8.py` says how it is rounded, and how
+it is proven that nothing was missed. A batch in which one session's answer is not proven is scanned again, in float32.
 """
 
 from __future__ import annotations
@@ -20,11 +20,33 @@ import numpy as np
 from onnx import TensorProto
 
 from nextitem_bundle.runtime.codes import PENALTY
+from nextitem_bundle.runtime.filters import WIDTHS
 
-from . import scoring_sizes as sizes
-from .scoring import MINUS_INFINITY, Asked, Best, Catalogue
-from .scoring_int8 import QuantizedQuery, add_sums, quantize_query
-from .scoring_nodes import Nodes
+from .int8 import QuantizedQuery, QuantizedTable, add_sums, all_proven, quantize_query
+from .nodes import Nodes
+from .scan import MINUS_INFINITY, Asked, Best, Catalogue, Scan
+
+#: Neighbouring items of which a scan compares only the best one with others at first.
+GROUP = 16
+#: Catalogues from so many items are scanned in blocks, by int8 first: below, one product in float32 is as fast.
+BLOCKS_FROM = 131_072
+#: Items in a block, a multiple of GROUP: the scores of 64 sessions take 32 MiB.
+BLOCK = 131_072
+#: Excluded codes of a session that a scan in blocks leaves to the exact scores: the narrowest lists that a request comes with.
+FEW_EXCLUDED = WIDTHS[0]
+#: The sessions of a batch for which the look pays: it reads a quarter of the bytes, and products for many sessions at once are
+#: bound by arithmetic. With more sessions it is also rarer that all are proven.
+FEW = 4
+
+
+def padded_items(items: int) -> int:
+    """Items with those that fill up the last group."""
+    return -(-items // GROUP) * GROUP
+
+
+def block_bounds(rows: int) -> list[tuple[int, int]]:
+    """Start and size of each block."""
+    return [(start, min(BLOCK, rows - start)) for start in range(0, rows, BLOCK)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +66,7 @@ class Groups:
 
 
 #: What holds the best of an exact pass, whatever special codes, the fill and few excluded codes put ahead.
-GROUPS_EXACT = Groups(1, sizes.FEW_EXCLUDED + 2)
+GROUPS_EXACT = Groups(1, FEW_EXCLUDED + 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +103,7 @@ class Blocks:
     ) -> tuple[Best, str]:
         """The best items, and a score or sum [B, 1] that those which were not scored exactly have at most."""
         widest = nodes.add("Shape", asked.excluded, start=1, end=2)
-        many = nodes.add("Greater", widest, nodes.int64(sizes.FEW_EXCLUDED))
+        many = nodes.add("Greater", widest, nodes.int64(FEW_EXCLUDED))
         marking = nodes.add("Or", asked.limited, many)
         if self.penalty is None:
             bias, kind = asked.bias, TensorProto.FLOAT
@@ -93,7 +115,7 @@ class Blocks:
             scores = self._scores(nodes, asked, query, block)
             marked = partial(self._marked_maxima, block, scores, asked, bias, change)
             maxima += nodes.when(marking, marked, partial(_maxima, block, scores), (kind,))
-        count = nodes.add("Min", self.groups.of(nodes, asked.reach), nodes.int64(catalogue.items // sizes.GROUP))
+        count = nodes.add("Min", self.groups.of(nodes, asked.reach), nodes.int64(catalogue.items // GROUP))
         highest, found = nodes.top_k(nodes.add("Concat", *maxima, axis=1), count)
         groups, _ = nodes.top_k(found, count, lowest=True)  # (B, G), so that ties stay in order
         return self._ranked(nodes, asked, groups), nodes.last(highest)
@@ -132,17 +154,17 @@ class Blocks:
         rows = nodes.add("Reshape", rows, nodes.int64(0, -1, self.width))  # (B, G * GROUP, D)
         query = nodes.add("Unsqueeze", asked.session, nodes.int64(2))
         scores = nodes.add("Squeeze", nodes.add("MatMul", rows, query), nodes.int64(2))
-        bias = nodes.add("Reshape", asked.bias, nodes.int64(-1, sizes.GROUP))
+        bias = nodes.add("Reshape", asked.bias, nodes.int64(-1, GROUP))
         scores = nodes.add("Add", scores, nodes.add("Reshape", nodes.add("Gather", bias, groups), items))
         scores = self._without_excluded(nodes, scores, asked.excluded, groups)
-        first = nodes.add("Mul", nodes.add("Unsqueeze", groups, nodes.int64(2)), nodes.constant(np.int64(sizes.GROUP)))
-        codes = nodes.add("Reshape", nodes.add("Add", first, nodes.constant(np.arange(sizes.GROUP))), items)
+        first = nodes.add("Mul", nodes.add("Unsqueeze", groups, nodes.int64(2)), nodes.constant(np.int64(GROUP)))
+        codes = nodes.add("Reshape", nodes.add("Add", first, nodes.constant(np.arange(GROUP))), items)
         best, index = nodes.top_k(scores, asked.reach)
         return best, nodes.add("GatherElements", codes, index, axis=1)
 
     def _without_excluded(self, nodes: Nodes, scores: str, excluded: str, groups: str) -> str:
         """Minus infinity where an excluded code [B, P] stands among the groups, which are few."""
-        size = nodes.constant(np.int64(sizes.GROUP))
+        size = nodes.constant(np.int64(GROUP))
         of_code = nodes.add("Unsqueeze", nodes.add("Div", excluded, size), nodes.int64(2))
         same = nodes.add("Equal", of_code, nodes.add("Unsqueeze", groups, nodes.int64(1)))  # (B, P, groups)
         same = nodes.add("Cast", same, to=TensorProto.UINT8)
@@ -154,6 +176,33 @@ class Blocks:
         return nodes.add("ScatterElements", scores, place, change, axis=1, reduction="add")
 
 
+@dataclasses.dataclass(frozen=True)
+class Proven:
+    """An exact scan by a first look.
+
+    look: in int8. quantized: what its rows were made of. otherwise: the scan of a batch for which it proves nothing.
+    """
+
+    look: Blocks
+    quantized: QuantizedTable
+    otherwise: Scan
+
+    def __call__(self, nodes: Nodes, asked: Asked, catalogue: Catalogue) -> Best:
+        """Add the scan."""
+        sessions = nodes.add("Shape", asked.session, start=0, end=1)
+        few = nodes.add("LessOrEqual", sessions, nodes.int64(FEW))
+        otherwise = partial(self.otherwise, asked=asked, catalogue=catalogue)
+        values, codes = nodes.when(few, partial(self._looked, asked, catalogue), otherwise)
+        return values, codes
+
+    def _looked(self, asked: Asked, catalogue: Catalogue, nodes: Nodes) -> Best:
+        query = quantize_query(nodes, asked.session)
+        found, lowest = self.look.looked(nodes, asked, catalogue, query)
+        proven = all_proven(nodes, asked, query, self.quantized, lowest, found[0])
+        values, codes = nodes.when(proven, lambda _: found, partial(self.otherwise, asked=asked, catalogue=catalogue))
+        return values, codes
+
+
 def _maxima(block: Block, scores: str, nodes: Nodes) -> tuple[str]:
-    grouped = nodes.add("Reshape", scores, nodes.int64(0, block.size // sizes.GROUP, sizes.GROUP))
+    grouped = nodes.add("Reshape", scores, nodes.int64(0, block.size // GROUP, GROUP))
     return (nodes.reduce_max(grouped, 2, keepdims=False),)
