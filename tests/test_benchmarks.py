@@ -1,7 +1,10 @@
-"""Every benchmark's command runs, with --smoke: real parts, the smallest sizes, seconds."""
+"""Every benchmark's command runs, with --smoke: real parts, the smallest sizes, seconds.
+
+Those that train models or make catalogues for it are run by `make test-all`, and here as far as that takes no time.
+"""
 
 import ast
-import json
+import importlib
 import os
 import re
 import subprocess
@@ -10,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import retraining
 from benchmarks.support.command_line import write_figures
 from benchmarks.support.own_process import output_of
 
-ROOT = Path(__file__).parents[1]
-BENCHMARKS = ROOT / "benchmarks"
+from benchmark_smokes import BENCHMARKS, figures, kept, smoke
+from repository_files import ROOT
+
 #: Commands, and the figures in benchmarks/results/ that --smoke finds too: a file there, and what their names look like.
 SMOKED = {
     "features": ("features", r"(?!.*_vocab_(1m_str|5m_int)$)"),
@@ -23,10 +28,9 @@ SMOKED = {
     "retraining": ("retraining", r"(yesterday|warm_over|.*_at_1$|.*\.epochs)"),
     "accuracy": (None, ""),
     "accuracy.choices": (None, ""),
-    "serving": ("serving", r"(inprocess\.|fused\.(max_rate|goodput)|(fused|fastapi_ort|noop)\.memory_mb)"),
 }
-#: Of the servers under load one of each kind, since each takes seconds to start.
-FEW = {"serving": ("--only", "fused", "fastapi_ort", "noop")}
+#: They train models, one after the other.
+LONG = {"retraining", "accuracy", "accuracy.choices"}
 #: Tested below, one with the other's vectors.
 TOGETHER = {"catalogue.vectors", "catalogue"}
 
@@ -44,45 +48,63 @@ def source(name: str) -> str:
     return (path / "__main__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
 
 
+def main_of(name: str) -> str:
+    """The module that holds the command's main()."""
+    return f"benchmarks.{name}" + (".__main__" if (BENCHMARKS / name.replace(".", "/")).is_dir() else "")
+
+
 def started_by_others() -> set[str]:
     """Commands that other benchmarks start in processes of their own."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in BENCHMARKS.rglob("*.py"))
     return set(re.findall(r'(?:output_of|module_command)\(\s*"benchmarks\.([\w.]+)"', text))
 
 
-def smoke(name: str, *arguments: object) -> None:
-    """Run the command with --smoke; fails with what it said."""
-    command = [sys.executable, "-m", f"benchmarks.{name}", "--smoke", *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, f"{name} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+def asked_by_people() -> set[str]:
+    """The modules with options; the others are started by these."""
+    return {name for name in commands() if "add_options(" in source(name)}
 
 
-def figures(file: Path) -> dict[str, float]:
-    """The metrics of a report; all are figures, null where a latency is infinite."""
-    found = json.loads(file.read_text(encoding="utf-8"))["metrics"]
-    wrong = {name: value for name, value in found.items() if not isinstance(value, int | float | None)}
-    assert found
-    assert not wrong
-    return found
-
-
-def kept(name: str, pattern: str) -> set[str]:
-    """Names of the figures in benchmarks/results/ that match."""
-    text = (BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8")
-    found = {key for key in json.loads(text)["metrics"] if re.match(pattern, key)}
-    assert found, f"no figure in results/{name}.json looks like {pattern}"
-    return found
-
-
-@pytest.mark.parametrize("name", SMOKED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in SMOKED]
+)
 def test_the_benchmark_runs_and_its_figures_have_the_names_of_the_kept_ones(name, tmp_path):
-    smoke(name, "--json", tmp_path / "figures.json", *FEW.get(name, ()))
+    smoke(name, "--json", tmp_path / "figures.json")
     found = figures(tmp_path / "figures.json")
     results, pattern = SMOKED[name]
     if results:
         assert kept(results, pattern) - set(found) == set()
 
 
+@pytest.mark.parametrize("name", sorted(asked_by_people()))
+def test_each_says_what_it_can_be_asked(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with pytest.raises(SystemExit) as left:
+        importlib.import_module(main_of(name)).main()
+    assert left.value.code == 0
+    assert {"--smoke", "--quick", "--json"} <= set(re.findall(r"--[a-z]+", capsys.readouterr().out))
+
+
+@pytest.mark.parametrize(
+    ("scratch", "code", "epochs"),
+    [({1: 0.1, 2: 0.2, 3: 0.3}, 0, {"warm": 1, "scratch": 3}), ({1: 0.3}, 1, {"warm": 1, "scratch": 1})],
+    ids=["worth it", "not worth it"],
+)
+def test_retraining_counts_epochs_to_yesterdays_recall(scratch, code, epochs, monkeypatch, tmp_path):
+    def recall(folder, data, run, count, *options):
+        assert options == (("--init-from", str(folder / "old")) if run.startswith("warm") else ())
+        return {"old": 0.3, "warm1": 0.4}.get(run) or scratch[count]
+
+    monkeypatch.setattr(retraining, "_recall", recall)
+    monkeypatch.setattr(retraining, "_recall_of_yesterday", lambda folder, clicks: 0.3)
+    monkeypatch.setattr(retraining, "FULL", retraining.Size(None, (1, 2, 3), share=1000))
+    monkeypatch.setattr(sys, "argv", ["retraining", "--json", str(tmp_path / "figures.json")])
+    assert retraining.main() == code
+    found = figures(tmp_path / "figures.json")
+    assert kept(*SMOKED["retraining"]) - set(found) == set()
+    assert {way: found[f"{way}.epochs"] for way in epochs} == epochs
+
+
+@pytest.mark.slow
 def test_vectors_are_trained_and_a_catalogue_is_made_of_them(tmp_path):
     smoke("catalogue.vectors", "--output", tmp_path / "vectors.npz")
     smoke("catalogue", "--vectors", tmp_path / "vectors.npz", "--json", tmp_path / "figures.json")
@@ -94,7 +116,10 @@ def test_every_command_is_run_by_a_test():
     tests = [path.read_text(encoding="utf-8") for path in ROOT.glob("**/tests/**/test_*.py")]
     tests += [path.read_text(encoding="utf-8") for path in (ROOT / "serving_tests").glob("test_*.py")]
     elsewhere = {
-        name for name in commands() for text in tests if f'"benchmarks.{name}"' in text and '"--smoke"' in text
+        name
+        for name in commands()
+        for text in tests
+        if f'smoke("{name}", ' in text or (f'"benchmarks.{name}"' in text and '"--smoke"' in text)
     }
     missing = commands() - set(SMOKED) - TOGETHER - started_by_others() - elsewhere
     assert not missing, f"give {', '.join(sorted(missing))} a --smoke, and name it in SMOKED"

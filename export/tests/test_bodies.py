@@ -25,7 +25,7 @@ from nextitem_export.retrieval.module import CODES, SCORES, ModelFeature, Retrie
 from nextitem_training.bodies import BODIES
 from nextitem_training.config import ModelConfig
 from nextitem_training.model import SessionModel
-from nextitem_training.schema import Feature, SessionSchema
+from nextitem_training.schema import Feature, RawFeature, SessionSchema
 
 WINDOW = 20
 ITEMS = 500
@@ -43,7 +43,7 @@ SCHEMA = SessionSchema(
     tie_breaker_column="row",
     item_column="item",
     item_feature="item",
-    raw_features=(Feature("item", "string"), Feature("colour", "string"), Feature("price", "float32")),
+    raw_features=(RawFeature("item", "string"), RawFeature("colour", "string"), RawFeature("price", "float32")),
     features=(
         Feature("item", "int64", "categorical", ITEMS, ()),
         Feature("colour", "int64", "categorical", COLOURS, ()),
@@ -51,9 +51,15 @@ SCHEMA = SessionSchema(
     ),
 )
 COMBINATIONS = [(body, approach) for body in BODIES for approach in BODIES.get(body).approaches]
-#: `make test` takes one of each make, and the slowest exporter for few of them; `make test-all` takes all.
-QUICK = ("bert", "convbert", "core", "gru4rec", "longformer", "reformer", "xlnet")
-QUICK_DYNAMO = ("gru4rec",)
+#: `make test` takes one of each make and kind of attention, `make test-all` takes all.
+QUICK = {
+    "core": "clm",
+    "gru4rec": "clm",
+    "convbert": "mlm",
+    "longformer": "rtd",
+    "reformer": "mlm",
+    "xlnet": "plm",
+}
 #: torch.export takes seconds, however small the model.
 SLOW_FOR_DYNAMO = [pytest.param(name, marks=pytest.mark.slow) if name == "onnx_dynamo" else name for name in FORMATS]
 
@@ -124,7 +130,7 @@ def median_ms(step: Step, encoded: dict[str, np.ndarray]) -> float:
 
 def cases() -> Iterator:
     for (body, pretraining), format_name in itertools.product(COMBINATIONS, FORMATS):
-        quick = body in (QUICK_DYNAMO if format_name == "onnx_dynamo" else QUICK)
+        quick = QUICK.get(body) == pretraining and format_name != "onnx_dynamo"
         yield pytest.param(body, pretraining, format_name, marks=() if quick else pytest.mark.slow)
 
 
@@ -145,7 +151,14 @@ def test_a_body_is_exported_as_it_is(tmp_path: Path, body_table, body: str, pret
 
 @pytest.mark.parametrize("format_name", SLOW_FOR_DYNAMO)
 @pytest.mark.parametrize(
-    ("body", "pretraining"), [("bert", "mlm"), ("bert", "rtd"), ("gpt2", "clm"), ("xlnet", "mlm"), ("xlnet", "plm")]
+    ("body", "pretraining"),
+    [
+        ("bert", "rtd"),
+        ("gpt2", "clm"),
+        ("xlnet", "plm"),
+        pytest.param("bert", "mlm", marks=pytest.mark.slow),
+        pytest.param("xlnet", "mlm", marks=pytest.mark.slow),
+    ],
 )
 def test_with_padding_seen_an_answer_still_depends_on_its_session_alone(
     tmp_path: Path, body: str, pretraining: str, format_name: str

@@ -7,19 +7,37 @@ import sys
 
 import pytest
 
-from nextitem_export import ExportOptions
+from nextitem_export import ExportOptions, cli
 
 PLACE = ("--repository", "y", "--name", "z")
 
 
-def command(*arguments) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "nextitem_export.cli", *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True)
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """What a command printed and its exit code."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def command(own_process, capsys):
+    """Runs the command in this process."""
+
+    def run(*arguments) -> Done:
+        try:
+            code = cli.main([*map(str, arguments)])
+        except SystemExit as left:
+            code = left.code
+        return Done(code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture(scope="module")
 def help_text() -> str:
-    done = command("--help")
+    done = subprocess.run([sys.executable, "-m", "nextitem_export.cli", "--help"], capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stderr == ""
     return done.stdout
@@ -60,7 +78,7 @@ def test_help_shows_the_two_commands_and_warns_of_foreign_runs(help_text):
         ([], "There is no run directory"),
     ],
 )
-def test_a_mistake_ends_with_a_sentence_and_code_2(arguments, sentence, tmp_path):
+def test_a_mistake_ends_with_a_sentence_and_code_2(command, arguments, sentence, tmp_path):
     done = command("--run", tmp_path / "no", "--repository", tmp_path / "repository", "--name", "shop", *arguments)
     assert done.returncode == 2
     assert f"nextitem-export: {sentence}" in done.stderr
@@ -84,21 +102,21 @@ def test_a_mistake_ends_with_a_sentence_and_code_2(arguments, sentence, tmp_path
         (["--run", "x", "--repository", "y", "--name", "z", "--tune"], ["unrecognized arguments: --tune"]),
     ],
 )
-def test_a_wrong_flag_is_told(arguments, parts):
+def test_a_wrong_flag_is_told(command, arguments, parts):
     done = command(*arguments)
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert all(part in last for part in parts)
 
 
-def test_what_is_no_bundle_cannot_be_activated(tmp_path):
+def test_what_is_no_bundle_cannot_be_activated(command, tmp_path):
     done = command("--repository", tmp_path, "--name", "shop", "--activate")
     assert done.returncode == 2
     assert f"nextitem-export: {tmp_path} holds no bundle 'shop' that is pinned to a version" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_key_file_that_is_not_there_is_told(tmp_path):
+def test_a_key_file_that_is_not_there_is_told(command, tmp_path):
     words = ("--url", "http://127.0.0.1:9", "--control-key-file", tmp_path / "none")
     done = command("--repository", tmp_path, "--name", "shop", "--activate", *words)
     assert done.returncode == 2
@@ -125,7 +143,9 @@ sys.exit(cli.main(sys.argv[2:]))
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM], ids=lambda number: number.name
+)
 def test_an_interrupted_export_leaves_nothing_half_built(tmp_path, number):
     words = [sys.executable, "-c", INTERRUPTED, str(int(number)), "--run", "x", "--name", "shop"]
     repository = tmp_path / "repository"

@@ -10,6 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from nextitem_export import cli
+from nextitem_training import cli as training_cli
+
 CONFIG = """\
 [data]
 session_column = "session_id"
@@ -29,8 +32,10 @@ epochs = 1
 """
 
 
-def command(module: str, *arguments) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", module, *map(str, arguments)], capture_output=True, text=True)
+def command(*arguments) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "nextitem_export.cli", *map(str, arguments)], capture_output=True, text=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -39,29 +44,27 @@ def run(shop, tmp_path_factory) -> Path:
     (folder / "config.toml").write_text(CONFIG)
     shop.interactions(200).drop(columns="position").to_parquet(folder / "clicks.parquet")
     paths = ("--data", folder / "clicks.parquet", "--config", folder / "config.toml", "--output", folder / "run")
-    done = command("nextitem_training", *paths)
-    assert done.returncode == 0, done.stderr
+    assert training_cli.main([*map(str, paths)]) == 0
     return folder / "run"
 
 
-def test_explain_tells_what_becomes_of_each_feature_without_a_model(run, tmp_path):
+def test_explain_tells_what_becomes_of_each_feature_without_a_model(run, own_process, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "model.safetensors").write_bytes(b"")
-    done = command("nextitem_export.cli", "--run", tmp_path / "run", "--explain")
-    assert done.returncode == 0, done.stderr
+    assert cli.main(["--run", str(tmp_path / "run"), "--explain"]) == 0
+    printed = capsys.readouterr().out
     for word in ("item_id", "category", "Categorify", "onnx"):
-        assert word in done.stdout
+        assert word in printed
 
 
 def test_a_sample_that_is_hardly_judged_is_a_warning_of_the_command_too(run, tmp_path):
     shutil.copytree(run, tmp_path / "run")
     sample = pd.read_parquet(tmp_path / "run" / "sample.parquet")
+    sample = sample[sample["session_id"].isin(sample["session_id"].unique()[:8])]
     kept = sample["session_id"] == sample["session_id"].iloc[0]
     sample["category"] = sample["category"].astype("Int64").mask(~kept)
     sample.to_parquet(tmp_path / "run" / "sample.parquet")
-    done = command(
-        "nextitem_export.cli", "--run", tmp_path / "run", "--repository", tmp_path / "models", "--name", "shop"
-    )
+    done = command("--run", tmp_path / "run", "--repository", tmp_path / "models", "--name", "shop")
     assert done.returncode == 0, done.stderr
     assert "nextitem-export: warning: NVTabular has an answer for 1 of the " in done.stderr
     assert "Of most of them: NVTabular raises " in done.stderr

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 import torch
 
 from nextitem_training.bodies.spec import BodySettings
 
 WIDTH = 16
+#: One of each make: attention to all steps and to earlier ones, convolutions, recurrence, windows, relative positions.
+#: Where each body takes long, `make test` takes these, and `make test-all` all.
+OF_EACH_MAKE = ("bert", "gpt2", "convbert", "gru4rec", "longformer", "xlnet")
+
+
+def long_for_others(body: str, *more: str) -> object:
+    """The parameters of a test that takes long: marked slow, unless the body is one of those for every day."""
+    marks = () if body in OF_EACH_MAKE else pytest.mark.slow
+    return pytest.param((body, *more), marks=marks, id="-".join((body, *more)))
 
 
 def small_settings(positions: int, attention: str) -> BodySettings:

@@ -54,6 +54,12 @@ def body(request):
     return built(*request.param), request.param[1] == "causal"
 
 
+@pytest.fixture(scope="module", params=[small_bodies.long_for_others(*both) for both in COMBINATIONS])
+def body_at_length(request):
+    """A body for tests that take long."""
+    return built(*request.param)
+
+
 def masks(lengths, steps=POSITIONS):
     return small_bodies.masks(lengths, steps)
 
@@ -86,10 +92,10 @@ def test_padding_and_neighbours_change_nothing(body, garbage):
     seed=st.integers(0, 1000),
     garbage=st.sampled_from((0.0, *GARBAGE)),
 )
-def test_no_batch_is_found_in_which_padding_or_neighbours_matter(body, lengths, seed, garbage):
+def test_no_batch_is_found_in_which_padding_or_neighbours_matter(body_at_length, lengths, seed, garbage):
     random = torch.Generator().manual_seed(seed)
     embedded = torch.randn(len(lengths), POSITIONS, WIDTH, generator=random)
-    check_padding_and_neighbours(body[0], embedded, lengths, garbage)
+    check_padding_and_neighbours(body_at_length, embedded, lengths, garbage)
 
 
 def test_a_causal_body_sees_the_past_alone_and_another_both_sides(body):
@@ -128,8 +134,8 @@ def test_every_parameter_is_trained(name, attention):
                 assert parameter.grad.abs().max() > 1e-6, parameter_name
 
 
-def test_a_trace_is_exact_at_other_sizes(body):
-    module, _ = body
+def test_a_trace_is_exact_at_other_sizes(body_at_length):
+    module = body_at_length
     with torch.no_grad():
         example = torch.randn(2, 5, WIDTH), masks([2, 5], 5)
         traced = torch.jit.trace(module, example, check_trace=False)
@@ -138,9 +144,9 @@ def test_a_trace_is_exact_at_other_sizes(body):
             torch.testing.assert_close(traced(embedded, mask), module(embedded, mask), atol=5e-5, rtol=1e-4)
 
 
-def test_onnx_is_exact_at_other_sizes(body, tmp_path):
+def test_onnx_is_exact_at_other_sizes(body_at_length, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
-    module, _ = body
+    module = body_at_length
     axes = {"embedded": {0: "B", 1: "S"}, "mask": {0: "B", 1: "S"}, "hidden": {0: "B", 1: "S"}}
     with torch.no_grad():
         torch.onnx.export(

@@ -36,10 +36,16 @@ def left(folder) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".training"))
 
 
-@pytest.mark.parametrize("validation_days", [0, 2])
-@pytest.mark.parametrize(("accumulation", "clip"), [(1, 1.0), (2, 1.0), (1, 0.0)])
+@pytest.mark.parametrize(
+    ("accumulation", "clip", "validation_days"),
+    [
+        (2, 1.0, 0),
+        (1, 0.0, 2),
+        *(pytest.param(*rest, marks=pytest.mark.slow) for rest in [(1, 1.0, 0), (1, 1.0, 2), (2, 1.0, 2), (1, 0.0, 0)]),
+    ],
+)
 def test_training_stops_at_the_first_number_that_is_not_finite(
-    clicks_path, config, tmp_path, validation_days, accumulation, clip
+    clicks_path, config, tmp_path, accumulation, clip, validation_days
 ):
     wild = with_training(
         config,

@@ -8,16 +8,26 @@ from nextitem_training.config import ModelConfig
 from nextitem_training.errors import ConfigError
 from nextitem_training.model import SessionModel
 
+from small_bodies import long_for_others
+
 SMALL = ModelConfig(d_model=16, heads=2, layers=1, side_width=4, initializer_range=0.2)
 COMBINATIONS = [(body, name) for body in BODIES for name in BODIES.get(body).approaches]
 
 
+def model_of(body, approach, schema):
+    torch.manual_seed(0)
+    return SessionModel(dataclasses.replace(SMALL, body=body, pretraining=approach), schema).eval()
+
+
 @pytest.fixture(params=COMBINATIONS, ids="-".join)
 def model(request, schema):
-    torch.manual_seed(0)
-    body, approach = request.param
-    config = dataclasses.replace(SMALL, body=body, pretraining=approach)
-    return SessionModel(config, schema).eval()
+    return model_of(*request.param, schema)
+
+
+@pytest.fixture(params=[long_for_others(*both) for both in COMBINATIONS])
+def model_at_length(request, schema):
+    """A model for tests that take long."""
+    return model_of(*request.param, schema)
 
 
 def test_scores_are_query_times_item_table(model, batch_of, schema):
@@ -98,7 +108,9 @@ def test_normalised_scores_are_cosines_over_the_temperature(schema, batch_of):
         assert torch.allclose(model.query(batch_of([2, 4], 4)).norm(dim=1), torch.full((2,), 2.0))
 
 
-def test_a_traced_query_is_exact_at_other_sizes(model, batch_of):
+def test_a_traced_query_is_exact_at_other_sizes(model_at_length, batch_of):
+    model = model_at_length
+
     class Query(torch.nn.Module):
         def __init__(self):
             super().__init__()

@@ -48,7 +48,7 @@ def batch(batch_of):
     return batch_of([1, 3, 5, 5], 5)
 
 
-@pytest.mark.parametrize("parts", [2, 8])
+@pytest.mark.parametrize("parts", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_a_step_in_parts_is_the_same_step(sessions, schema, batch, parts):
     whole = trained_with(sessions, schema)
     assert furthest(trained_with(sessions, schema, gradient_accumulation=parts), whole, batch) < 2e-4
