@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,8 +20,6 @@ from nextitem_export.parity.items import ItemReference
 from nextitem_export.parity.truth import Truth
 from nextitem_export.plan import Plan, make_plan
 from nextitem_export.runtime.codes import FIRST_ITEM, NULL_INT64, NULL_STRING
-
-warnings.filterwarnings("ignore")
 
 WINDOW = 4
 
