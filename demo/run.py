@@ -44,7 +44,8 @@ class HeldOut:
 
 def main() -> int:
     """Run the demo. Returns 0 where all answers are the offline ones."""
-    warnings.filterwarnings("ignore")
+    # NVTabular warns on every use that it runs on a CPU, and that TensorFlow is not installed.
+    warnings.filterwarnings("ignore", category=UserWarning, module="merlin|nvtabular")
     arguments = _arguments()
     if not arguments.smoke:
         return _demo(ROOT / "demo" / "clicks.parquet", ROOT / "runs" / "demo", ROOT / "model_repository", arguments)

@@ -18,7 +18,6 @@ import shutil
 import statistics
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +47,6 @@ def main() -> int:
     """Run the benchmark. Returns 0, also where a target is missed: the table says so."""
     arguments = _arguments()
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))  # before the libraries that read them are imported
-    warnings.filterwarnings("ignore")
     import torch
     from rich.console import Console
 

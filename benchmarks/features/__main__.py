@@ -48,7 +48,8 @@ def main() -> int:
     """Run the benchmark. Returns 0, also where a target is missed: the table says so."""
     arguments = _arguments()
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))  # before the libraries that read them are imported
-    warnings.filterwarnings("ignore")
+    # NVTabular warns on every use that it runs on a CPU, and that TensorFlow is not installed.
+    warnings.filterwarnings("ignore", category=UserWarning, module="merlin|nvtabular")
     from rich.console import Console
     from rich.progress import Progress
 

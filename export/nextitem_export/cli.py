@@ -159,7 +159,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if wrong := _wrong_call(run, repository, name, explain, versions, arguments["replace"]):
         parser.error(wrong)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    warnings.filterwarnings("ignore")  # of NVTabular's import, about GPU libraries that are not needed
+    # NVTabular warns on every use that it runs on a CPU, and that TensorFlow is not installed.
+    warnings.filterwarnings("ignore", category=UserWarning, module="merlin|nvtabular")
     logging.basicConfig(level=logging.WARNING)
 
     from ._errors import ExportError

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,8 +24,6 @@ from nextitem_export.parity.gate import Gate
 from nextitem_export.parity.items import ItemReference
 from nextitem_export.parity.truth import Truth
 from nextitem_export.plan import Plan, make_plan
-
-warnings.filterwarnings("ignore")
 
 WINDOW = 4
 

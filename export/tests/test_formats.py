@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -177,3 +178,20 @@ def test_a_graph_holds_no_path_of_the_machine(format_name, tmp_path):
         with zipfile.ZipFile(graph) as archive:
             parts = [archive.read(name) for name in archive.namelist()]
     assert not any(str(Path(__file__).parents[2]).encode() in part for part in parts)
+
+
+class Warns(Mean):
+    def query(self, features):
+        warnings.warn("the model's own", UserWarning, stacklevel=1)
+        if features["item"].shape[1] == features["item"].max():  # what torch's tracers warn of
+            return self.items(features["item"]).sum(1)
+        return super().query(features)
+
+
+@pytest.mark.parametrize("format_name", ["onnx", "torchscript"])
+def test_what_the_model_says_is_heard_and_what_tracers_say_of_every_model_is_not(format_name, tmp_path):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        write(format_name, Warns(), tmp_path)
+    heard = {str(one.message) for one in said if not issubclass(one.category, DeprecationWarning)}
+    assert heard == {"the model's own"}

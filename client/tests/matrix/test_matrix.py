@@ -89,7 +89,6 @@ def test_the_clients_tests_pass(tmp_path: Path, servers: str, version: str, pack
     shutil.copy(CLIENT / "README.md", tmp_path / "client" / "README.md")
     (tmp_path / "pytest.ini").write_text(
         "[pytest]\naddopts = -ra --import-mode=importlib\ntimeout = 300\nmarkers = slow\n"
-        "filterwarnings =\n    ignore::DeprecationWarning\n    ignore::FutureWarning\n    ignore::UserWarning\n"
     )
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     environment["NEXTITEM_CLIENT_TEST_SERVERS"] = servers

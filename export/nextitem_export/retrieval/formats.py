@@ -74,7 +74,7 @@ def write_retrieval(
     retrieval = retrieval.eval()
     try:
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tracer warnings; the parity gate judges the result
+            _ignore_tracing()
             if form.trace is not None:
                 session = form.trace(retrieval, names[:-3], example[:-3])
                 encoded = dict(zip(names, sample, strict=False))
@@ -100,6 +100,16 @@ def write_retrieval(
         raise UnsupportedModel(
             f"{type(retrieval.model).__name__} cannot be exported to {format_name}: {type(cause).__name__}: {cause}"
         ) from error
+
+
+def _ignore_tracing() -> None:
+    """Within catch_warnings: what torch's tracers and exporters say of every model. What the model itself says is heard."""
+    # That what is traced may not hold for other data: the parity gate tries it.
+    warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+    # Of constants that are not folded, and of tracers that are to go.
+    warnings.filterwarnings("ignore", module=r"torch\.(onnx|jit)")
+    warnings.filterwarnings("ignore", "You are using the legacy TorchScript-based ONNX export", DeprecationWarning)
+    warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
 
 
 def _check_batches(step: Step, example: Mapping[str, np.ndarray], model: str, format_name: str) -> None:

@@ -81,13 +81,6 @@ def found_value(
     return found if empty is None else where(empty, constant(null, dtype), found)
 
 
-def vocabulary_keys(operator: Any, name: str, values: pd.Series, column: Column) -> tuple[np.ndarray, Expr]:
-    """Values that are not null in the dtype of the expression that is looked up, and that expression."""
-    expr, keys, kept = _single(operator, name, column, values)
-    assert len(kept) == len(values)
-    return keys, expr
-
-
 def _single(operator: Any, name: str, column: Column, values: pd.Series) -> tuple[Expr, np.ndarray, np.ndarray]:
     """The expression that is looked up, the keys that it can have, and which of the values they are."""
     expr, present = column.expr, values.notna().to_numpy()
