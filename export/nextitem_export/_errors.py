@@ -16,7 +16,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-from nextitem_bundle.errors import BundleError
+from nextitem_bundle import errors as bundle
 
 _CALL = re.compile(r"(?:ExportOptions|activate_bundle)\((\w+=[^()]*)\)")
 _QUOTES = "'\""
@@ -62,7 +62,7 @@ def repository_errors() -> Iterator[None]:
     """Raise what nextitem_bundle has to say of a repository as RepositoryError."""
     try:
         yield
-    except BundleError as error:
+    except bundle.BundleError as error:
         raise RepositoryError(str(error)) from error
 
 

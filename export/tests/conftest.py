@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -142,21 +143,12 @@ def truth_of(plan: Plan, items: ItemReference | None = None) -> Truth:
         ids = plan.vocabulary.values
         null = np.array([NULL_STRING if ids.dtype == object else NULL_INT64] * FIRST_ITEM, dtype=ids.dtype)
         items = ItemReference(np.concatenate([null, ids]), plan.probe)
-    return Truth(
-        plan.fitted, plan.model, plan.features, plan.item_feature, plan.log_popularity, plan.tie_breaker_column, items
-    )
+    return Truth(plan, items)
 
 
 def gate_of(plan: Plan, folders: tuple[Path, Path, Path]) -> Gate:
     items = ItemReference.read(folders[2], plan.vocabulary.cardinality, plan.probe)
-    return Gate(
-        folders,
-        truth_of(plan, items),
-        plan.signature,
-        plan.features,
-        items,
-        item_feature=plan.item_feature,
-    )
+    return Gate(folders, truth_of(plan, items), plan, items)
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:

@@ -1,1 +1,1 @@
-"""The graphs of a bundle: the session model with its top-k, and the items that codes stand for."""
+"""The two steps around the session model: raw sessions to encoded sequences, and codes to the items that they stand for."""

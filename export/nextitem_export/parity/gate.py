@@ -11,15 +11,16 @@ import numpy as np
 
 from nextitem_bundle.runtime.codes import COLD, EMPTY, FIRST_ITEM, OK, PADDING
 from nextitem_bundle.runtime.codes import STATUS as STATUS_NAMES
-from nextitem_bundle.runtime.signature import Feature, Signature
+from nextitem_bundle.runtime.signature import Feature
 from nextitem_bundle.runtime.step import Step, open_step
 from nextitem_bundle.runtime.steps import read_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from .._errors import ParityError
 from ..graphs import items as items_graph
+from ..plan import Plan
 from ..retrieval.heads import head_tensors
-from ..retrieval.module import CODES, SCORES, STATUS, ModelFeature
+from ..retrieval.module import CODES, SCORES, STATUS
 from ..wire import request_tensors
 from .cases import PADDED, Case, Filters, Sessions, draw_filters
 from .compare import approximate_difference, feature_difference, head_difference, ranking_difference
@@ -74,11 +75,9 @@ class Gate:
         self,
         folders: tuple[Path, Path, Path],
         truth: Truth,
-        signature: Signature,
-        features: Sequence[ModelFeature],
+        plan: Plan,
         items: ItemReference,
         *,
-        item_feature: str,
         whole: Path | None = None,
         available: np.ndarray | None = None,
     ) -> None:
@@ -89,13 +88,13 @@ class Gate:
         approximate = _scoring(folders[1]) != "exact"
         self._ranking_difference = approximate_difference if approximate else ranking_difference
         self._truth = truth
-        self._raw_features = signature.features
-        self._item_column = signature.item_column
-        self._features = features
-        self._heads = head_tensors(signature.heads)
-        self._item_feature = item_feature
-        self._item_tensor = next(f.tensor for f in features if f.name == item_feature)
-        self._window = signature.window
+        self._raw_features = plan.raw_features
+        self._item_column = plan.signature.item_column
+        self._features = plan.features
+        self._heads = head_tensors(plan.signature.heads)
+        self._item_feature = plan.item_feature
+        self._item_tensor = plan.item_tensor
+        self._window = plan.signature.window
 
     def check(self, cases: Sequence[Case], progress: Callable[[str], None] = lambda _: None) -> list[CaseReport]:
         """Run all cases.

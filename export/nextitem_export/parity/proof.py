@@ -30,15 +30,6 @@ def prove(
         padding=options.item_padding or 0,
         known_alone=options.item_codes == "as-is",
     )
-    truth = Truth(
-        plan.fitted,
-        plan.model,
-        plan.features,
-        plan.item_feature,
-        plan.log_popularity,
-        plan.tie_breaker_column,
-        items,
-    )
     cases = make_cases(
         plan.sessions,
         plan.raw_features,
@@ -47,14 +38,5 @@ def prove(
         max_sessions=plan.signature.max_sessions_per_request,
         max_interactions=plan.signature.max_interactions_per_session,
     )
-    gate = Gate(
-        folders,
-        truth,
-        plan.signature,
-        plan.features,
-        items,
-        item_feature=plan.item_feature,
-        whole=whole,
-        available=available_items(plan, options),
-    )
+    gate = Gate(folders, Truth(plan, items), plan, items, whole=whole, available=available_items(plan, options))
     return tuple(gate.check(cases, progress))

@@ -15,8 +15,7 @@ from torch import nn
 from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
-from ..retrieval.module import ModelFeature
-from ..workflow.fitted import FittedWorkflow
+from ..plan import Plan
 from ..workflow.item_probe import quiet
 from .items import ItemReference
 
@@ -56,23 +55,14 @@ class Truth:
     answer.
     """
 
-    def __init__(
-        self,
-        fitted: FittedWorkflow,
-        model: nn.Module,
-        features: Sequence[ModelFeature],
-        item_feature: str,
-        log_popularity: np.ndarray,
-        tie_breaker_column: str | None,
-        items: ItemReference,
-    ) -> None:
+    def __init__(self, plan: Plan, items: ItemReference) -> None:
         self._items = items
-        self._fitted = fitted
-        self._model = model
-        self._features = features
-        self._item_feature = item_feature
-        self._log_popularity = log_popularity
-        self._tie_breaker = tie_breaker_column
+        self._fitted = plan.fitted
+        self._model = plan.model
+        self._features = plan.features
+        self._item_feature = plan.item_feature
+        self._log_popularity = plan.log_popularity
+        self._tie_breaker = plan.tie_breaker_column
 
     def encode(self, sessions: Sequence[pd.DataFrame]) -> Answers:
         """The model's features of each session that NVTabular answers, as it gives them.

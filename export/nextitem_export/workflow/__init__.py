@@ -1,1 +1,1 @@
-"""What the exporter reads from a fitted NVTabular workflow."""
+"""The compiler of fitted NVTabular workflows: what the exporter reads from one, and the program that it becomes."""

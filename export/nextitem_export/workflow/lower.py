@@ -65,7 +65,7 @@ class _Lowering:
         self._nodes: dict[int, Lowered] = {}
         self._raw = dict(raw_columns)
         for name in (context.session_column, context.tie_breaker_column):
-            if name is not None:  # a request has neither: the compiler refuses what is made from them
+            if name is not None:  # a request has neither: `check_column` refuses what is made of them
                 self._raw[name] = _raw_column(name, unsent.get(name, "int64"), None)
 
     def lowered(self, node: Any) -> Lowered:

@@ -47,7 +47,6 @@ def cycle(column, period):
         lambda c: c.dt.weekday == 3,
         lambda c: c.dt.weekday != 3,
         lambda c: np.log1p(c.dt.dayofyear),
-        lambda c: pd.to_timedelta(c.dt.hour, unit="h"),
         lambda c: c.dt.second % 0.7,
         lambda c: c.dt.minute / (c.dt.minute - 5),
         lambda c: 60 // c.dt.minute,

@@ -62,21 +62,14 @@ def binary_expr(op: str, one: Any, two: Any, shadow: pd.Series) -> Expr:
             raise TracingError(f"'{op}' of booleans is not compiled: make them integers with astype('int64')")
         return apply(_BOOLEAN[op], "bool", operand(one, "bool"), operand(two, "bool"))
     if kind == "m" and op in ("div", "floordiv", "mul"):
-        return _scaled_duration(op, one, two)
+        raise TracingError(
+            "a duration times or by a number is not compiled: make a number of it with .dt.total_seconds() first"
+        )
     if op in ("floordiv", "mod") and {_dtype_of(one), _dtype_of(two)} <= {"int64", "bool"}:
         return narrowed(_whole_division(op, one, two), shadow)
     if op == "pow" and dtype == "int64":
         return narrowed(_power(one, two), shadow)
     return narrowed(apply(op, dtype, operand(one, dtype), operand(two, dtype)), shadow)
-
-
-def divided_towards_zero(value: Expr, by: int) -> Expr:
-    """Integer division as numpy divides durations."""
-    negative = apply("lt", "bool", value, constant(0, "int64"))
-    size = where(negative, apply("neg", "int64", value), value)
-    quotient = apply("floordiv", "int64", size, constant(abs(by), "int64"))
-    turned = apply("neg", "int64", quotient)
-    return where(negative, turned, quotient) if by > 0 else where(negative, quotient, turned)
 
 
 def _dtype_of(value: Any) -> str:
@@ -132,25 +125,6 @@ def _equal_strings(op: str, one: Any, two: Any) -> Expr:
     keys = np.array([value], dtype=object)
     same = Expr("encode", (column.expr,), "int64", {"default": 0}, sorted_keys(keys, np.ones(1, np.int64)))
     return cast(same, "bool") if op == "eq" else apply("not", "bool", cast(same, "bool"))
-
-
-def _scaled_duration(op: str, one: Any, two: Any) -> Expr:
-    """A duration times or by a number: integers stay exact, floats are cut off towards zero."""
-    duration, number = (
-        (one, two)
-        if getattr(getattr(one, "shadow", None), "dtype", None) is not None and (one.shadow.dtype.kind == "m")
-        else (two, one)
-    )
-    if _dtype_of(duration) == "int64" and _dtype_of(number) in ("int64", "bool"):
-        if op == "mul":
-            return apply("mul", "int64", operand(duration, "int64"), operand(number, "int64"))
-        by = plain_scalar(number) if not hasattr(number, "expr") else 0
-        if not by:
-            raise TracingError("a duration by a column of integers is not compiled: make the divisor float64")
-        return divided_towards_zero(operand(duration, "int64"), by)
-    value = apply(op, "float64", operand(duration, "float64"), operand(number, "float64"))
-    null = apply("is_null", "bool", value)
-    return where(null, constant(None, "int64"), Expr("cast", (value,), "int64"))
 
 
 def _whole_division(op: str, one: Any, two: Any) -> Expr:

@@ -46,6 +46,7 @@ _REMEDIES = {
     "date": "use .dt.normalize(), or .dt.floor('D')",
     "isocalendar": "use .dt.week",
     "round": "add half of the unit and use .dt.floor()",
+    "ceil": "add the unit less one nanosecond and use .dt.floor()",
 }
 
 
@@ -72,13 +73,6 @@ class Calendar:
     def floor(self, freq: str) -> SymbolicColumn:
         """Down to a fixed unit of time."""
         return self._floored(freq, lambda series: series.dt.floor(freq))
-
-    def ceil(self, freq: str) -> SymbolicColumn:
-        """Up to a fixed unit of time."""
-        time, unit = self._column.expr, _unit(freq)
-        upside_down = apply("floordiv", "int64", apply("neg", "int64", time), unit)
-        raised = apply("neg", "int64", apply("mul", "int64", upside_down, unit))
-        return self._column.derive(lambda series: series.dt.ceil(freq), lambda _: raised, self._column)
 
     def normalize(self) -> SymbolicColumn:
         """To midnight."""

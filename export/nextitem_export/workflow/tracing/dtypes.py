@@ -142,29 +142,19 @@ def to_datetime(column: Any, unit: str | None = None, **more: Any) -> Any:
         raise TracingError(f"pd.to_datetime({', '.join(more)}=…) is not compiled: parse the column before the workflow")
     if column.shadow.dtype.kind == "M":
         return column
-    return _timed(column, "pd.to_datetime()", unit, lambda series: pd.Series(_to_datetime(series, unit=unit)))
-
-
-def to_timedelta(column: Any, unit: str | None = None, **more: Any) -> Any:
-    """pd.to_timedelta of integers in a unit, or of durations."""
-    if more and more != {"errors": "raise"}:
-        raise TracingError(f"pd.to_timedelta({', '.join(more)}=…) is not compiled: compute it before the workflow")
-    if column.shadow.dtype.kind == "m":
-        return column
-    return _timed(column, "pd.to_timedelta()", unit, lambda series: pd.Series(_to_timedelta(series, unit=unit)))
-
-
-# Kept, since pandas' own are replaced while a function is traced.
-_to_datetime = pd.to_datetime
-_to_timedelta = pd.to_timedelta
-
-
-def _timed(column: Any, name: str, unit: str | None, function: Any) -> Any:
     whole = column.expr if column.shadow.dtype.kind in "iu" else whole_behind(column.expr)
     if whole is None:
-        raise TracingError(f"{name} of {column.shadow.dtype} is not compiled: send a date-time or an integer")
+        raise TracingError(f"pd.to_datetime() of {column.shadow.dtype} is not compiled: send a date-time or an integer")
     scale = constant(pd.Timedelta(1, unit or "ns").value, "int64")
+
+    def function(series: pd.Series) -> pd.Series:
+        return pd.Series(_to_datetime(series, unit=unit))
+
     return column.derive(function, lambda _: apply("mul", "int64", whole, scale), column)
+
+
+# Kept, since pandas' own is replaced while a function is traced.
+_to_datetime = pd.to_datetime
 
 
 def whole_behind(expr: Expr) -> Expr | None:

@@ -56,21 +56,13 @@ _UNARY = {
 # Functions that are others in disguise.
 _COMPOSED: dict[Any, Callable[[SymbolicColumn], SymbolicColumn]] = {
     np.square: lambda x: x * x,
-    np.reciprocal: lambda x: 1 / x.astype("float64") if x.dtype.kind in "iu" else 1 / x,
     np.log2: lambda x: np.log(x) / np.log(2.0),
     np.log10: lambda x: np.log(x) / np.log(10.0),
-    np.exp2: lambda x: np.exp(x * np.log(2.0)),
-    np.tan: lambda x: np.sin(x) / np.cos(x),
     np.isnan: lambda x: x.isna(),
     np.isinf: lambda x: abs(x) == np.inf,
     np.isfinite: lambda x: ~(x.isna() | (abs(x) == np.inf)),
     np.logical_not: lambda x: ~x.astype(bool),
     np.invert: lambda x: ~x,
-    np.trunc: lambda x: choose(x < 0, np.ceil(x), np.floor(x)),
-    np.deg2rad: lambda x: x * (np.pi / 180.0),
-    np.radians: lambda x: x * (np.pi / 180.0),
-    np.rad2deg: lambda x: x * (180.0 / np.pi),
-    np.degrees: lambda x: x * (180.0 / np.pi),
 }
 
 #: numpy's extremes, NaN if either is; the second pair ignores NaN.
@@ -96,8 +88,8 @@ def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], more: dict[str,
         return _COMPOSED[ufunc](inputs[0])
     if ufunc in _EXTREMES:
         return _extreme(ufunc, *inputs)
-    if ufunc in (np.log1p, np.expm1):
-        return inputs[0].derive(ufunc, lambda shadow: _PRECISE[ufunc](inputs[0], expr_dtype(shadow)), inputs[0])
+    if ufunc is np.log1p:
+        return inputs[0].derive(ufunc, lambda shadow: _log1p(inputs[0], expr_dtype(shadow)), inputs[0])
     raise refusals.function(name)
 
 
@@ -111,8 +103,6 @@ def call_function(function: Any, args: tuple[Any, ...], more: dict[str, Any]) ->
         return args[0].round(*args[1:], **more)
     if function is np.isin:
         return args[0].isin(args[1])
-    if function in (np.full_like, np.zeros_like, np.ones_like) and hasattr(args[0], "shadow"):
-        return _filled(function, *args, **more)
     raise refusals.function(f"np.{function.__name__}")
 
 
@@ -143,15 +133,6 @@ def _extreme(ufunc: Any, one: Any, two: Any) -> SymbolicColumn:
     return column.derive(ufunc, build, one, two)
 
 
-def _filled(function: Any, column: SymbolicColumn, *args: Any, **more: Any) -> SymbolicColumn:
-    if len(args) != (function is np.full_like) or more.keys() - {"dtype"}:
-        raise TracingError(f"np.{function.__name__}() is compiled with a column, a value and dtype alone")
-    value = {np.zeros_like: 0, np.ones_like: 1}.get(function, args[0] if args else None)
-    blank = (column == column) & False  # as many as there are values, never null
-    dtype = more.get("dtype", column.dtype)
-    return choose(blank, value, value).astype(dtype)
-
-
 def _log1p(column: SymbolicColumn, dtype: str) -> Expr:
     """log(1 + x) without losing small x (Kahan): log(u) x / (u - 1), u = 1 + x."""
     x, one = cast(column.expr, dtype), constant(1, dtype)
@@ -159,18 +140,3 @@ def _log1p(column: SymbolicColumn, dtype: str) -> Expr:
     corrected = apply("div", dtype, apply("mul", dtype, apply("log", dtype, u), x), apply("sub", dtype, u, one))
     endless = apply("eq", "bool", u, constant(np.inf, dtype))
     return where(apply("eq", "bool", u, one), x, where(endless, u, corrected))
-
-
-def _expm1(column: SymbolicColumn, dtype: str) -> Expr:
-    """exp(x) - 1 without losing small x (Kahan): (u - 1) x / log(u), u = exp(x)."""
-    x, one = cast(column.expr, dtype), constant(1, dtype)
-    u = apply("exp", dtype, x)
-    less = apply("sub", dtype, u, one)
-    corrected = apply("div", dtype, apply("mul", dtype, less, x), apply("log", dtype, u))
-    extreme = apply(
-        "or", "bool", apply("eq", "bool", less, constant(-1, dtype)), apply("eq", "bool", u, constant(np.inf, dtype))
-    )
-    return where(apply("eq", "bool", u, one), x, where(extreme, less, corrected))
-
-
-_PRECISE = {np.log1p: _log1p, np.expm1: _expm1}

@@ -18,7 +18,7 @@ import pandas as pd
 
 from ..expressions import Expr
 from .column import SymbolicColumn
-from .dtypes import to_datetime, to_timedelta
+from .dtypes import to_datetime
 from .frame import SymbolicFrame
 from .refusals import TracingError
 
@@ -26,7 +26,6 @@ from .refusals import TracingError
 _LOCK = threading.RLock()
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "to_datetime": to_datetime,
-    "to_timedelta": to_timedelta,
     "isna": lambda column: column.isna(),
     "isnull": lambda column: column.isna(),
     "notna": lambda column: column.notna(),
