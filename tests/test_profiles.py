@@ -39,6 +39,7 @@ def test_no_test_has_a_number_of_its_own_but_for_a_reason():
         # A few for every day, derandomized, and as many as minutes allow for the long ones.
         "export/tests/workflow/test_whole_workflows.py",
         "export/tests/workflow/test_tracing_random.py",
+        "export/tests/workflow/harness.py",  # where each example asks NVTabular
         "serving_tests/test_random_requests.py",  # each is asked of eight bundles
     }
     found = [path for path in our_files() if path.suffix == ".py" and "max_examples=" in (text_of(path) or "")]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import pickle
 import signal
 import warnings
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ from nextitem_export.parity.gate import Gate
 from nextitem_export.parity.items import ItemReference
 from nextitem_export.parity.truth import Truth
 from nextitem_export.plan import Plan, make_plan
+from nextitem_export.workflow.fitted import FittedWorkflow
 
 WINDOW = 4
 
@@ -237,9 +240,45 @@ def sample(frame) -> pd.DataFrame:
     return frame[frame.session_id < 8]
 
 
+@contextlib.contextmanager
+def asked_once(workflow) -> Iterator[None]:
+    """What NVTabular answers for this workflow is kept: each export asks it the same questions, which take most of its time.
+
+    A question is the frame, byte for byte; what comes back is another copy each time.
+    """
+    answers: dict[tuple[str, bytes], bytes | Exception] = {}
+
+    def kept(name: str):
+        ask = getattr(FittedWorkflow, name)
+
+        def transform(fitted: FittedWorkflow, rows: pd.DataFrame) -> pd.DataFrame:
+            if fitted.workflow is not workflow:
+                return ask(fitted, rows)
+            question = name, pickle.dumps(rows)
+            if question not in answers:
+                try:
+                    answers[question] = pickle.dumps(ask(fitted, rows))
+                except Exception as error:  # noqa: BLE001  NVTabular raises what pandas raised
+                    answers[question] = error
+            answer = answers[question]
+            if isinstance(answer, Exception):
+                raise answer.with_traceback(None)
+            return pickle.loads(answer)
+
+        return transform
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("transform", "transform_all"):
+            patch.setattr(FittedWorkflow, name, kept(name))
+        yield
+
+
 @pytest.fixture(scope="session")
 def workflow(frame, tmp_path_factory):
-    return fit(frame, tmp_path_factory.mktemp("workflow"))
+    """The shop's, fitted once. To be read only."""
+    fitted = fit(frame, tmp_path_factory.mktemp("workflow"))
+    with asked_once(fitted):
+        yield fitted
 
 
 @pytest.fixture(scope="session")

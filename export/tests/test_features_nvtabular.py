@@ -17,6 +17,8 @@ from nextitem_bundle.runtime.wire import LOWEST_FLOAT32, NULL_INT64
 from nextitem_export.graphs.features import write_features
 from nextitem_export.wire import request_tensors
 
+from harness import asks_nvtabular
+
 LONG = ops.Filter(f=lambda df: df["item_id-count"] >= 2)
 COLUMNS = ["item_id", "timestamp", "category", "price"]
 
@@ -86,11 +88,13 @@ rows = st.tuples(
 many_sessions = st.lists(st.lists(rows, max_size=7).map(lambda drawn: session(*drawn)), min_size=1, max_size=4)
 
 
+@asks_nvtabular
 @given(many_sessions)
 def test_sessions_are_encoded_as_the_workflow_encodes_them(step, workflow, plan, sessions):
     assert_same(encode(step, plan, sessions), transformed(workflow, plan, sessions))
 
 
+@asks_nvtabular
 @given(many_sessions, st.data())
 def test_a_session_is_encoded_alike_alone_and_among_others_whatever_the_padding(step, plan, sessions, data):
     together = request_tensors(sessions, plan.raw_features, width=9)

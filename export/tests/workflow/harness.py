@@ -9,6 +9,7 @@ adds them to columns of values.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import nvtabular as nvt
 import onnxruntime
 import pandas as pd
+from hypothesis import settings
 from hypothesis import strategies as st
 from nvtabular import ops
 
@@ -32,6 +34,9 @@ WINDOW = 4
 KEPT = ["session_id", "timestamp", "position"]
 #: What stands in padding, which nobody may read.
 GARBAGE = {"string": "garbage", "float": np.float32(np.nan)}
+
+#: For tests each of whose examples asks NVTabular, which takes some forty times as long as what is tested: ten for every day.
+asks_nvtabular = settings(max_examples=10) if settings.default.derandomize else settings()
 
 Answers = dict[str, np.ndarray]
 
@@ -129,6 +134,10 @@ class Harness:
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(self.graph.SerializeToString(), options)
 
+    @functools.cached_property
+    def _by_raw_session(self) -> nvt.Workflow:
+        return with_plain_sessions(self.fitted.workflow)
+
     def check(self, frame: pd.DataFrame, *, batches: Sequence[int] = (1, 3, 64)) -> None:
         """Compare every session of the frame, with empty ones between, in batches of these sizes and several widths."""
         sessions = split(frame)
@@ -194,7 +203,7 @@ class Harness:
             typed[feature.name] = _as_fitted(typed[feature.name], feature.kind, self.raw_dtypes[feature.name])
         rows = [row for row, session in enumerate(sessions) if len(session)]
         padded: Answers = {}
-        table = _transformed(with_plain_sessions(self.fitted.workflow), typed) if rows else None
+        table = _transformed(self._by_raw_session, typed) if rows else None
         for output in self.outputs:
             padded[output.column] = np.zeros((len(sessions), self.window), dtype=output.dtype)
             if table is None:

@@ -21,9 +21,14 @@ MAPS = {
 }
 
 
+#: `make test` has each function once, with ids of one kind and the other in turn.
 CASES = [
-    *((name, kind, "compiled") for name in MAPS for kind in ("strings", "numbers")),
-    ("shift", "strings", "nvtabular"),
+    *(
+        pytest.param(name, kind, "compiled", marks=() if (place + number) % 2 == 0 else pytest.mark.slow)
+        for place, name in enumerate(MAPS)
+        for number, kind in enumerate(("strings", "numbers"))
+    ),
+    pytest.param("shift", "strings", "nvtabular", marks=pytest.mark.slow),
     ("lookup", "numbers", "nvtabular"),
 ]
 

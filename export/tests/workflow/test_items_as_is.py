@@ -30,12 +30,14 @@ PADDED = {
 
 @pytest.mark.parametrize(
     ("name", "features"),
-    # pandas has no null in the narrower type
     [
-        (name, kind)
-        for name in PADDED
-        for kind in ("compiled", "nvtabular")
-        if (name, kind) != ("a narrower type", "nvtabular")
+        *((name, "compiled") for name in PADDED),
+        ("no row of its own", "nvtabular"),
+        ("ids from 1 for rows from 0", "nvtabular"),
+        *(  # pandas has no null in the narrower type
+            pytest.param(name, "nvtabular", marks=pytest.mark.slow)
+            for name in ("the last row", "the first row", "the first row, ids shifted by the workflow")
+        ),
     ],
 )
 def test_raw_ids_are_answered_and_what_is_no_row_is_unknown(tmp_path, name, features):
@@ -61,9 +63,18 @@ def test_raw_ids_are_answered_and_what_is_no_row_is_unknown(tmp_path, name, feat
 
 
 @pytest.mark.parametrize(
-    "options", [{"format": "torchscript"}, {"format": "onnx_dynamo"}, {"layout": "fused"}, {"runtime": "native"}]
+    ("kind", "options"),
+    [
+        (Rows, {"format": "torchscript"}),
+        (Rows, {"format": "onnx_dynamo"}),
+        (Rows, {"layout": "fused"}),
+        (Rows, {"runtime": "native"}),
+        (Scores, {"format": "torchscript"}),
+        (Scores, {"runtime": "native"}),
+        pytest.param(Scores, {"format": "onnx_dynamo"}, marks=pytest.mark.slow),
+        pytest.param(Scores, {"layout": "fused"}, marks=pytest.mark.slow),
+    ],
 )
-@pytest.mark.parametrize("kind", [Rows, Scores])
 def test_every_format_and_kind_of_model_reads_the_known_items_alone(tmp_path, kind, options):
     frame = clicks(IDS)
     options = options | {"item_codes": "as-is", "item_padding": -1}

@@ -170,7 +170,7 @@ def same_dtypes(harness: Harness) -> None:
 WHOLE = {"derandomize": True, "suppress_health_check": list(HealthCheck)}
 
 
-@settings(max_examples=15, **WHOLE)
+@settings(max_examples=8, **WHOLE)
 @given(RECIPES)
 def test_random_workflows_equal_nvtabular(recipe):
     holds(recipe)

@@ -11,7 +11,7 @@ from nvtabular import ColumnSelector, ops
 
 from nextitem_export import UnsupportedWorkflow
 
-from harness import Harness, drawn, fit, interactions, lists
+from harness import Harness, asks_nvtabular, drawn, fit, interactions, lists
 
 LIMITS = np.iinfo(np.int64)
 STRINGS = st.none() | st.sampled_from(["a", "b", "c", "é", "😀", "unknown", "A", "a ", "a" * 300])
@@ -37,6 +37,7 @@ def items(tmp_path_factory) -> Harness:
     return encoding(tmp_path_factory.mktemp("vocabulary"))
 
 
+@asks_nvtabular
 @given(frame=drawn(item=STRINGS, number=NUMBERS))
 def test_values_have_nvtabulars_codes(items, frame):
     items.check(frame)
@@ -69,6 +70,7 @@ def test_a_vocabulary_that_was_given(tmp_path):
 # Several columns.
 
 
+@asks_nvtabular
 @given(frame=drawn(item=STRINGS, shop=STRINGS | st.sampled_from(["x", "y"])))
 def test_columns_with_one_vocabulary(joint, frame):
     joint.check(frame)
@@ -85,6 +87,7 @@ def combined(tmp_path_factory) -> Harness:
     return encoding(tmp_path_factory.mktemp("combined"), selector, encode_type="combo")
 
 
+@asks_nvtabular
 @given(
     item=st.lists(STRINGS, min_size=9, max_size=9),
     shop=st.lists(st.none() | st.sampled_from(["x", "y", "z"]), min_size=9, max_size=9),

@@ -8,7 +8,7 @@ from nvtabular import ops
 
 from nextitem_export import UnsupportedWorkflow
 
-from harness import Harness, drawn, fit, interactions, lists, lower
+from harness import Harness, asks_nvtabular, drawn, fit, interactions, lists, lower
 
 FLOATS = st.none() | st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.5, -7.25, 1e30, -1e30, 1e-30, 20.0, np.nan])
 NUMBERS = st.sampled_from([0, 1, -1, 3, 20, -400, 10**12, -(10**12)])
@@ -30,6 +30,7 @@ def harness(request) -> Harness:
     return compiled(ops.Clip(*request.param))
 
 
+@asks_nvtabular
 @given(frame=drawn(price=FLOATS, cost=FLOATS, number=NUMBERS))
 def test_values_equal_nvtabulars(harness, frame):
     harness.check(frame)

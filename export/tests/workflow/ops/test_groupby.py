@@ -15,7 +15,7 @@ from nextitem_export.workflow.lower import lower_workflow
 from nextitem_export.workflow.registry import Context
 from nextitem_export.workflow.schedule import FeatureOutput, schedule
 
-from harness import Harness, drawn, fit, interactions, lower, split
+from harness import Harness, asks_nvtabular, drawn, fit, interactions, lower, split
 
 FRAME = interactions(
     [4, 3, 2],
@@ -40,11 +40,13 @@ def by_time() -> Harness:
     return Harness(fit(grouped[["price_list", "number_list"]], FRAME))
 
 
+@asks_nvtabular
 @given(frame=drawn(price=PRICES, number=st.integers(-(2**62), 2**62)))
 def test_lists_are_sorted_stably_and_hold_the_newest(by_time, frame):
     by_time.check(frame.assign(at=0.0))
 
 
+@asks_nvtabular
 @given(frame=drawn(price=PRICES, number=st.integers(0, 2), at=st.sampled_from([0.0, -1.0, 2.5])))
 def test_several_sort_columns_of_several_types(by_number, frame):
     by_number.check(frame)

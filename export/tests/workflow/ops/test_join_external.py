@@ -12,7 +12,7 @@ from nvtabular import ops
 from nextitem_export import UnsupportedWorkflow
 from nextitem_export.workflow.expressions import Column
 
-from harness import Harness, fit, interactions, lists, lower
+from harness import Harness, asks_nvtabular, fit, interactions, lists, lower
 
 FRAME = interactions([4, 3, 2], item=list("aabcbaacb"), shop=[1, 2, 1, 1, 1, 2, 1, 1, 2])
 ITEMS = pd.DataFrame(
@@ -44,6 +44,7 @@ def test_columns_of_the_table_can_be_features_and_be_encoded(tmp_path):
     assert len(set(known["stock_list"])) == 4
 
 
+@asks_nvtabular
 @given(keys=st.lists(KEYS, min_size=9, max_size=9))
 def test_rows_are_found_by_their_key_null_too(weights, keys):
     weights.check(FRAME.assign(item=keys))

@@ -10,7 +10,7 @@ from nvtabular import ColumnSelector, ops
 
 from nextitem_export import UnsupportedWorkflow
 
-from harness import Harness, fit, interactions, lists, lower
+from harness import Harness, asks_nvtabular, fit, interactions, lists, lower
 
 FRAME = interactions(
     [4, 3, 2],
@@ -36,6 +36,7 @@ def harness(request, tmp_path_factory) -> Harness:
     return joining(tmp_path_factory.mktemp("stats"), [request.param], STATISTICS, ["price", "number"])
 
 
+@asks_nvtabular
 @given(
     keys=st.lists(
         st.sampled_from([("a", 1), ("a", 2), ("b", 1), ("c", 2), ("é", 2), (None, 1)]), min_size=9, max_size=9

@@ -8,7 +8,7 @@ from nvtabular import ColumnSelector, ops
 
 from nextitem_export import UnsupportedWorkflow
 
-from harness import Harness, drawn, fit, interactions, lists, lower
+from harness import Harness, asks_nvtabular, drawn, fit, interactions, lists, lower
 
 FRAME = interactions([6, 3, 1, 9], number=np.arange(19) - 5, price=np.arange(19) * np.float32(0.5))
 NAMES = ["number", "price"]
@@ -24,6 +24,7 @@ def harness(request) -> Harness:
     return Harness(fit(sliced, FRAME))
 
 
+@asks_nvtabular
 @given(frame=drawn(number=st.integers(0, 99), price=st.sampled_from([0.5, 1.0, -2.0])))
 def test_slices_equal_pythons(harness, frame):
     harness.check(frame)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nvtabular import ColumnSelector, ops
 
-from harness import Harness, drawn, fit, interactions, lists
+from harness import Harness, asks_nvtabular, drawn, fit, interactions, lists
 
 FLOATS = st.none() | st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.5, -7.25, 1e30, -1e30, 1e-30, 20.0, np.nan])
 NUMBERS = st.sampled_from([0, 1, -1, 3, 20, -400, 10**12, -(10**12)])
@@ -37,6 +37,7 @@ def harness(request) -> Harness:
     return compiled(request.param())
 
 
+@asks_nvtabular
 @given(frame=drawn(price=FLOATS, cost=FLOATS, number=st.none() | NUMBERS))
 def test_values_equal_nvtabulars(harness, frame):
     harness.check(frame)

@@ -8,7 +8,7 @@ from nvtabular import ColumnSelector, ops
 
 from nextitem_export import UnsupportedWorkflow
 
-from harness import Harness, fit, interactions, lists, lower
+from harness import Harness, asks_nvtabular, fit, interactions, lists, lower
 
 FRAME = interactions(
     [4, 3, 2],
@@ -27,6 +27,7 @@ def harness(tmp_path_factory) -> Harness:
     return Harness(fit(lists(ColumnSelector(["item", ("item", "shop")]) >> operator, OUTPUTS), FRAME))
 
 
+@asks_nvtabular
 @given(
     item=st.lists(st.sampled_from(["a", "b", "c", "é", "unseen", None]), min_size=9, max_size=9),
     shop=st.lists(st.sampled_from([1, 2, 3]), min_size=9, max_size=9),
