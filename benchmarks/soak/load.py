@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import http.client
 import os
@@ -67,7 +66,7 @@ class Load:
         for bundle in bundles:
             self._add_well_formed(bundle)
         with Client(server.http_url, bundles[0], timeout_s=60.0) as client:
-            features = [dataclasses.asdict(feature) for feature in client.signature.features]
+            features = _features(client)
         self._good = pack_sessions(features, _rows(2))
         self._malformed_http = [self._http_case(name) for name in hostile_http.CASES]
         self._malformed_grpc = [self._grpc_case(name) for name in hostile_grpc.CASES]
@@ -77,7 +76,7 @@ class Load:
         with Client(self._server.http_url, bundle, timeout_s=60.0) as client:
             protocol = kserve(bundle, client.signature, K)
             first = client.recommend_many(asked, k=K)
-            features = [dataclasses.asdict(feature) for feature in client.signature.features]
+            features = _features(client)
         for number, (session, one) in enumerate(zip(asked, first, strict=True)):
             expected = Answer(one.item_ids, one.scores, one.status)
             name = f"{bundle}, session {number}"
@@ -223,6 +222,11 @@ def _rows(count: int) -> list[Any]:
     long = [session for session in sessions() if len(session["item_id"]) >= 3]
     frames = [pd.DataFrame(session).iloc[:3] for session in long[:count]]
     return [frame.assign(timestamp=pd.to_datetime(frame["timestamp"])) for frame in frames]
+
+
+def _features(client: Client) -> list[dict[str, str]]:
+    """Of the bundle that is asked, as pack_sessions reads them."""
+    return [{"name": feature.name, "datatype": feature.datatype} for feature in client.signature.features]
 
 
 def _tensors(features: Sequence[Mapping[str, str]], session: Mapping[str, Sequence[Any]]) -> dict[str, np.ndarray]:
