@@ -78,7 +78,8 @@ class ModelControl:
             sent = "the key that was sent is another one" if self._headers else "no key was sent"
             raise ControlError(
                 f"the server at {self.url} keeps model control closed, and {sent} ({error}): give the key that "
-                "nextitem-serve was started with, activate_bundle(key=…)"
+                "nextitem-serve was started with, activate_bundle(key=…), and the address of the server itself, since a load "
+                "balancer lets nothing of this through"
             )
         if "not allowed" in error or status == 404:
             error = f"{error}; it has to run with explicit model control, as nextitem-serve starts it"
