@@ -78,7 +78,21 @@ def test_a_model_that_answers(triton, answer):
     ]
 
 
+class Clock:
+    """Time that passes only while it is slept."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 def test_a_model_that_is_ready_and_does_not_answer(triton, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("nextitem_export.control.time", clock)
     monkeypatch.setattr("nextitem_export.control.ANSWER_WITHIN_S", 0.6)
     triton.answers["/v2/models/shop/infer"] = (500, {"error": "Stub process 'shop_items_0_0' is not healthy."})
     said = r"has 'shop' loaded and gives no answer with it: HTTP 500, Stub process .* is not healthy\. Look at the server's log"
