@@ -63,12 +63,10 @@ def export(shop, tmp_path):
 @pytest.mark.parametrize(
     ("ids", "form"),
     [
-        ("int", "compiled"),
         ("str", "compiled"),
-        ("int", "nvtabular"),
         ("date", "nvtabular"),
-        pytest.param("str", "nvtabular", marks=pytest.mark.slow),
-        pytest.param("float", "nvtabular", marks=pytest.mark.slow),
+        pytest.param("int", "compiled", marks=pytest.mark.slow),
+        *(pytest.param(ids, "nvtabular", marks=pytest.mark.slow) for ids in ("int", "str", "float")),
     ],
 )
 def test_a_join_on_the_session_column_that_the_model_does_not_read_stops_nothing(joined, export, ids, form):
@@ -97,7 +95,7 @@ def test_an_operator_that_reads_the_session_s_id_unseen_is_found_by_the_gate(joi
     assert not list((tmp_path / "repository").iterdir())
 
 
-@pytest.mark.parametrize("form", ["compiled", "nvtabular"])
+@pytest.mark.parametrize("form", ["compiled", pytest.param("nvtabular", marks=pytest.mark.slow)])
 def test_sessions_may_be_sorted_by_their_id_and_the_time(joined, export, form):
     bundle = export(*joined(sort=("session_id", "timestamp", "position")), form)
     assert min(report.judged for report in bundle.parity) == 4

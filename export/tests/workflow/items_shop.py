@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import nvtabular as nvt
 import pandas as pd
+import pytest
 import torch
 from nvtabular import ops
 from torch import nn
@@ -52,7 +53,20 @@ class Scores(Rows):
         return Rows.query(self, features) @ self.items.weight.T
 
 
-def clicks(values, sessions: int = 40) -> pd.DataFrame:
+#: Both kinds of model, and ways of exporting them.
+EVERY_FORM = [
+    (Rows, {"format": "torchscript"}),
+    (Rows, {"format": "onnx_dynamo"}),
+    (Rows, {"layout": "fused"}),
+    (Rows, {"runtime": "native"}),
+    (Scores, {"format": "torchscript"}),
+    (Scores, {"runtime": "native"}),
+    pytest.param(Scores, {"format": "onnx_dynamo"}, marks=pytest.mark.slow),
+    pytest.param(Scores, {"layout": "fused"}, marks=pytest.mark.slow),
+]
+
+
+def clicks(values, sessions: int = 12) -> pd.DataFrame:
     random = np.random.default_rng(0)
     lengths = random.integers(1, 7, sessions)
     rows = int(lengths.sum())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from items_shop import ITEMS, NUMBERS, STRINGS, Asked, Rows, Scores, agrees, clicks, exported, fit, offline
+from items_shop import EVERY_FORM, ITEMS, NUMBERS, STRINGS, Asked, Rows, agrees, clicks, exported, fit, offline
 from nvtabular import ops
 
 from nextitem_export import ExportError
@@ -53,10 +53,7 @@ def test_what_a_function_makes_of_codes_is_answered_by_raw_ids(tmp_path, name, k
     assert [item for item in only.tolist() if item in set(values.tolist())] == [session[0]]
 
 
-@pytest.mark.parametrize(
-    "options", [{"format": "torchscript"}, {"format": "onnx_dynamo"}, {"layout": "fused"}, {"runtime": "native"}]
-)
-@pytest.mark.parametrize("kind", [Rows, Scores])
+@pytest.mark.parametrize(("kind", "options"), EVERY_FORM)
 def test_every_format_and_kind_of_model_reads_the_values_that_it_was_trained_on(
     frame_of_strings, kind, options, tmp_path
 ):

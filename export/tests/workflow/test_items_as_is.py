@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from items_shop import ITEMS, STRINGS, Asked, Rows, Scores, agrees, clicks, exported, fit, offline
+from items_shop import EVERY_FORM, ITEMS, STRINGS, Asked, Rows, Scores, agrees, clicks, exported, fit, offline
 from nvtabular import ops
 
 from nextitem_export import ExportError
@@ -62,19 +62,7 @@ def test_raw_ids_are_answered_and_what_is_no_row_is_unknown(tmp_path, name, feat
     assert not set(none) & set(ids[:3].tolist())
 
 
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [
-        (Rows, {"format": "torchscript"}),
-        (Rows, {"format": "onnx_dynamo"}),
-        (Rows, {"layout": "fused"}),
-        (Rows, {"runtime": "native"}),
-        (Scores, {"format": "torchscript"}),
-        (Scores, {"runtime": "native"}),
-        pytest.param(Scores, {"format": "onnx_dynamo"}, marks=pytest.mark.slow),
-        pytest.param(Scores, {"layout": "fused"}, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize(("kind", "options"), EVERY_FORM)
 def test_every_format_and_kind_of_model_reads_the_known_items_alone(tmp_path, kind, options):
     frame = clicks(IDS)
     options = options | {"item_codes": "as-is", "item_padding": -1}
