@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -34,10 +35,13 @@ def run_here(name: str, *arguments: object, given: str = "") -> subprocess.Compl
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
+        ended_by = signal.getsignal(signal.SIGTERM)
         try:
             code = entry.load()(words)
         except SystemExit as ended:  # as argparse refuses
             code = ended.code
+        finally:
+            signal.signal(signal.SIGTERM, ended_by)
     return subprocess.CompletedProcess([name, *words], code, out.getvalue(), err.getvalue())
 
 

@@ -109,9 +109,9 @@ def _start(job: Job, folder: Path) -> ForkProcess:
 
 
 def _run(job: Job, folder: Path, log: Path) -> None:
-    output = os.open(log, os.O_WRONLY)
-    for stream in (1, 2):
-        os.dup2(output, stream)
+    sys.stdout = sys.stderr = log.open("w", buffering=1, encoding="utf-8")
+    for stream in (1, 2):  # what libraries in C write, and programs that the job starts
+        os.dup2(sys.stdout.fileno(), stream)
     job.make(folder)
 
 
