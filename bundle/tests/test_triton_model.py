@@ -11,13 +11,12 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
 
 from nextitem_bundle.runtime.metrics import Metrics
 from nextitem_bundle.runtime.pace import Pace
 from nextitem_bundle.runtime.request import RequestError
+from nextitem_bundle.runtime.steps import Items, write_step
 from nextitem_bundle.runtime.tally import Tally
 
 
@@ -165,25 +164,29 @@ def test_a_queue_without_a_limit_is_answered_whole(triton):
 
 
 def test_it_opens_the_step_of_its_version_folder(triton, tmp_path):
-    folder = tmp_path / "shop_doubled" / "7"
+    folder = tmp_path / "shop_items" / "7"
     folder.mkdir(parents=True)
-    (folder / "step.json").write_text(json.dumps({"kind": "onnx", "threads": 1, "batched": True}))
-    tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 1]) for name in ("x", "doubled")]
-    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["doubled"])], "doubled", tensors[:1], tensors[1:])
-    onnx.save(
-        helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)]), folder / "model.onnx"
-    )
+    # The form without ONNX Runtime, which would have this whole process take small numbers for 0.
+    write_step(folder, Items("numpy", ("codes", "scores", "status", "top_k")))
+    np.save(folder / "items.npy", np.array([0, 0, 0, 41, 42]))
     model = triton[0].TritonPythonModel()
     model.initialize(
         {
-            "model_name": "shop_doubled",
+            "model_name": "shop_items",
             "model_repository": str(folder.parent),
             "model_version": "7",
-            "model_instance_name": "shop_doubled_0_0",
+            "model_instance_name": "shop_items_0_0",
         }
     )
-    (answer,) = model.execute([Request({"x": np.array([[3]], np.float32)})])
-    assert answer.outputs["doubled"].tolist() == [[6.0]]
+    tensors = {
+        "codes": np.array([[4, 3]]),
+        "scores": np.array([[2, 1]], np.float32),
+        "status": np.zeros((1, 1), np.int32),
+        "top_k": np.array([1]),
+    }
+    (answer,) = model.execute([Request(tensors)])
+    assert answer.outputs["item_ids"].tolist() == [[42]]
+    assert answer.outputs["status"].tolist() == [["ok"]]
 
 
 def test_a_warm_up_is_not_counted(triton):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import pickle
 import signal
 import warnings
 from collections.abc import Iterator
@@ -244,9 +243,9 @@ def sample(frame) -> pd.DataFrame:
 def asked_once(workflow) -> Iterator[None]:
     """What NVTabular answers for this workflow is kept: each export asks it the same questions, which take most of its time.
 
-    A question is the frame, byte for byte; what comes back is another copy each time.
+    A question is the frame with the types of its columns; what comes back is another copy each time.
     """
-    answers: dict[tuple[str, bytes], bytes | Exception] = {}
+    answers: dict[tuple[str, str], pd.DataFrame | Exception] = {}
 
     def kept(name: str):
         ask = getattr(FittedWorkflow, name)
@@ -254,16 +253,16 @@ def asked_once(workflow) -> Iterator[None]:
         def transform(fitted: FittedWorkflow, rows: pd.DataFrame) -> pd.DataFrame:
             if fitted.workflow is not workflow:
                 return ask(fitted, rows)
-            question = name, pickle.dumps(rows)
+            question = name, repr((rows.dtypes.to_dict(), rows.index.tolist(), rows.to_numpy(object).tolist()))
             if question not in answers:
                 try:
-                    answers[question] = pickle.dumps(ask(fitted, rows))
+                    answers[question] = ask(fitted, rows)
                 except Exception as error:  # noqa: BLE001  NVTabular raises what pandas raised
                     answers[question] = error
             answer = answers[question]
             if isinstance(answer, Exception):
                 raise answer.with_traceback(None)
-            return pickle.loads(answer)
+            return answer.copy()
 
         return transform
 
