@@ -26,6 +26,8 @@ _OVERLOAD = ("maximum queue size", "Request timeout expired")
 _DEAD_PROCESS = re.compile("[Ss]tub process .*(?:not healthy|unhealthy)")
 # … and for a model that is unloaded but in the repository, as one is that is being loaded anew.
 _UNLOADED = "has no available versions"
+# A proxy's answer, and not a part of an address or of another number.
+_ASKED_WHO = re.compile(r"(?<![\d:.])407(?!\.?\d)")
 # How OpenSSL (Python's, and BoringSSL in gRPC) and gRPC name what is wrong with a certificate.
 _CERTIFICATE_TROUBLE = (
     "CERTIFICATE_VERIFY_FAILED", "CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "UNKNOWN_CA", "CERTIFICATE_UNKNOWN",
@@ -105,7 +107,7 @@ def from_os_error(address: Address, error: Exception, timeout_s: float) -> Serve
 
 def from_proxy(address: Address, detail: str) -> ServerError:
     """The proxy would not, or could not, connect us with the server."""
-    if "407" in detail and address.proxy is not None:
+    if _ASKED_WHO.search(detail) and address.proxy is not None:
         return AccessDenied(
             f"The proxy {address.proxy.shown} wants to know who asks ({_one_line(detail)}). Put user and password into the "
             f"environment's {address.proxy.variable}, http://user:password@host:port, or list the server in no_proxy."
