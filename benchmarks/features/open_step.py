@@ -17,6 +17,7 @@ import numpy as np
 import onnxruntime  # noqa: F401  counted as part of the process, not of the step
 
 from nextitem_bundle.runtime.step import open_step
+from nextitem_bundle.wire import NUMPY_DTYPES
 
 
 def main() -> None:
@@ -36,7 +37,7 @@ def main() -> None:
 
 def _tensor(values: list, datatype: str) -> np.ndarray:
     if datatype != "BYTES":
-        return np.array(values, dtype={"INT64": np.int64, "FP32": np.float32}[datatype])
+        return np.array(values, dtype=NUMPY_DTYPES[datatype])
     tensor = np.empty((len(values), len(values[0])), dtype=object)
     for row, session in enumerate(values):
         tensor[row] = [value.encode() for value in session]

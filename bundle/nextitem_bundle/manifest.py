@@ -48,7 +48,8 @@ class Manifest:
         path = manifest_path(repository, self.name, self.version)
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         # The checksums last, as they are the longest.
-        document = {"format_version": FORMAT_VERSION, **fields, "sha256": fields.pop("sha256")}
+        checksums = fields.pop("sha256")
+        document = {"format_version": FORMAT_VERSION, **fields, "sha256": checksums}
         path.write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
         return path
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
+from nextitem_bundle.names import ANSWER, REQUEST_OPTIONS, is_reserved
 from nextitem_bundle.runtime.codes import FIRST_ITEM
-from nextitem_bundle.runtime.features import TOP_K
 from nextitem_bundle.runtime.filters import WIDTHS
 from nextitem_bundle.runtime.signature import Feature, Head, Signature
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
@@ -20,21 +20,14 @@ from ._errors import ExportError, UnsupportedModel, UnsupportedWorkflow
 from .options import Columns, ExportOptions
 from .retrieval.heads import heads_of
 from .retrieval.model import by_code, model_rows, session_model
-from .retrieval.module import OUTPUTS, ModelFeature
+from .retrieval.module import ModelFeature
 from .sample import plain_sample
-from .wire import ANSWER, raw_feature
+from .wire import raw_feature
 from .workflow.fitted import FittedWorkflow, Vocabulary
 from .workflow.item_probe import ItemProbe
 from .workflow.item_values import ItemValues, fitted_items, items_as_is
 from .workflow.lower import check_sources
 from .workflow.registry import Context
-
-#: Optional tensors of a request that bundles of this exporter understand.
-REQUEST_OPTIONS = ("session_length", "top_k", "exclude_item_ids", "allow_item_ids", "exclude_seen")
-
-#: Tensors of an ensemble share one space of names: none of a request, an answer or between steps is a raw column's.
-_RESERVED = {*REQUEST_OPTIONS, *ANSWER, TOP_K, *OUTPUTS}
-_PREFIXES = ("feature__", "excluded__", "allowed__", "available__", "head__")
 
 _MODEL_DTYPES = {"i": "int64", "u": "int64", "b": "int64", "f": "float32"}
 
@@ -190,7 +183,7 @@ def _raw_dtypes(fitted: FittedWorkflow, tie_breaker: str | None, pinned: Mapping
 
 def refuse_reserved(raw_columns: Iterable[str]) -> None:
     """Raise UnsupportedWorkflow where a raw column has the name of a tensor that every bundle has."""
-    taken = sorted(filter(_is_reserved, raw_columns))
+    taken = sorted(filter(is_reserved, raw_columns))
     if taken:
         raise UnsupportedWorkflow(
             f"the raw columns {', '.join(taken)} have names that a bundle gives to tensors of its own, in the request, "
@@ -198,13 +191,9 @@ def refuse_reserved(raw_columns: Iterable[str]) -> None:
         )
 
 
-def _is_reserved(name: str) -> bool:
-    return name in _RESERVED or name.startswith(_PREFIXES)
-
-
 def _heads(model: nn.Module, raw: Mapping[str, str]) -> tuple[Head, ...]:
     heads = heads_of(model)
-    taken = [head.name for head in heads if head.name in raw or _is_reserved(head.name)]
+    taken = [head.name for head in heads if head.name in raw or is_reserved(head.name)]
     if taken:
         raise UnsupportedModel(
             f"the model's heads {', '.join(taken)} have names that the bundle gives to other tensors, which are the raw "

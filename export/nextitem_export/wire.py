@@ -8,15 +8,11 @@ import numpy as np
 import pandas as pd
 
 from nextitem_bundle.runtime.signature import Feature
-from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
+from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING, NUMPY_DTYPES
 
 from ._errors import UnsupportedWorkflow
 
-#: The answer's tensors, but for a model's further heads.
-ANSWER = ("item_ids", "scores", "status")
-
 _FILL = {"BYTES": b"", "INT64": 0, "FP32": 0.0}
-_DTYPES = {"BYTES": np.object_, "INT64": np.int64, "FP32": np.float32}
 
 _KINDS = {"string": "string", "datetime": "datetime", "bool": "boolean"}
 _NUMPY_KINDS = {"i": "integer", "u": "integer", "f": "float"}
@@ -63,7 +59,7 @@ def request_tensors(
     width = width or max(1, *(len(session) for session in sessions))
     tensors = {"session_length": np.array([[len(session)] for session in sessions], dtype=np.int32)}
     for feature in features:
-        padded = np.full((len(sessions), width), _FILL[feature.datatype], dtype=_DTYPES[feature.datatype])
+        padded = np.full((len(sessions), width), _FILL[feature.datatype], dtype=NUMPY_DTYPES[feature.datatype])
         for row, session in enumerate(sessions):
             padded[row, : len(session)] = wire_column(session[feature.name], feature)
         tensors[feature.name] = padded

@@ -2,8 +2,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nextitem_bundle.names import RESERVED, RESERVED_PREFIXES
 from nextitem_training.config import DataConfig, config_from
-from nextitem_training.config.names import RESERVED, RESERVED_PREFIXES
 from nextitem_training.errors import ConfigError, DataError
 from nextitem_training.interactions import read_interactions
 from nextitem_training.train import check

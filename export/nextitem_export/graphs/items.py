@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from nextitem_bundle.names import ANSWER
 from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.codes import STATUS as STATUS_NAMES
 from nextitem_bundle.runtime.items import TABLE
@@ -15,7 +16,6 @@ from nextitem_bundle.runtime.steps import Items, write_step
 from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from ..onnx_versions import IR_VERSION, OPSET
-from ..wire import ANSWER
 from ..workflow.forms import NUMPY, ONNX
 
 INPUTS = CODES, SCORES, STATUS, TOP_K = (

@@ -8,7 +8,7 @@ from typing import ClassVar, Final, Literal
 from pydantic import NonNegativeFloat, NonNegativeInt
 from pydantic.dataclasses import dataclass
 
-from nextitem_training.config.names import RESERVED, RESERVED_PREFIXES, is_reserved
+from nextitem_bundle.names import RESERVED, RESERVED_PREFIXES, is_reserved
 from nextitem_training.config.section import Section
 from nextitem_training.errors import ConfigError
 

@@ -1,23 +1,11 @@
-"""Names that a column or a head cannot have, since the served model gives them to tensors of its own."""
+"""Names that a column cannot have, since callers could not send it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from nextitem_bundle.names import RESERVED, RESERVED_PREFIXES, is_reserved
 from nextitem_training.errors import ConfigError
-
-#: The other tensors of a request, of a response and between the steps of a bundle.
-RESERVED = (
-    *("item_ids", "scores", "status"),
-    *("session_length", "top_k", "exclude_item_ids", "allow_item_ids", "exclude_seen"),
-    *("top_k_checked", "codes__0", "scores__1", "status__2"),
-)
-RESERVED_PREFIXES = ("feature__", "excluded__", "allowed__", "available__", "head__")
-
-
-def is_reserved(name: str) -> bool:
-    """Whether a bundle has a tensor of its own of this name."""
-    return name in RESERVED or name.startswith(RESERVED_PREFIXES)
 
 
 def check_sent(names: Iterable[str]) -> None:

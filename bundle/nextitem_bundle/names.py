@@ -1,0 +1,16 @@
+"""Names of the tensors that every bundle has, so that no raw column and no head of a model can have them."""
+
+from __future__ import annotations
+
+#: Optional tensors of a request.
+REQUEST_OPTIONS = ("session_length", "top_k", "exclude_item_ids", "allow_item_ids", "exclude_seen")
+#: The answer's, but for a model's further heads.
+ANSWER = ("item_ids", "scores", "status")
+#: All of them, those between the steps included: the tensors of an ensemble share one space of names.
+RESERVED = (*ANSWER, *REQUEST_OPTIONS, "top_k_checked", "codes__0", "scores__1", "status__2")
+RESERVED_PREFIXES = ("feature__", "excluded__", "allowed__", "available__", "head__")
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a bundle has a tensor of its own of this name."""
+    return name in RESERVED or name.startswith(RESERVED_PREFIXES)
