@@ -11,7 +11,7 @@ from benchmarks.accuracy.protocols import DATA_SETS, TEST, VALIDATION, read_stag
 from benchmarks.accuracy.sessions import ITEM, SESSION
 from benchmarks.support.own_process import ROOT
 from nextitem_training.config import DataConfig
-from nextitem_training.split import split_interactions
+from nextitem_training.data.split import split_interactions
 
 
 def write(path, sessions):

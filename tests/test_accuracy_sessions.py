@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from benchmarks.accuracy.sessions import ITEM, SESSION, arranged, as_rows, every_prefix, last_of_each
 from nextitem_training.config import DataConfig
-from nextitem_training.split import split_interactions
+from nextitem_training.data.split import split_interactions
 
 SESSIONS = st.lists(st.lists(st.integers(0, 9), min_size=2, max_size=12), min_size=1, max_size=6)
 

@@ -12,18 +12,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from nextitem_server import command, diagnosis, guard, inquiry, ports
+from nextitem_server import diagnosis, inquiry, ports
 from nextitem_server.access import make_access
 from nextitem_server.checksums import verify_bundles
 from nextitem_server.errors import InvalidOption, ModelsFailed, ServeError, ServerDied, StartTimeout
-from nextitem_server.layout import WorkFolder, environment, make_work_folder
-from nextitem_server.locate import locate
-from nextitem_server.logfile import KEPT_LIMIT, WORK_LIMIT, LogLimit, open_log
+from nextitem_server.launch import command, guard
+from nextitem_server.launch.layout import WorkFolder, environment, make_work_folder
+from nextitem_server.launch.locate import locate
+from nextitem_server.launch.logfile import KEPT_LIMIT, WORK_LIMIT, LogLimit, open_log
+from nextitem_server.launch.stack import stack_limit
 from nextitem_server.ports import Ports
 from nextitem_server.repository import check_repositories, left_alone
-from nextitem_server.restart import ModelRestart
-from nextitem_server.stack import stack_limit
-from nextitem_server.supervision import RESTARTS, Processes, Restarts, Supervisor
+from nextitem_server.supervision.restart import ModelRestart
+from nextitem_server.supervision.supervise import RESTARTS, Processes, Restarts, Supervisor
 
 START_ATTEMPTS = 10
 _POLL_S = 0.05
@@ -47,7 +48,7 @@ class TritonServer:
         verify: compare the bundles' files with their checksums before the start.
 
     `ports` and the URLs are known after start(). While it runs, dead processes of models are started again, see
-    `supervision.py`; `notices` takes what whoever runs the server should be told of that, a sentence each.
+    `supervise.py`; `notices` takes what whoever runs the server should be told of that, a sentence each.
     """
 
     def __init__(

@@ -6,15 +6,15 @@ import pytest
 
 from nextitem_server import InvalidOption
 from nextitem_server.access import Access
-from nextitem_server.command import (
+from nextitem_server.launch.command import (
     RESERVED,
     check_options,
     expected_services,
     stop_grace_s,
     tritonserver_command,
 )
-from nextitem_server.layout import environment, make_work_folder
-from nextitem_server.locate import Installation, locate
+from nextitem_server.launch.layout import environment, make_work_folder
+from nextitem_server.launch.locate import Installation, locate
 from nextitem_server.options import option_value
 from nextitem_server.ports import Ports
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nextitem_server import TritonNotFound, locate
+from nextitem_server import TritonNotFound
+from nextitem_server.launch import locate
 
 INSTALL = r"pip install 'nvidia-pytriton==0\.7\.0'"
 

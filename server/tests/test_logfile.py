@@ -4,7 +4,7 @@ import time
 import pytest
 
 from nextitem_server import InvalidOption
-from nextitem_server.logfile import LogLimit, cut, earlier, open_log
+from nextitem_server.launch.logfile import LogLimit, cut, earlier, open_log
 
 
 def test_what_is_longer_than_the_limit_goes_to_a_second_file_and_writing_goes_on(tmp_path):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from nextitem_server import ModelsFailed, TritonServer, WorkFolderError
-from nextitem_server.layout import make_work_folder
-from nextitem_server.locate import Installation, locate
+from nextitem_server.launch.layout import make_work_folder
+from nextitem_server.launch.locate import Installation, locate
 
 ODD = ["sp ace", "a;b", "läden", "it's", "$(touch marker)", "`touch marker`", "a&b", "x\ny"]
 

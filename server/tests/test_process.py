@@ -248,8 +248,8 @@ def test_start_twice(bundle, private_tmp):
 
 def test_an_installed_server(bundle, private_tmp, tmp_path):
     """--server PATH with the wheel's own binary, laid out as NVIDIA's image has it."""
-    from nextitem_server.layout import environment
-    from nextitem_server.locate import locate
+    from nextitem_server.launch.layout import environment
+    from nextitem_server.launch.locate import locate
 
     embedded = locate()
     root = tmp_path / "opt"

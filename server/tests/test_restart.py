@@ -1,7 +1,7 @@
 import pytest
 
 from nextitem_server import TritonServer
-from nextitem_server.restart import ModelRestart, RestartFailedError, _reason, _with_another_group
+from nextitem_server.supervision.restart import ModelRestart, RestartFailedError, _reason, _with_another_group
 
 
 def test_the_instance_group_changes_each_time_in_what_has_no_effect():

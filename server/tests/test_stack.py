@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from nextitem_server import TritonServer
-from nextitem_server.stack import STACK_BYTES, stack_limit
+from nextitem_server.launch.stack import STACK_BYTES, stack_limit
 from scripts.container_test.chunks import sent_in_chunks
 
 MIB = 1 << 20

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nextitem_server import TritonServer, inquiry
-from nextitem_server.supervision import Process, Processes, Restarts, process_of
+from nextitem_server.supervision.supervise import Process, Processes, Restarts, process_of
 
 FAST = ("--disable-auto-complete-config",)
 STUB = "/tmp/w/backends/python/triton_python_backend_stub"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from nextitem_server.cli import _parser
-from nextitem_server.command import check_options, stop_grace_s
+from nextitem_server.launch.command import check_options, stop_grace_s
 
 from deployments import (
     FOLDER,

@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     options = parser().parse_args(arguments)
     # Late, as it takes seconds to import what --help and a wrong option do not need.
-    from nextitem_training import processes
+    from nextitem_training.loop import processes
 
     logging.basicConfig(level=logging.ERROR if processes.rank() else logging.INFO, format="%(message)s")
     # NVTabular warns on every use that it runs on a CPU, and that TensorFlow is not installed.
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with processes.together():
             if processes.rank():
-                from nextitem_training.workers import work
+                from nextitem_training.loop.workers import work
 
                 work()
             else:
@@ -121,8 +121,8 @@ def _train(options: argparse.Namespace) -> None:
             "--incremental-days splits --data by time; --validation-data and --test-data do not go with it. Leave them out, or "
             "train once for each of your parts."
         )
+    from nextitem_training.data.given import GivenFiles
     from nextitem_training.evaluation import as_table
-    from nextitem_training.given import GivenFiles
     from nextitem_training.incremental import Windows, train_windows
     from nextitem_training.train import train_run
 
@@ -150,7 +150,7 @@ def _cluster(address: str | None) -> Iterator[Cluster | None]:
 
 
 def _how_to_go_on(options: argparse.Namespace) -> str:
-    from nextitem_training.training_folder import TrainingFolder
+    from nextitem_training.loop.training_folder import TrainingFolder
 
     if options.incremental_days:
         return " but for time windows that are done; give the same command with --resume to go on"

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from nextitem_training.config.heads import BINARY, REGRESSION, WIDTH, HeadConfig
-from nextitem_training.registry import Registry
+from nextitem_training.config.registry import Registry
 
 
 class PredictionHead(nn.Module):

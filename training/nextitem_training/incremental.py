@@ -22,13 +22,13 @@ import pandas as pd
 
 from nextitem_training.config import Config
 from nextitem_training.config.data import DAYS
+from nextitem_training.data.fingerprint import fingerprint, refuse_other
+from nextitem_training.data.split import Split, split_at
 from nextitem_training.errors import ConfigError, DataError, RunDirectoryError
-from nextitem_training.fingerprint import fingerprint, refuse_other
 from nextitem_training.interactions import read_interactions
 from nextitem_training.run_directory import WEIGHTS, RunDirectory
-from nextitem_training.split import Split, split_at
+from nextitem_training.starting.warm_start import WarmStart
 from nextitem_training.train import Output, check, train_on
-from nextitem_training.warm_start import WarmStart
 
 if TYPE_CHECKING:
     from nextitem_training.cluster import Cluster

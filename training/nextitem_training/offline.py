@@ -23,10 +23,10 @@ import pandas as pd
 import torch
 
 from nextitem_training.codes import FIRST_KNOWN, LOWEST_SCORE, NULL_INT64, NULL_STRING
+from nextitem_training.data.sessions import select
 from nextitem_training.errors import DataError
 from nextitem_training.interactions import INT64, conform
 from nextitem_training.run_directory import RunDirectory
-from nextitem_training.sessions import select
 from nextitem_training.workflow import encode, vocabulary
 
 OK = "ok"

@@ -68,7 +68,7 @@ class RunDirectory:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        from nextitem_training.finite import not_finite
+        from nextitem_training.evaluation.finite import not_finite
 
         try:
             weights = load_file(self.path / WEIGHTS)
@@ -136,7 +136,7 @@ def write(
     import pyarrow.parquet
     from safetensors.torch import save_file
 
-    from nextitem_training.finite import not_finite
+    from nextitem_training.evaluation.finite import not_finite
 
     wrong = not_finite(model.state_dict()) or ", ".join(_not_finite_metrics(metrics))
     if wrong:

@@ -15,30 +15,30 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from nextitem_training import run_directory, workflow
-from nextitem_training.baselines import cooccurrence_ranks, popularity_ranks
 from nextitem_training.bodies import check_combination
 from nextitem_training.config import Config, DataConfig
 from nextitem_training.config.names import check_sent
-from nextitem_training.encoding import Encoded, fit_and_encode
+from nextitem_training.data.fingerprint import fingerprint
+from nextitem_training.data.given import TEST_OPTION, GivenFiles
+from nextitem_training.data.split import Given, Split, sample_sessions, split_interactions
+from nextitem_training.data.targets import check_targets
 from nextitem_training.evaluation import last_of_each, metrics_of, model_ranks
-from nextitem_training.fingerprint import fingerprint
-from nextitem_training.given import TEST_OPTION, GivenFiles
-from nextitem_training.head_evaluation import evaluate_heads
+from nextitem_training.evaluation.baselines import cooccurrence_ranks, popularity_ranks
+from nextitem_training.evaluation.heads import evaluate_heads
+from nextitem_training.evaluation.log import read_log
+from nextitem_training.evaluation.plots import draw
 from nextitem_training.interactions import read_interactions
+from nextitem_training.loop.pieces_trainer import Validation
+from nextitem_training.loop.trainer import best_step, check_training, new_model
+from nextitem_training.loop.training_folder import TrainingFolder
+from nextitem_training.loop.workers import SharedTraining, train_with_workers
 from nextitem_training.model import SessionModel
-from nextitem_training.pieces_trainer import Validation
-from nextitem_training.plots import draw
-from nextitem_training.preparation import prepare
-from nextitem_training.pretrained_items import read_pretrained
 from nextitem_training.pretraining import approach_for
 from nextitem_training.run_directory import RunDirectory, new_run_directory, refuse_existing
-from nextitem_training.split import Given, Split, sample_sessions, split_interactions
-from nextitem_training.targets import check_targets
-from nextitem_training.trainer import best_step, check_training, new_model
-from nextitem_training.training_folder import TrainingFolder
-from nextitem_training.training_log import read_log
-from nextitem_training.warm_start import CarriedOver, WarmStart
-from nextitem_training.workers import SharedTraining, train_with_workers
+from nextitem_training.starting.encoding import Encoded, fit_and_encode
+from nextitem_training.starting.preparation import prepare
+from nextitem_training.starting.pretrained_items import read_pretrained
+from nextitem_training.starting.warm_start import CarriedOver, WarmStart
 
 if TYPE_CHECKING:
     from nextitem_training.cluster import Cluster

@@ -27,8 +27,9 @@ from nextitem_bundle.file_names import file_name
 from nextitem_training.codes import FIRST_KNOWN, NULL
 from nextitem_training.config import DataConfig, HeadConfig
 from nextitem_training.config.heads import WIDTH
+from nextitem_training.config.registry import Registry
+from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.errors import RunDirectoryError
-from nextitem_training.registry import Registry
 from nextitem_training.schema import (
     CATEGORICAL,
     CONTINUOUS,
@@ -37,7 +38,6 @@ from nextitem_training.schema import (
     RawFeature,
     SessionSchema,
 )
-from nextitem_training.sessions import EncodedSessions
 
 if TYPE_CHECKING:
     from nextitem_training.cluster import Cluster

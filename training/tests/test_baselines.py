@@ -6,9 +6,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from nextitem_training.baselines import cooccurrence_ranks, popularity_ranks
+from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.evaluation import Questions, last_of_each
-from nextitem_training.sessions import EncodedSessions
+from nextitem_training.evaluation.baselines import cooccurrence_ranks, popularity_ranks
 
 ITEMS = 12
 

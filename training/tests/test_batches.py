@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from nextitem_training.batches import Parts, StepLoader, StepParts
 from nextitem_training.config import DataConfig
-from nextitem_training.examples import SessionPieces
-from nextitem_training.sessions import EncodedSessions
+from nextitem_training.data.sessions import EncodedSessions
+from nextitem_training.loop.batches import Parts, StepLoader, StepParts
+from nextitem_training.loop.examples import SessionPieces
 
 LENGTHS = np.random.default_rng(0).integers(2, 9, 103)
 

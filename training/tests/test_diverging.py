@@ -13,13 +13,13 @@ from safetensors.torch import load_file, save_file
 
 from nextitem_training import cli
 from nextitem_training.config import Config, read_config
+from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.errors import ConfigError, DataError, DivergenceError, RunDirectoryError
 from nextitem_training.evaluation import metrics_of, ranks_of
-from nextitem_training.finite import not_finite
+from nextitem_training.evaluation.finite import not_finite
+from nextitem_training.loop.pieces_trainer import Validation, seeks_scale
 from nextitem_training.offline import OfflinePredictor
-from nextitem_training.pieces_trainer import Validation, seeks_scale
 from nextitem_training.run_directory import WEIGHTS, RunDirectory, write
-from nextitem_training.sessions import EncodedSessions
 from nextitem_training.train import train_run
 
 

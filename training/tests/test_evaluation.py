@@ -6,10 +6,10 @@ import pytest
 
 from nextitem_training import evaluation
 from nextitem_training.config import ModelConfig
+from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.evaluation import Questions, as_table, last_of_each, metrics_of, model_ranks, ranks_of
 from nextitem_training.model import SessionModel
 from nextitem_training.offline import OfflinePredictor
-from nextitem_training.sessions import EncodedSessions
 
 
 def sessions_of(*sessions):

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextitem_training.config import DataConfig
-from nextitem_training.examples import SessionPieces
-from nextitem_training.sessions import EncodedSessions, pad, select
+from nextitem_training.data.sessions import EncodedSessions, pad, select
+from nextitem_training.loop.examples import SessionPieces
 
 
 def sessions_of(lengths):

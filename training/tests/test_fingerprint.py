@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from nextitem_training.config import Config, config_from
+from nextitem_training.data.fingerprint import fingerprint, refuse_other
+from nextitem_training.data.split import Given
 from nextitem_training.errors import RunDirectoryError
-from nextitem_training.fingerprint import fingerprint, refuse_other
-from nextitem_training.split import Given
 
 FRAME = pd.DataFrame(
     {

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from nextitem_training.config import DataConfig, HeadConfig, config_from
+from nextitem_training.data.given import GivenFiles
 from nextitem_training.errors import ConfigError, DataError
-from nextitem_training.given import GivenFiles
 from nextitem_training.train import train_run
 
 DATA = DataConfig(continuous=("price",), targets=("bought",))

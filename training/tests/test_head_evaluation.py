@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from nextitem_training.config import HeadConfig
 from nextitem_training.config.heads import HeadKind
-from nextitem_training.head_evaluation import MEASURES, binary_measures, evaluate_heads, regression_measures
-from nextitem_training.sessions import EncodedSessions
+from nextitem_training.data.sessions import EncodedSessions
+from nextitem_training.evaluation.heads import MEASURES, binary_measures, evaluate_heads, regression_measures
 
 NOTHING = np.empty(0)
 

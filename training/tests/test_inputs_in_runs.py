@@ -13,8 +13,8 @@ from nextitem_training.config import HeadConfig, InputsConfig, LossConfig
 from nextitem_training.errors import ConfigError, DataError
 from nextitem_training.offline import OfflinePredictor
 from nextitem_training.run_directory import RunDirectory
+from nextitem_training.starting.warm_start import WarmStart
 from nextitem_training.train import train_run
-from nextitem_training.warm_start import WarmStart
 
 WIDTH = 7
 

@@ -8,10 +8,10 @@ import torch
 
 from nextitem_training.bodies import BODIES
 from nextitem_training.config import Config, DataConfig, InputsConfig, ModelConfig, TrainingConfig
+from nextitem_training.data.sessions import EncodedSessions
+from nextitem_training.loop.trainer import new_model, train
 from nextitem_training.model import SessionModel
 from nextitem_training.pretraining import APPROACHES
-from nextitem_training.sessions import EncodedSessions
-from nextitem_training.trainer import new_model, train
 
 ITEMS = 17
 STEP = 2

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from nextitem_training.config import Config, DataConfig, ModelConfig, TrainingConfig
+from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.errors import ConfigError
-from nextitem_training.sessions import EncodedSessions
-from nextitem_training.trainer import new_model, train
+from nextitem_training.loop.trainer import new_model, train
 
 CONFIG = Config(
     DataConfig(window=5),

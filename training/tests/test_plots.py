@@ -1,6 +1,6 @@
 from matplotlib.image import imread
 
-from nextitem_training.plots import LOSS, VALIDATION, draw
+from nextitem_training.evaluation.plots import LOSS, VALIDATION, draw
 
 LOSSES = [{"step": step, "epoch": step / 2, "loss": 1 / step} for step in range(1, 7)]
 JUDGED = [

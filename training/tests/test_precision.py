@@ -3,7 +3,7 @@ import torch
 
 from nextitem_training.config import TrainingConfig
 from nextitem_training.errors import ConfigError
-from nextitem_training.precision import check_precision, chosen_precision
+from nextitem_training.loop.precision import check_precision, chosen_precision
 
 on_the_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
 

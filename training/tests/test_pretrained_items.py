@@ -5,7 +5,7 @@ import pytest
 
 from nextitem_training.config import Config, InputsConfig
 from nextitem_training.errors import ConfigError, DataError
-from nextitem_training.pretrained_items import PretrainedVectors, read_pretrained, read_vectors
+from nextitem_training.starting.pretrained_items import PretrainedVectors, read_pretrained, read_vectors
 
 VECTORS = np.arange(6, dtype=np.float32).reshape(3, 2)
 STRINGS = np.array(["b", "x", "a"])

@@ -7,7 +7,8 @@ import sys
 import pytest
 import torch
 
-from nextitem_training import cli, processes, workers
+from nextitem_training import cli
+from nextitem_training.loop import processes, workers
 from nextitem_training.run_directory import RunDirectory
 
 CONFIG = """
@@ -35,7 +36,8 @@ learning_rate = 1e-2
 # Fails where process 0 judges the model after an epoch, while the other waits for it.
 FAILING = """
 import sys
-from nextitem_training import cli, errors, pieces_trainer
+from nextitem_training import cli, errors
+from nextitem_training.loop import pieces_trainer
 def fail(self, model):
     raise errors.DataError("The validation cannot be read.")
 pieces_trainer.Validation.metrics = fail

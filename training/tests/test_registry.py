@@ -2,8 +2,8 @@ import sys
 
 import pytest
 
+from nextitem_training.config.registry import Registry
 from nextitem_training.errors import ConfigError
-from nextitem_training.registry import Registry
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_every_file_of_its_package_is_found_at_the_first_look(tmp_path, monkeypa
     package.mkdir()
     (package / "__init__.py").write_text("from orchard.kinds import FRUITS\n")
     (package / "kinds.py").write_text(
-        "from nextitem_training.registry import Registry\nFRUITS = Registry('fruit', __package__)\n"
+        "from nextitem_training.config.registry import Registry\nFRUITS = Registry('fruit', __package__)\n"
     )
     for name in ("pear", "apple"):
         (package / f"{name}.py").write_text(f"from orchard.kinds import FRUITS\nFRUITS.register('{name}')('{name}')\n")

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from nextitem_training import cli
+from nextitem_training.loop.training_folder import TrainingFolder
 from nextitem_training.run_directory import RunDirectory
-from nextitem_training.training_folder import TrainingFolder
 
 CONFIG = """
 [data]

@@ -2,8 +2,8 @@ import pandas as pd
 import pytest
 
 from nextitem_training.config import DataConfig
+from nextitem_training.data.split import Given, Split, sample_sessions, split_interactions
 from nextitem_training.errors import DataError
-from nextitem_training.split import Given, Split, sample_sessions, split_interactions
 
 
 def frame_of(sessions):

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 
 from nextitem_training.config import DataConfig, HeadConfig
+from nextitem_training.data.targets import check_targets
 from nextitem_training.errors import DataError
 from nextitem_training.interactions import read_interactions
-from nextitem_training.targets import check_targets
 
 BINARY = HeadConfig("b", "binary", "bought")
 NAN = float("nan")

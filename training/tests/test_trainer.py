@@ -6,9 +6,9 @@ import torch
 
 from nextitem_training.bodies import BODIES
 from nextitem_training.config import Config, DataConfig, ModelConfig, TrainingConfig
+from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.errors import ConfigError, DataError
-from nextitem_training.sessions import EncodedSessions
-from nextitem_training.trainer import SCHEDULES, OneDevice, new_model, train
+from nextitem_training.loop.trainer import SCHEDULES, OneDevice, new_model, train
 
 #: For every day; test_learning.py has each approach, of xlnet.
 QUICK = (("gpt2", "clm"),)

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from nextitem_training.errors import RunDirectoryError
-from nextitem_training.training_folder import TrainingFolder
+from nextitem_training.loop.training_folder import TrainingFolder
 
 BEGUN = {
     "configuration": {"[training] epochs": 3},

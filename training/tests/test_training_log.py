@@ -1,7 +1,7 @@
 import json
 from types import SimpleNamespace
 
-from nextitem_training.training_log import TrainingLog, read_log
+from nextitem_training.evaluation.log import TrainingLog, read_log
 
 LOSS = {"loss": 2.5, "grad_norm": 0.5, "learning_rate": 1e-3, "epoch": 0.5, "seconds": 1.5, "step": 4}
 JUDGED = {"eval_recall@20": 0.25, "eval_mrr@20": 0.1, "epoch": 1.0, "seconds": 3.25, "step": 8}

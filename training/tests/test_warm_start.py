@@ -9,8 +9,8 @@ import torch
 from nextitem_training import workflow
 from nextitem_training.config import config_from
 from nextitem_training.errors import ConfigError, RunDirectoryError
+from nextitem_training.starting.warm_start import WarmStart, _old_rows
 from nextitem_training.train import train_run
-from nextitem_training.warm_start import WarmStart, _old_rows
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from typing import TypeVar
 
 from torch import nn
 
-from nextitem_training.attention import ATTENTION_KINDS, AttentionKind
+from nextitem_training.config.attention import ATTENTION_KINDS, AttentionKind
+from nextitem_training.config.registry import Registry
 from nextitem_training.errors import ConfigError
 from nextitem_training.pretraining import APPROACHES
-from nextitem_training.registry import Registry
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from nextitem_training.config.inputs import CONCAT, ITEM_MULTIPLIED_SUM, SUM
+from nextitem_training.config.registry import Registry
 from nextitem_training.errors import ConfigError
-from nextitem_training.registry import Registry
 
 
 class Aggregation(Protocol):

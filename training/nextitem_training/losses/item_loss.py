@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nextitem_training.config import LossConfig
-from nextitem_training.registry import Registry
+from nextitem_training.config.registry import Registry
 
 
 class Items(NamedTuple):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nextitem_training.config.loss import IN_BATCH, POPULARITY, UNIFORM
-from nextitem_training.registry import Registry
+from nextitem_training.config.registry import Registry
 
 
 class Sample(NamedTuple):

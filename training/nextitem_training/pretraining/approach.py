@@ -11,13 +11,13 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import nn
 
-from nextitem_training.attention import AttentionKind
 from nextitem_training.codes import PADDING
 from nextitem_training.config import ModelConfig
+from nextitem_training.config.attention import AttentionKind
+from nextitem_training.config.registry import Registry
 from nextitem_training.errors import ConfigError
 from nextitem_training.heads import PredictionHead
 from nextitem_training.inputs import InteractionInputs
-from nextitem_training.registry import Registry
 
 BuildBody = Callable[[int, int], nn.Module]
 """(d_model, heads) → a further body of the model's kind, of these measures."""

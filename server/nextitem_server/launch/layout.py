@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nextitem_server.errors import WorkFolderError
-from nextitem_server.locate import Installation
+from nextitem_server.launch.locate import Installation
 from nextitem_server.repository import PLAIN_PATH
 
 # Every shared-memory region of every nextitem server starts with this, then with its own token.

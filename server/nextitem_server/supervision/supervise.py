@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nextitem_server import inquiry
-from nextitem_server.restart import ModelRestart, RestartFailedError
+from nextitem_server.supervision.restart import ModelRestart, RestartFailedError
 
 #: The variable that tells the models where the numbers of their restarts are: a file a model, see `Restarts`.
 RESTARTS = "NEXTITEM_RESTARTS"

@@ -10,9 +10,9 @@ import torch
 
 from nextitem_training.codes import FIRST_KNOWN
 from nextitem_training.config.heads import BINARY, REGRESSION, HeadConfig
+from nextitem_training.config.registry import Registry
+from nextitem_training.data.sessions import EncodedSessions, pad
 from nextitem_training.model import SessionModel
-from nextitem_training.registry import Registry
-from nextitem_training.sessions import EncodedSessions, pad
 
 _BATCH = 512
 # Of a probability of 0 or 1, whose logarithm would be infinite where it is wrong.

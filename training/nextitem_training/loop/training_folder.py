@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nextitem_training.data.fingerprint import refuse_other
 from nextitem_training.errors import RunDirectoryError
-from nextitem_training.fingerprint import refuse_other
 
 logger = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ import pandas as pd
 
 from nextitem_training import workflow
 from nextitem_training.config import Config
+from nextitem_training.data.sessions import EncodedSessions, keep
+from nextitem_training.data.split import Split, is_learnt_from
 from nextitem_training.errors import DataError
 from nextitem_training.schema import SessionSchema
-from nextitem_training.sessions import EncodedSessions, keep
-from nextitem_training.split import Split, is_learnt_from
 
 if TYPE_CHECKING:
     from nextitem_training.cluster import Cluster

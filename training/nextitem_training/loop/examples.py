@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from nextitem_training.config import DataConfig
-from nextitem_training.sessions import EncodedSessions, pad
+from nextitem_training.data.sessions import EncodedSessions, pad
 
 
 class SessionPieces(Dataset):

@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from nextitem_training.config import Config, DataConfig, HeadConfig
+from nextitem_training.data.split import Given
+from nextitem_training.data.targets import check_targets
 from nextitem_training.errors import ConfigError, DataError
 from nextitem_training.interactions import FLOAT32, INT64, STRING, conform, read_interactions
-from nextitem_training.split import Given
-from nextitem_training.targets import check_targets
 
 _TYPES = {STRING: "string", INT64: "integer"}
 VALIDATION_OPTION, TEST_OPTION = "--validation-data", "--test-data"

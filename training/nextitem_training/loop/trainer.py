@@ -11,20 +11,20 @@ from safetensors.torch import load_file
 from transformers import SchedulerType, TrainingArguments, set_seed
 from transformers.trainer_callback import ProgressCallback
 
-from nextitem_training import processes
-from nextitem_training.batches import Parts
-from nextitem_training.callbacks import EpochRhythm, Progress
 from nextitem_training.config import Config, TrainingConfig
+from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.errors import ConfigError, DataError
-from nextitem_training.examples import SessionPieces
-from nextitem_training.interrupts import StopOnRequest
+from nextitem_training.evaluation.log import TrainingLog
+from nextitem_training.loop import processes
+from nextitem_training.loop.batches import Parts
+from nextitem_training.loop.callbacks import EpochRhythm, Progress
+from nextitem_training.loop.examples import SessionPieces
+from nextitem_training.loop.interrupts import StopOnRequest
+from nextitem_training.loop.pieces_trainer import LossOfPart, PiecesTrainer, Validation
+from nextitem_training.loop.precision import check_precision, chosen_precision
+from nextitem_training.loop.training_folder import Checkpoint, TrainingFolder
 from nextitem_training.model import SessionModel
-from nextitem_training.pieces_trainer import LossOfPart, PiecesTrainer, Validation
-from nextitem_training.precision import check_precision, chosen_precision
 from nextitem_training.schema import SessionSchema
-from nextitem_training.sessions import EncodedSessions
-from nextitem_training.training_folder import Checkpoint, TrainingFolder
-from nextitem_training.training_log import TrainingLog
 
 # They need a floor or a length of their own, for which there is no setting.
 _WITH_MORE_SETTINGS = (

@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from nextitem_training.codes import FIRST_KNOWN
 from nextitem_training.config.training import CUTOFFS
+from nextitem_training.data.sessions import EncodedSessions, pad
 from nextitem_training.errors import DivergenceError
-from nextitem_training.finite import is_finite
+from nextitem_training.evaluation.finite import is_finite
 from nextitem_training.model import SessionModel
-from nextitem_training.sessions import EncodedSessions, pad
 
 SCORE_BYTES = 64 << 20
 """Of the scores that are held at once, however large the catalogue; one session's at least."""

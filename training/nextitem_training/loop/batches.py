@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from nextitem_training.examples import SessionPieces
+from nextitem_training.loop.examples import SessionPieces
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nextitem_training import processes
 from nextitem_training.config import Config
+from nextitem_training.data.sessions import EncodedSessions
+from nextitem_training.loop import processes
+from nextitem_training.loop.pieces_trainer import Validation
+from nextitem_training.loop.trainer import new_model, train
+from nextitem_training.loop.training_folder import Checkpoint, TrainingFolder
 from nextitem_training.model import SessionModel
-from nextitem_training.pieces_trainer import Validation
 from nextitem_training.schema import SessionSchema
-from nextitem_training.sessions import EncodedSessions
-from nextitem_training.trainer import new_model, train
-from nextitem_training.training_folder import Checkpoint, TrainingFolder
 
 
 @dataclass(frozen=True)

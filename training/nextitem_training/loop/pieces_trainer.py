@@ -17,15 +17,15 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
-from nextitem_training import processes
-from nextitem_training.batches import Parts, StepLoader
+from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.errors import DivergenceError
 from nextitem_training.evaluation import last_of_each, metrics_of, model_ranks
-from nextitem_training.examples import SessionPieces
-from nextitem_training.finite import not_finite
+from nextitem_training.evaluation.finite import not_finite
+from nextitem_training.loop import processes
+from nextitem_training.loop.batches import Parts, StepLoader
+from nextitem_training.loop.examples import SessionPieces
+from nextitem_training.loop.training_folder import TrainingFolder
 from nextitem_training.model import SessionModel
-from nextitem_training.sessions import EncodedSessions
-from nextitem_training.training_folder import TrainingFolder
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ import torch
 
 from nextitem_training.codes import FIRST_KNOWN
 from nextitem_training.config import Config, HeadConfig
+from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.errors import ConfigError
 from nextitem_training.model import SessionModel
-from nextitem_training.pretrained_items import read_pretrained
 from nextitem_training.run_directory import RunDirectory
 from nextitem_training.schema import CATEGORICAL, SessionSchema
-from nextitem_training.sessions import EncodedSessions
+from nextitem_training.starting.pretrained_items import read_pretrained
 from nextitem_training.workflow import vocabulary
 
 if TYPE_CHECKING:

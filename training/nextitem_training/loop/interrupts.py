@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from nextitem_training import processes
+from nextitem_training.loop import processes
 
 logger = logging.getLogger(__name__)
 

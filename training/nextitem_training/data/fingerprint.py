@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from nextitem_training.config import Config
+from nextitem_training.data.split import Given
 from nextitem_training.errors import RunDirectoryError
-from nextitem_training.split import Given
 
 _PIECE = 1 << 20
 

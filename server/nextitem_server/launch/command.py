@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from nextitem_server import control
 from nextitem_server.access import Access
 from nextitem_server.errors import InvalidOption
-from nextitem_server.layout import WorkFolder
+from nextitem_server.launch.layout import WorkFolder
 from nextitem_server.options import option_value
 from nextitem_server.ports import Ports
 

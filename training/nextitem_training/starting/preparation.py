@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nextitem_training.config import Config
+from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.model import SessionModel
-from nextitem_training.pretrained_items import PretrainedVectors
-from nextitem_training.sessions import EncodedSessions
+from nextitem_training.starting.pretrained_items import PretrainedVectors
 
 if TYPE_CHECKING:
     from nextitem_training.workflow import Vocabulary

@@ -1,0 +1,1 @@
+"""Finding tritonserver, and the folder, command line and bounds that it is started with."""

@@ -1,0 +1,1 @@
+"""Bringing back the processes of models that died."""
