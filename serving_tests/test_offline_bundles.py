@@ -52,7 +52,7 @@ def test_code_without_a_checksum_is_not_run(shop_copy, asked_shop, tmp_path) -> 
 )
 def test_a_file_that_was_changed_is_named(shop_copy, name) -> None:
     file = shop_copy.parent / name
-    file.write_bytes(file.read_bytes() + b"\n")
+    file.write_bytes(file.read_bytes() + b"\nmax_batch_size: 7\n")
     with pytest.raises(BundleError, match=rf"{name} is not the file that was exported: its sha256 is .* verify=False"):
         OfflineClient(shop_copy)
     file.unlink()
@@ -134,7 +134,7 @@ def test_folders_that_are_no_bundle(repository, shop_copy, tmp_path) -> None:
         ("shop/config.pbtxt", "version_policy", "max_batch_size: 0 version", "cannot be read as the configuration"),
         ("shop/config.pbtxt", "specific {\n    versions: 1\n  }", "all { }", "does not pin the bundle"),
         ("shop/config.pbtxt", "shop_items", "shop_gone", "shop_gone/1 is missing"),
-        ("shop_items/1/step.json", '"items"', '"magic"', "shop_items/1 cannot be opened: ValueError: .*magic"),
+        ("shop_items/1/step.json", '"items"', '"magic"', "shop_items/1 cannot be opened: StepError: .*magic"),
     ],
 )
 def test_bundles_that_cannot_be_opened(shop_copy, name, old, new, expected) -> None:
@@ -144,7 +144,7 @@ def test_bundles_that_cannot_be_opened(shop_copy, name, old, new, expected) -> N
 
 
 def test_a_newer_signature(shop_copy) -> None:
-    change(shop_copy / "config.pbtxt", r"\"format_version\": 1", r"\"format_version\": 9")
+    change(shop_copy / "config.pbtxt", r"\"format_version\": 2", r"\"format_version\": 9")
     with pytest.raises(UnsupportedSignature, match="format"):
         OfflineClient(shop_copy, verify=False)
 

@@ -11,14 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from torch import Tensor, nn
 
 from nextitem_bundle.runtime.codes import FIRST_ITEM
-from nextitem_export.graphs.features import write_compiled
 from nextitem_export.workflow.compile import compile_workflow
 from nextitem_export.workflow.fitted import FittedWorkflow
-from nextitem_export.workflow.forms import NUMPY, ONNX, ServedForm
 from nextitem_export.workflow.schedule import FeatureOutput
 from nextitem_training.run_directory import RunDirectory
 
@@ -55,9 +54,8 @@ def write_peers(run: Path, folder: Path, k: int) -> None:
         tie_breaker_column=schema.tie_breaker_column,
         window=schema.window,
     )
-    write_compiled(compiled, folder, ServedForm(NUMPY))
-    write_compiled(compiled, folder, ServedForm(ONNX))
-    (folder / "model.onnx").rename(folder / "features.onnx")
+    compiled.program.save(folder / "program")
+    onnx.save(compiled.to_onnx(), str(folder / "features.onnx"))
     fitted.save(folder / "workflow")
     module = TopItems(model, schema.feature_names, k)
     _write_model(module, dict(zip(names, (f.dtype for f in schema.features), strict=True)), schema.window, folder)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nextitem_client._wire.values import (
     ENCODERS,
     INT64_MAX,
-    INT64_MIN,
+    NULL_INT64,
     ValueRefused,
     encode_boolean,
     encode_datetime,
@@ -21,7 +21,7 @@ from nextitem_client._wire.values import (
 )
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-int64s = st.integers(INT64_MIN + 1, INT64_MAX)
+int64s = st.integers(NULL_INT64 + 1, INT64_MAX)
 zones = st.integers(-23 * 60, 23 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 
 
@@ -90,7 +90,7 @@ def test_null_of_every_kind(kind):
     nulls = [None, math.nan, np.float32("nan"), np.datetime64("NaT"), pandas.NaT, pandas.NA]
     for null in nulls:
         encoded = ENCODERS[kind](null)
-        assert encoded in (b"", INT64_MIN) or math.isnan(encoded)
+        assert encoded in (b"", NULL_INT64) or math.isnan(encoded)
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
@@ -118,7 +118,7 @@ def test_booleans():
         ("integer", 3.0),
         ("integer", "3"),
         ("integer", 2**63),
-        ("integer", INT64_MIN - 1),
+        ("integer", NULL_INT64 - 1),
         ("boolean", 2),
         ("boolean", "yes"),
         ("float", True),
@@ -146,10 +146,10 @@ def test_what_is_refused_and_what_is_expected_instead(kind, value):
 
 plain_values = {
     "string": st.text(),
-    "integer": st.integers(INT64_MIN - 2, INT64_MAX + 2),
+    "integer": st.integers(NULL_INT64 - 2, INT64_MAX + 2),
     "boolean": st.booleans(),
     "float": st.floats() | st.floats(3.3e38, 3.5e38),
-    "datetime": st.integers(INT64_MIN - 2, INT64_MAX + 2),
+    "datetime": st.integers(NULL_INT64 - 2, INT64_MAX + 2),
 }
 
 

@@ -14,6 +14,8 @@ from nextitem_server import ModelsFailed, TritonServer, WorkFolderError
 from nextitem_server.launch.layout import make_work_folder
 from nextitem_server.launch.locate import Installation, locate
 
+ROOT = Path(__file__).parents[2]
+
 ODD = ["sp ace", "a;b", "läden", "it's", "$(touch marker)", "`touch marker`", "a&b", "x\ny"]
 
 
@@ -72,7 +74,7 @@ def test_an_environment_of_any_path(bundle, tmp_path, private_tmp, monkeypatch):
         "with TritonServer(sys.argv[1], timeout_s=30) as server:\n"
         "    print([model.state for model in server.models()])\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / package) for package in ("server", "bundle"))}
     command = [root / "bin" / "python", "-c", code, bundle]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "['READY', 'READY']\n", done.stderr
