@@ -143,6 +143,8 @@ def environment(installation: Installation, inherited: Mapping[str, str]) -> dic
         variables["LD_LIBRARY_PATH"] = libraries
     # Instances run side by side: one thread each, or every one would start a thread per core.
     variables.setdefault("OMP_NUM_THREADS", "1")
+    # glibc gives each of Triton's many threads a heap of its own, of which nothing comes back: it grew for an hour and longer.
+    variables.setdefault("MALLOC_ARENA_MAX", "2")
     return variables
 
 
