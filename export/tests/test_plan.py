@@ -8,11 +8,12 @@ import torch
 from nvtabular import ops
 from torch import nn
 
+from nextitem_bundle.names import is_reserved
 from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.features import TOP_K
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import ExportError, ExportOptions, UnsupportedModel, UnsupportedWorkflow
-from nextitem_export import plan as plan_module
-from nextitem_training.config import names as training_names
+from nextitem_export.retrieval.module import OUTPUTS, filter_tensors
 
 KEYS = ["session_id", "timestamp"]
 
@@ -224,6 +225,7 @@ def test_raw_dtypes_can_be_pinned(shop, workflow, sample):
     assert plan.signature.feature("price").datatype == "FP32"
 
 
-def test_training_refuses_the_names_that_the_export_refuses():
-    assert {*training_names.RESERVED} == plan_module._RESERVED
-    assert training_names.RESERVED_PREFIXES == plan_module._PREFIXES
+def test_all_tensors_that_steps_pass_on_have_reserved_names(plan):
+    passed_on = {TOP_K, *OUTPUTS, *filter_tensors(plan.features), *(feature.tensor for feature in plan.features)}
+    assert {name for name in passed_on if not is_reserved(name)} == set()
+    assert not is_reserved("brand")
