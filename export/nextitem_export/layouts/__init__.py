@@ -33,10 +33,7 @@ class Layout(Protocol):
         ...
 
     def write_configs(self, build: Path, plan: Plan, options: ExportOptions) -> None:
-        """Write the config.pbtxt of all models, with warm-up requests made of the sample, and bring step.json in line.
-
-        May be called again with other threads, instances and settings of batching and queue, on a copy or on the build.
-        """
+        """Write the config.pbtxt of all models, with warm-up requests made of the sample."""
         ...
 
 
