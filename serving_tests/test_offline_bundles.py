@@ -174,7 +174,7 @@ def test_an_older_python(repository, monkeypatch) -> None:
 
 
 def test_a_step_that_fails_has_the_servers_words(shop_copy, asked_shop) -> None:
-    graph = shop_copy.parent / "shop_items" / "1" / "nextitem_runtime" / "graph_onnx.py"
+    graph = shop_copy.parent / "shop_items" / "1" / "nextitem_runtime" / "graphs" / "onnx.py"
     change(
         graph,
         "        values = self._session.run(",

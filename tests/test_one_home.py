@@ -42,12 +42,10 @@ def test_each_has_one_implementation(what):
 
 def test_settings_are_no_mappings_of_anything():
     wrong = re.compile(r"(settings|options)\w*: (dict|Mapping)\[str, Any\]")
-    # An instruction of a compiled program has what its operation takes.
-    programs = re.compile(r"bundle/nextitem_bundle/runtime/(program|kernels)\.py|export/nextitem_export/workflow/")
     found = [
         f"{name}: {match[0]}"
         for name, text in sources().items()
-        if name.startswith(("bundle/", "export/")) and not programs.match(name)
+        if name.startswith(("bundle/", "export/"))
         for match in wrong.finditer(text)
     ]
     assert not found
@@ -57,8 +55,8 @@ def test_a_package_is_no_heap_of_files():
     modules = list(sources())
     assert sum(name.startswith("export/") for name in modules) <= 90
     assert sum(name.startswith("client/") for name in modules) <= 32
-    # One file an operator; and one a body; the runtime is copied as it lies.
-    heaps = ("workflow/ops", "bodies", "nextitem_bundle/runtime")
+    # One file an operator, and one a body.
+    heaps = ("workflow/ops", "bodies")
     folders = {folder for name in modules if not (folder := name.rpartition("/")[0]).endswith(heaps)}
     sizes = {folder: sum(name.rpartition("/")[0] == folder for name in modules) for folder in folders}
     assert not {folder: size for folder, size in sizes.items() if size > 15}

@@ -19,7 +19,8 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
     import numpy as np
 
-    from nextitem_bundle.runtime import ann, graph_onnx, retrieval  # noqa: F401  held whatever the step
+    from nextitem_bundle.runtime.graphs import onnx  # noqa: F401  held whatever the step
+    from nextitem_bundle.runtime.retrieval import ann  # noqa: F401  the same
     from nextitem_bundle.runtime.step import open_step
 
     folder, width = Path(sys.argv[1]), int(sys.argv[2])

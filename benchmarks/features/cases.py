@@ -14,7 +14,7 @@ import pandas as pd
 from nvtabular import ops
 
 from benchmarks.support.own_process import ROOT
-from nextitem_bundle.runtime.graph_onnx import OnnxStep
+from nextitem_bundle.runtime.graphs.onnx import OnnxStep
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.request import read_request
 from nextitem_bundle.runtime.signature import Feature, Signature

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextitem_bundle.runtime.arrival import (
+from nextitem_bundle.runtime.request import RequestError
+from nextitem_bundle.runtime.triton.arrival import (
     Impossible,
     _impossible,
     _Strings,
@@ -17,7 +18,6 @@ from nextitem_bundle.runtime.arrival import (
     read_strings_of,
     refuse_impossible,
 )
-from nextitem_bundle.runtime.request import RequestError
 
 SIZES = st.one_of(st.integers(-3, 5), st.sampled_from([2**31, 2**32, 2**61 + 1, 2**62, 2**63 - 1, -(2**63)]))
 

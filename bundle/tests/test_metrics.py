@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from nextitem_bundle.runtime.metrics import RESTARTS_FOLDER, Metrics, RestartCount, restarts_of
 from nextitem_bundle.runtime.tally import LENGTHS, METRICS, Tally
+from nextitem_bundle.runtime.triton.metrics import RESTARTS_FOLDER, Metrics, RestartCount, restarts_of
 
 
 class Metric:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from nextitem_bundle.runtime.pace import LEAST, Pace
+from nextitem_bundle.runtime.triton.pace import LEAST, Pace
 
 
 class Server:

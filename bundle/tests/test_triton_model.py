@@ -13,11 +13,11 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from nextitem_bundle.runtime.metrics import Metrics
-from nextitem_bundle.runtime.pace import Pace
 from nextitem_bundle.runtime.request import RequestError
 from nextitem_bundle.runtime.steps import Items, write_step
 from nextitem_bundle.runtime.tally import Tally
+from nextitem_bundle.runtime.triton.metrics import Metrics
+from nextitem_bundle.runtime.triton.pace import Pace
 
 
 class Tensor:
@@ -73,7 +73,7 @@ def triton(monkeypatch):
         outputs={tensor.name(): tensor.values for tensor in tensors}, error=error
     )
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", utils)
-    name = "nextitem_bundle.runtime.triton_model"
+    name = "nextitem_bundle.runtime.triton.model"
     monkeypatch.delitem(sys.modules, name, raising=False)
     yield importlib.import_module(name), utils
     sys.modules.pop(name, None)

@@ -92,6 +92,6 @@ def test_each_version_folder_has_the_runtime_s_source_and_a_model_that_imports_i
     assert copied == {str(p.relative_to(source)): p.read_bytes() for p in source.rglob("*.py")}
     tree = ast.parse((version / "model.py").read_text())
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert modules == {"pathlib", "nextitem_runtime.triton_model"}
+    assert modules == {"pathlib", "nextitem_runtime.triton.model"}
     assert '"shop"' in (ast.get_docstring(tree) or "")
     assert not list(version.rglob("*.pyc"))

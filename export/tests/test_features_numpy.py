@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from nextitem_bundle.runtime.features import FeaturesStep
+from nextitem_bundle.runtime.features.program import Instruction, Program
 from nextitem_bundle.runtime.item_index import ItemIndex
-from nextitem_bundle.runtime.program import Instruction, Program
 from nextitem_bundle.runtime.signature import Feature, Signature
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.steps import CompiledFeatures, write_step

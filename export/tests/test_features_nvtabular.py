@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nvtabular import ops
 
 from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL, UNKNOWN
-from nextitem_bundle.runtime.features_nvtabular import NvtabularEncoder, _nodes, serving_form
+from nextitem_bundle.runtime.features.nvtabular import NvtabularEncoder, _nodes, serving_form
 from nextitem_bundle.runtime.request import RequestError
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32, NULL_INT64

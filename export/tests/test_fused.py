@@ -12,7 +12,7 @@ import pytest
 from nextitem_bundle.runtime.request import RequestError
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.steps import read_step
-from nextitem_bundle.runtime.together import answer_all
+from nextitem_bundle.runtime.triton.together import answer_all
 from nextitem_export import ExportOptions, UnsupportedModel
 from nextitem_export.graphs.items import INPUTS
 from nextitem_export.layouts import LAYOUTS

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from nextitem_bundle.runtime.ann import AnnRetrieval
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.retrieval import AVAILABILITY
+from nextitem_bundle.runtime.retrieval.ann import AnnRetrieval
 from nextitem_bundle.runtime.step import open_step
 from nextitem_export import UnsupportedModel
 from nextitem_export.retrieval import blocks, choice

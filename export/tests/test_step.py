@@ -5,15 +5,15 @@ import pytest
 import torch
 
 from nextitem_bundle.runtime import steps
-from nextitem_bundle.runtime.ann import AnnRetrieval
 from nextitem_bundle.runtime.features import FeaturesStep
 from nextitem_bundle.runtime.fused import FusedStep
-from nextitem_bundle.runtime.graph_onnx import OnnxStep
-from nextitem_bundle.runtime.graph_torchscript import TorchScriptStep
-from nextitem_bundle.runtime.graph_torchscript import open_step as open_torchscript
+from nextitem_bundle.runtime.graphs.onnx import OnnxStep
+from nextitem_bundle.runtime.graphs.torchscript import TorchScriptStep
+from nextitem_bundle.runtime.graphs.torchscript import open_step as open_torchscript
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.items import ItemsStep
 from nextitem_bundle.runtime.retrieval import Retrieval
+from nextitem_bundle.runtime.retrieval.ann import AnnRetrieval
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.steps import KINDS
 from nextitem_export import ExportOptions

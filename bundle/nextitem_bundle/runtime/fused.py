@@ -14,21 +14,21 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .arrival import refuse_impossible
 from .features import TOP_K
-from .features_compiled import newest_of
+from .features.compiled import newest_of
 from .filters import encode_filters
-from .graph_onnx import OnnxStep
+from .graphs.onnx import OnnxStep
 from .item_index import ItemIndex
 from .joining import join_tensors, joining_kind
-from .pace import Pace
 from .request import Array, read_request, read_shape, read_top_k
 from .retrieval import read_constants
 from .signature import Signature
 from .step import OwnProcess
 from .step import open_step as open_inner
 from .steps import FusedGraph, FusedSteps
-from .together import Outcome, answer_or_halve, without_frames
+from .triton.arrival import refuse_impossible
+from .triton.pace import Pace
+from .triton.together import Outcome, answer_or_halve, without_frames
 
 #: Names, types and shapes of requests that are remembered: callers send few different ones.
 _MOST_KNOWN = 4096

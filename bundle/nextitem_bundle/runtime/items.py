@@ -10,7 +10,7 @@ import numpy as np
 
 from .codes import STATUS
 from .request import Array
-from .step import OwnProcess, open_graph
+from .step import OwnProcess, open_settings
 from .steps import Items
 
 #: Raw ids by code, the special codes' null included: int64 or UTF-8 bytes [V].
@@ -74,5 +74,5 @@ def open_step(folder: Path, settings: Items, own: OwnProcess | None = None) -> I
     if settings.form == "numpy":
         return ItemsStep(ItemTable(folder, settings.inputs), own)
     if settings.form == "onnx":
-        return ItemsStep(open_graph(folder, settings.graph, own), own)
+        return ItemsStep(open_settings(folder, settings.graph, own), own)
     raise ValueError(f"step.json has form '{settings.form}', this runtime knows onnx, numpy")

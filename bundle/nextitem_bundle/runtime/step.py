@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .request import Array
-from .steps import KINDS, OnnxGraph, TorchScriptGraph, read_step
+from .steps import kind_of, read_step
 from .tally import Tally
 
 
@@ -41,19 +41,11 @@ def open_step(folder: Path, own: OwnProcess | None = None) -> Step:
     own: given where nothing but the step runs in this process.
     Raises StepError where step.json cannot be read.
     """
-    settings = read_step(folder)
-    module = next(kind.module for kind in KINDS.values() if kind.settings is type(settings))
-    return open_settings(folder, settings, module, own)
+    return open_settings(folder, read_step(folder), own)
 
 
-def open_settings(folder: Path, settings: Any, module: str, own: OwnProcess | None = None) -> Step:
-    """Open what settings say, by `module` of this package."""
+def open_settings(folder: Path, settings: Any, own: OwnProcess | None = None) -> Step:
+    """Open what settings say: of the step of this folder, or of its graph."""
     # Imported by name so that a server needs only what its own steps use: torch for TorchScript, and so on.
-    return importlib.import_module(f".{module}", __package__).open_step(folder, settings, own)
-
-
-def open_graph(folder: Path, graph: OnnxGraph | TorchScriptGraph, own: OwnProcess | None = None) -> Step:
-    """Open the graph of this folder."""
-    return open_settings(
-        folder, graph, next(kind.module for kind in KINDS.values() if kind.settings is type(graph)), own
-    )
+    module = importlib.import_module(f".{kind_of(settings).module}", __package__)
+    return module.open_step(folder, settings, own)

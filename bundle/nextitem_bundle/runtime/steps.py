@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, Union, cast
+from typing import Any, Optional, TypeVar, Union, cast
 
 from .signature import Signature
 
@@ -45,7 +44,7 @@ def kind(name: str, module: str) -> Callable[[type[_T]], type[_T]]:
     return register
 
 
-@kind("onnx", "graph_onnx")
+@kind("onnx", "graphs.onnx")
 @dataclasses.dataclass(frozen=True)
 class OnnxGraph:
     """`model.onnx`. batched: its inputs may be joined along the first axis with those of other requests."""
@@ -54,7 +53,7 @@ class OnnxGraph:
     batched: bool = True
 
 
-@kind("torchscript", "graph_torchscript")
+@kind("torchscript", "graphs.torchscript")
 @dataclasses.dataclass(frozen=True)
 class TorchScriptGraph:
     """`model.pt`, with the names of its inputs and outputs in their order."""
@@ -73,8 +72,8 @@ class Newest:
     request.
     """
 
-    window: int | None = None
-    sorted_by: str | None = None
+    window: Optional[int] = None
+    sorted_by: Optional[str] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +85,7 @@ class ModelFeature:
     dtype: str
 
 
-@kind("features_compiled", "features_compiled")
+@kind("features_compiled", "features.compiled")
 @dataclasses.dataclass(frozen=True)
 class CompiledFeatures:
     """The compiled workflow: `model.onnx`, or `program/` where the form is `numpy`; form_reason says why.
@@ -98,12 +97,12 @@ class CompiledFeatures:
     filters: tuple[str, ...]
     codes: str
     form: str
-    form_reason: str | None
+    form_reason: Optional[str]
     newest: Newest = Newest()
     graph: OnnxGraph = OnnxGraph(batched=False)
 
 
-@kind("features_nvtabular", "features_nvtabular")
+@kind("features_nvtabular", "features.nvtabular")
 @dataclasses.dataclass(frozen=True)
 class NvtabularFeatures:
     """The workflow itself, in `workflow/`. filters, codes: see CompiledFeatures.
@@ -119,7 +118,7 @@ class NvtabularFeatures:
     columns: Mapping[str, str]
     session_column: str
     session_dtype: str
-    tie_breaker_column: str | None = None
+    tie_breaker_column: Optional[str] = None
     item_values: bool = False
 
 
@@ -151,14 +150,14 @@ class Retrieval:
     recall_at_20: measured at export, None where the scoring is exact.
     """
 
-    graph: OnnxGraph | TorchScriptGraph
+    graph: Union[OnnxGraph, TorchScriptGraph]
     ranking: Ranking
     scoring: str = "exact"
-    first_look: FirstLook | None = None
-    recall_at_20: float | None = None
+    first_look: Optional[FirstLook] = None
+    recall_at_20: Optional[float] = None
 
 
-@kind("retrieval_ann", "ann")
+@kind("retrieval_ann", "retrieval.ann")
 @dataclasses.dataclass(frozen=True)
 class AnnRetrieval:
     """The session model's graph, and a faiss index for candidates. index, table, popularity: files.
@@ -178,7 +177,7 @@ class AnnRetrieval:
     candidates: int
     probes: int
     scoring: str = "ann"
-    recall_at_20: float | None = None
+    recall_at_20: Optional[float] = None
 
 
 @kind("items", "items")
@@ -234,6 +233,11 @@ class FusedSteps:
     queue: Queue
 
 
+def kind_of(settings: Any) -> Kind:
+    """The kind whose settings these are."""
+    return next(kind for kind in KINDS.values() if kind.settings is type(settings))
+
+
 def read_step(folder: Path) -> Any:
     """The settings in a version folder: an instance of one of the dataclasses here.
 
@@ -255,18 +259,16 @@ def write_step(folder: Path, settings: Any) -> None:
 
     As a new file, since the old one may be another build's as well.
     """
-    name = next(one.name for one in KINDS.values() if one.settings is type(settings))
     path = folder / STEP
     path.unlink(missing_ok=True)
-    path.write_text(json.dumps({"kind": name, **_written(settings)}, indent=1), encoding="utf-8")
+    path.write_text(json.dumps({"kind": kind_of(settings).name, **_fields(settings)}, indent=1), encoding="utf-8")
 
 
 def _written(value: Any) -> Any:
     if isinstance(value, Signature):
         return value.to_json()
     if isinstance(value, (OnnxGraph, TorchScriptGraph)):
-        name = next(one.name for one in KINDS.values() if one.settings is type(value))
-        return {"kind": name, **_fields(value)}
+        return {"kind": kind_of(value).name, **_fields(value)}
     if dataclasses.is_dataclass(value):
         return _fields(value)
     if isinstance(value, tuple):
@@ -292,7 +294,7 @@ def _read(value: Any, wanted: Any, where: str) -> Any:
     if dataclasses.is_dataclass(wanted):
         return _read_fields(value, cast("type[Any]", wanted), where)
     origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
-    if origin in (Union, types.UnionType):
+    if origin is Union:
         return _read_one_of(value, arguments, where)
     if origin is tuple and isinstance(value, list):
         return tuple(_read(one, arguments[0], where) for one in cast("list[Any]", value))
@@ -306,12 +308,12 @@ def _read(value: Any, wanted: Any, where: str) -> Any:
 
 
 def _read_one_of(value: Any, wanted: tuple[Any, ...], where: str) -> Any:
-    if value is None and types.NoneType in wanted:
+    if value is None and type(None) in wanted:
         return None
     given = _object(value) or {}
     name = given.get("kind")
     if name is None:
-        return _read(value, next(one for one in wanted if one is not types.NoneType), where)
+        return _read(value, next(one for one in wanted if one is not type(None)), where)
     named = KINDS.get(name)
     if named is None or named.settings not in wanted:
         raise StepError(f"{where} has kind {name!r}, which is none of those that fit there")

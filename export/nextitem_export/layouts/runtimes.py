@@ -28,7 +28,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True  # a model repository may be read-only, and its files have checksums
 sys.path.insert(0, str(Path(__file__).parent))
 
-from nextitem_runtime.triton_model import TritonPythonModel  # noqa: E402
+from nextitem_runtime.triton.model import TritonPythonModel  # noqa: E402
 
 __all__ = ["TritonPythonModel"]
 '''
@@ -58,10 +58,8 @@ def add_python_model(folder: Path, what: str, name: str) -> None:
 
 def copy_runtime(folder: Path) -> None:
     """Put the runtime's source into a version folder; clients answer with it in-process, whatever Triton runs."""
-    target = folder / "nextitem_runtime"
-    target.mkdir()
-    for module in sorted(Path(runtime.__file__).parent.glob("*.py")):
-        shutil.copy(module, target)
+    source = Path(runtime.__file__).parent
+    shutil.copytree(source, folder / "nextitem_runtime", ignore=shutil.ignore_patterns("__pycache__"))
 
 
 RUNTIMES: dict[str, Runtime] = {

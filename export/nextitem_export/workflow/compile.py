@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from nextitem_bundle.runtime.codes import NULL, UNKNOWN
-from nextitem_bundle.runtime.program import Program
+from nextitem_bundle.runtime.features.program import Program
 from nextitem_bundle.runtime.steps import Newest
 from nextitem_bundle.runtime.wire import NULL_INT64
 
@@ -145,7 +145,7 @@ def newest_only(program: Program) -> Newest:
         if instruction.op == "within":
             return Newest()
         if instruction.op in ("window", "valid"):
-            start, stop = instruction.settings["start"], instruction.settings["stop"]
+            start, stop = instruction.attributes["start"], instruction.attributes["stop"]
             if start >= 0 or stop is not None:
                 return Newest()
             windows.add(-start)
@@ -153,7 +153,7 @@ def newest_only(program: Program) -> Newest:
             _lengths, *keys = (program.instructions[number] for number in instruction.inputs)
             if len(keys) != 1 or keys[0].op != "input" or keys[0].dtype != "int64":
                 return Newest()
-            orders.add(keys[0].settings["name"])
+            orders.add(keys[0].attributes["name"])
     if not windows or len(orders) > 1:
         return Newest()
     return Newest(max(windows), next(iter(orders), None))

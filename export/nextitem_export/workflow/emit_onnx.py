@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 from onnx import helper
 
-from nextitem_bundle.runtime.program import Instruction, Program
+from nextitem_bundle.runtime.features.program import Instruction, Program
 
 from . import emitters as _emitters  # noqa: F401  registers them
 from .graph_builder import EMITTERS, TYPES, GraphBuilder, emitter
@@ -75,7 +75,7 @@ def _narrow(instructions: tuple[Instruction, ...]) -> set[int]:
     narrow: set[int] = set()
     for number, instruction in enumerate(instructions):
         if instruction.op == "take":
-            if instructions[instruction.inputs[-1]].settings["width"] > 1:
+            if instructions[instruction.inputs[-1]].attributes["width"] > 1:
                 narrow.add(number)
         elif narrow.intersection(instruction.inputs):
             narrow.add(number)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from nextitem_bundle.runtime.features.program import Attribute
 from nextitem_bundle.runtime.wire import NULL_INT64
 
 INTERACTION, SESSION, LIST = "interaction", "session", "list"
@@ -31,7 +32,7 @@ class Expr:
     op: str
     args: tuple[Expr, ...]
     dtype: str
-    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    attributes: Mapping[str, Attribute] = dataclasses.field(default_factory=dict)
     arrays: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
@@ -65,9 +66,9 @@ def constant(value: Any, dtype: str) -> Expr:
     return Expr("constant", (), dtype, {"value": None})
 
 
-def apply(op: str, dtype: str, *args: Expr, **settings: Any) -> Expr:
+def apply(op: str, dtype: str, *args: Expr, **attributes: Attribute) -> Expr:
     """An operation without constant arrays."""
-    return Expr(op, args, dtype, settings)
+    return Expr(op, args, dtype, attributes)
 
 
 def cast(expr: Expr, dtype: str) -> Expr:
@@ -113,9 +114,9 @@ def _null_of(expr: Expr) -> Expr | None:
         return apply("is_null", "bool", expr)
     if expr.op == "raw":
         return apply("is_null", "bool", expr)
-    if expr.op == "lookup" and expr.settings["default"] == NULL_INT64:
+    if expr.op == "lookup" and expr.attributes["default"] == NULL_INT64:
         return apply("is_null", "bool", expr)
-    if expr.op == "constant" and expr.settings.get("null"):
+    if expr.op == "constant" and expr.attributes.get("null"):
         return constant(True, "bool")
     if expr.op in _NEVER_NULL:
         return None

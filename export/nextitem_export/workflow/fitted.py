@@ -1,6 +1,6 @@
 """A fitted `nvtabular.Workflow`, read: its session key, sort, window, columns and vocabularies.
 
-The one module of the exporter that imports nvtabular (the runtime's `features_nvtabular` is the other, and only in
+The one module of the exporter that imports nvtabular (the runtime's `features.nvtabular` is the other, and only in
 bundles that ask for it).
 """
 
@@ -19,7 +19,7 @@ from merlin.dag import ops as dag_ops
 from nvtabular import ops
 
 from nextitem_bundle.runtime.codes import FIRST_ITEM
-from nextitem_bundle.runtime.features_nvtabular import every_session, serving_form, with_plain_sessions
+from nextitem_bundle.runtime.features.nvtabular import every_session, serving_form, with_plain_sessions
 from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from .._errors import UnsupportedWorkflow

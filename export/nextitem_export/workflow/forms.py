@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from nextitem_bundle.runtime.program import Instruction, Program
+from nextitem_bundle.runtime.features.program import Instruction, Program
 from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from .emit_onnx import EMITTERS

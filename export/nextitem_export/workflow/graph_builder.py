@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from nextitem_bundle.runtime.program import Instruction
+from nextitem_bundle.runtime.features.program import Instruction
 
 from ..onnx_versions import IR_VERSION, OPSET
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nextitem_bundle.runtime.features_nvtabular import pandas_column, stand_ins
+from nextitem_bundle.runtime.features.nvtabular import pandas_column, stand_ins
 from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from .._errors import UnsupportedWorkflow

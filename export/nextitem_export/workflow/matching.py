@@ -116,7 +116,7 @@ def _whole(value: Any) -> Any:
 
 def whole_behind(expr: Expr) -> Expr | None:
     """The integers that a float expression only casts: pandas' form of an integer column with null."""
-    if expr.op == "where" and expr.args[1].op == "constant" and expr.args[1].settings["value"] is None:
+    if expr.op == "where" and expr.args[1].op == "constant" and expr.args[1].attributes["value"] is None:
         expr = expr.args[2]
     return expr.args[0] if expr.op == "cast" and not expr.args[0].dtype.startswith("float") else None
 

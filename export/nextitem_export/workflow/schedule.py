@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nextitem_bundle.runtime.program import Instruction, Program
+from nextitem_bundle.runtime.features.program import Attribute, Instruction, Program
 
 from .._errors import UnsupportedWorkflow
 from .expressions import LIST, SESSION, Column, Expr, Table, cast
@@ -77,7 +77,7 @@ class _Scheduler:
 
     def _compute(self, expr: Expr, frame: _Frame) -> int:
         if expr.op == "raw":
-            column = self._emit("input", (), expr.dtype, {"name": expr.settings["name"]})
+            column = self._emit("input", (), expr.dtype, {"name": expr.attributes["name"]})
             return self._taken(column, expr.dtype, frame)
         if expr.op == "reduce":
             return self._reduced(expr)
@@ -86,7 +86,7 @@ class _Scheduler:
             edge = {"start": 0, "stop": 1} if expr.op == "first" else {"start": -1, "stop": None}
             return self.evaluate(value, _Frame(tuple(sort), width=1, **edge))
         arguments = tuple(self.evaluate(arg, frame) for arg in expr.args)
-        return self._emit(expr.op, arguments, expr.dtype, expr.settings, expr.arrays)
+        return self._emit(expr.op, arguments, expr.dtype, expr.attributes, expr.arrays)
 
     def _taken(self, column: int, dtype: str, frame: _Frame) -> int:
         if frame.sort is None:
@@ -105,22 +105,22 @@ class _Scheduler:
         if null:
             present = self._emit("not", (null[0],), "bool")
             counted = self._emit("and", (counted, present), "bool")
-        return self._emit("reduce", (value, counted), expr.dtype, expr.settings)
+        return self._emit("reduce", (value, counted), expr.dtype, expr.attributes)
 
     def _emit(
         self,
         op: str,
         inputs: tuple[int, ...],
         dtype: str,
-        settings: Mapping[str, Any] | None = None,
+        attributes: Mapping[str, Attribute] | None = None,
         arrays: Mapping[str, Any] | None = None,
     ) -> int:
-        settings, arrays = dict(settings or {}), dict(arrays or {})
+        attributes, arrays = dict(attributes or {}), dict(arrays or {})
         identity = tuple((name, id(array)) for name, array in sorted(arrays.items()))
-        key = (op, inputs, dtype, json.dumps(settings, sort_keys=True), identity)
+        key = (op, inputs, dtype, json.dumps(attributes, sort_keys=True), identity)
         if key not in self._known:
             self._known[key] = len(self.instructions)
-            self.instructions.append(Instruction(op, inputs, dtype, settings, arrays))
+            self.instructions.append(Instruction(op, inputs, dtype, attributes, arrays))
         return self._known[key]
 
 

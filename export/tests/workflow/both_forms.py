@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 from onnx import helper
 
-from nextitem_bundle.runtime.program import Instruction, Program
+from nextitem_bundle.runtime.features.program import Instruction, Program
 from nextitem_export.workflow import emit_onnx as _registered
 from nextitem_export.workflow.graph_builder import EMITTERS, TYPES, GraphBuilder
 

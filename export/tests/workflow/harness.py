@@ -21,7 +21,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from nvtabular import ops
 
-from nextitem_bundle.runtime.features_nvtabular import serving_form, with_plain_sessions
+from nextitem_bundle.runtime.features.nvtabular import serving_form, with_plain_sessions
 from nextitem_export.wire import raw_feature, request_tensors
 from nextitem_export.workflow.compile import compile_workflow
 from nextitem_export.workflow.expressions import Column, raw

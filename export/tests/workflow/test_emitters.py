@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nextitem_bundle.runtime.kernels import KERNELS
-from nextitem_bundle.runtime.program import Instruction
+from nextitem_bundle.runtime.features.kernels import KERNELS
+from nextitem_bundle.runtime.features.program import Instruction
 from nextitem_export import UnsupportedWorkflow
 from nextitem_export.workflow.graph_builder import EMITTERS, emitter
 

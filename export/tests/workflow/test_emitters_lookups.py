@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nextitem_bundle.runtime.program import Instruction
+from nextitem_bundle.runtime.features.program import Instruction
 from nextitem_export.workflow.emitters import lookups
 from nextitem_export.workflow.emitters.lookups import range_of
 from nextitem_export.workflow.expressions import sorted_keys

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextitem_bundle.runtime.program import Instruction, Program
+from nextitem_bundle.runtime.features.program import Instruction, Program
 from nextitem_export.workflow.emit_onnx import emit_onnx
 
 from both_forms import ALL, EXTREME, assert_same, both, both_forms, values_of

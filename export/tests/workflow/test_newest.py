@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextitem_bundle.runtime.program import Instruction, Program
+from nextitem_bundle.runtime.features.program import Instruction, Program
 from nextitem_bundle.runtime.request import Request
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.steps import Newest, read_step, write_step

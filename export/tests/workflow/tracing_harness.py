@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 
-from nextitem_bundle.runtime.program import Program
+from nextitem_bundle.runtime.features.program import Program
 from nextitem_bundle.runtime.wire import NULL_INT64
 from nextitem_export.workflow.emit_onnx import emit_onnx
 from nextitem_export.workflow.expressions import LIST, Column, Expr, cast, raw, with_null
@@ -96,4 +96,4 @@ def run_onnx(program: Program, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def program_width(program: Program) -> int:
-    return next(i.settings["width"] for i in program.instructions if i.op == "valid")
+    return next(i.attributes["width"] for i in program.instructions if i.op == "valid")

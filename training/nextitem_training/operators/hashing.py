@@ -3,7 +3,7 @@
 Integers: Carter and Wegman's multiply-add over two halves, modulo the prime P = 2**31 - 1 ("Universal classes of hash
 functions", 1979), then the fifth power, which permutes the residues of P because 5 does not divide P - 1. No product
 exceeds 63 bits, so that int64 multiplication and remainder are all it takes. Strings: zlib's CRC-32 of their UTF-8.
-The exporter has the same definition in nextitem_bundle/runtime/hashing.py; its tests compare them.
+The exporter has the same definition in nextitem_bundle/runtime/features/hashing.py; its tests compare them.
 """
 
 from __future__ import annotations

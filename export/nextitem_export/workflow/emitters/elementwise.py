@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from nextitem_bundle.runtime.program import Instruction
+from nextitem_bundle.runtime.features.program import Instruction
 from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from ..._errors import UnsupportedWorkflow
@@ -104,9 +104,9 @@ def _where(builder: GraphBuilder, instruction: Instruction, inputs: list[str]) -
     if instruction.dtype != "bool":
         return builder.add("Where", condition, yes, no)
     chosen, other = (builder.instructions[number] for number in instruction.inputs[1:])
-    if other.op == "constant" and not other.settings["value"]:
+    if other.op == "constant" and not other.attributes["value"]:
         return builder.add("And", condition, yes)
-    if chosen.op == "constant" and chosen.settings["value"]:
+    if chosen.op == "constant" and chosen.attributes["value"]:
         return builder.add("Or", condition, no)
     kept = builder.add("And", builder.add("Not", condition), no)
     return builder.add("Or", builder.add("And", condition, yes), kept)
@@ -119,13 +119,13 @@ def _cast(builder: GraphBuilder, instruction: Instruction, inputs: list[str]) ->
 
 @emitter("input")
 def _input(builder: GraphBuilder, instruction: Instruction, _: list[str]) -> str:
-    name = instruction.settings["name"]
+    name = instruction.attributes["name"]
     return builder.input(name, instruction.dtype, 1 if name == "session_length" else "T")
 
 
 @emitter("constant")
 def _constant(builder: GraphBuilder, instruction: Instruction, _: list[str]) -> str:
-    value, dtype = instruction.settings["value"], instruction.dtype
+    value, dtype = instruction.attributes["value"], instruction.dtype
     if dtype == "string":
         return builder.constant(np.array(value, dtype=object))
     return builder.scalar(np.nan if value is None else value, dtype)
@@ -217,7 +217,7 @@ def _pow(builder: GraphBuilder, instruction: Instruction, inputs: list[str]) -> 
 
 def _constant(builder: GraphBuilder, number: int) -> Any:
     instruction = builder.instructions[number]
-    return instruction.settings["value"] if instruction.op == "constant" else None
+    return instruction.attributes["value"] if instruction.op == "constant" else None
 
 
 def _is_remainder(builder: GraphBuilder, number: int) -> bool:

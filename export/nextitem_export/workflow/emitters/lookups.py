@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from nextitem_bundle.runtime.kernels import KERNELS
-from nextitem_bundle.runtime.program import Instruction
+from nextitem_bundle.runtime.features.kernels import KERNELS
+from nextitem_bundle.runtime.features.program import Instruction
 from nextitem_bundle.runtime.wire import NULL_INT64
 
 from ..graph_builder import ML_DOMAIN, GraphBuilder, emitter
@@ -39,7 +39,7 @@ def is_dense(keys: np.ndarray) -> bool:
 def _lookup(builder: GraphBuilder, instruction: Instruction, inputs: list[str]) -> str:
     """A table of all possible values, a dense one for many compact integer keys, else a hash table."""
     keys, values = instruction.arrays["keys"], instruction.arrays["values"]
-    default = instruction.settings["default"]
+    default = instruction.attributes["default"]
     if instruction.dtype == "string":
         values = np.array([*(value.decode() for value in values.tolist()), None], dtype=object)[:-1]
     default = np.nan if default is None else default
@@ -113,9 +113,9 @@ def range_of(instructions: Sequence[Instruction], number: int) -> Range | None:
     if instruction.dtype != "int64":
         return None
     if instruction.op == "constant":
-        return (instruction.settings["value"],) * 2
+        return (instruction.attributes["value"],) * 2
     if instruction.op in ("encode", "lookup"):
-        results = [*_ends(instruction.arrays["values"]), instruction.settings["default"]]
+        results = [*_ends(instruction.arrays["values"]), instruction.attributes["default"]]
         return min(results), max(results)
     rule = _RULES.get(instruction.op)
     if rule is None:

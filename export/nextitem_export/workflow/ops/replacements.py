@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nextitem_bundle.runtime.codes import NULL
-from nextitem_bundle.runtime.hashing import PRIME
+from nextitem_bundle.runtime.features.hashing import PRIME
 
 from ..expressions import LIST, Column, Expr, Table, apply, cast, constant, null_of, where
 from ..matching import Rows, whole_behind

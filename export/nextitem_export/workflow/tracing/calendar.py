@@ -210,7 +210,7 @@ def folded_expr(fold: Fold) -> FoldedExpr:
         if dtype == "int64" and missing != int(missing):
             dtype = "float64"
         expr = where(null, constant(missing, dtype), cast(expr, dtype))
-    return FoldedExpr(expr.op, expr.args, expr.dtype, expr.settings, expr.arrays, fold)
+    return FoldedExpr(expr.op, expr.args, expr.dtype, expr.attributes, expr.arrays, fold)
 
 
 def _looked_up(fold: Fold, dtype: str) -> Expr:

@@ -98,7 +98,7 @@ def _number(expr: Expr, known: dict[int, int], numbers: dict[Any, int]) -> int:
         arrays = [
             (name, hashlib.sha256(np.ascontiguousarray(a)).hexdigest()) for name, a in sorted(expr.arrays.items())
         ]
-        key = (expr.op, expr.dtype, repr(sorted(expr.settings.items())), repr(arrays), arguments)
+        key = (expr.op, expr.dtype, repr(sorted(expr.attributes.items())), repr(arrays), arguments)
         known[id(expr)] = numbers.setdefault(key, len(numbers))
     return known[id(expr)]
 

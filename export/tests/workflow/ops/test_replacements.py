@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from nvtabular import ops
 
-from nextitem_bundle.runtime.hashing import PRIME, hash_string
-from nextitem_bundle.runtime.program import Instruction
+from nextitem_bundle.runtime.features.hashing import PRIME, hash_string
+from nextitem_bundle.runtime.features.program import Instruction
 from nextitem_export import UnsupportedWorkflow
 from nextitem_export.workflow.compile import compile_workflow
 from nextitem_export.workflow.registry import NAMED, lowering_by_name

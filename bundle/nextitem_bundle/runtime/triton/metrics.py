@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .tally import METRICS, Series, Tally
+from ..tally import METRICS, Series, Tally
 
 #: The least time from one sending to the next: it takes some milliseconds.
 _EVERY_S = 1.0

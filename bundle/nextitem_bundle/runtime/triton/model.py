@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
 
+from ..request import RequestError
+from ..step import OwnProcess, open_step
+from ..tally import Tally
 from .arrival import let_arrive, read_strings_of
 from .metrics import Metrics, RestartCount, restarts_of
-from .request import RequestError
-from .step import OwnProcess, open_step
-from .tally import Tally
 from .together import Outcome, RunsTogether, answer_all
 
 _utils: Any = pb_utils

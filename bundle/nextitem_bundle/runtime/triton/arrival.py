@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from .request import Array, RequestError
+from ..request import Array, RequestError
 
 #: numpy's C functions that pybind11 knows of end here; the place of PyArray_NewFromDescr. Both are numpy's ABI, 1 and 2.
 _FUNCTIONS, _NEW_FROM_DESCR = 283, 94

@@ -8,9 +8,9 @@ from typing import Any
 
 import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
 
-from .request import Array
-from .step import OwnProcess
-from .steps import OnnxGraph
+from ..request import Array
+from ..step import OwnProcess
+from ..steps import OnnxGraph
 
 _ort: Any = onnxruntime
 

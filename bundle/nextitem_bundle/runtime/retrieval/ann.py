@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from .codes import COLD, EMPTY, FIRST_ITEM, OK, PADDING
-from .item_index import ItemIndex
-from .request import Array
-from .retrieval import AVAILABILITY, filled_up, read_availability
-from .step import OwnProcess, open_graph
-from .steps import AnnRetrieval as Settings
-from .wire import LOWEST_FLOAT32
+from ..codes import COLD, EMPTY, FIRST_ITEM, OK, PADDING
+from ..item_index import ItemIndex
+from ..request import Array
+from ..step import OwnProcess, open_settings
+from ..steps import AnnRetrieval as Settings
+from ..wire import LOWEST_FLOAT32
+from . import AVAILABILITY, filled_up, read_availability
 
 #: Items of the table that are scored at a time where all are.
 _BLOCK = 65_536
@@ -35,7 +35,7 @@ class AnnRetrieval:
     """
 
     def __init__(self, folder: Path, settings: Settings, available: Array, own: OwnProcess | None) -> None:
-        self._query = open_graph(folder, settings.graph, own)
+        self._query = open_settings(folder, settings.graph, own)
         self._table = np.load(folder / settings.table, mmap_mode="r", allow_pickle=False)
         self._popularity = np.load(folder / settings.popularity, mmap_mode="r", allow_pickle=False)
         self._k = settings.k

@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from .codes import FIRST_ITEM, PENALTY, UNKNOWN
-from .item_index import ItemIndex
-from .request import Array
-from .step import OwnProcess, open_graph
-from .steps import Ranking
-from .steps import Retrieval as Settings
+from ..codes import FIRST_ITEM, PENALTY, UNKNOWN
+from ..item_index import ItemIndex
+from ..request import Array
+from ..step import OwnProcess, open_settings
+from ..steps import Ranking
+from ..steps import Retrieval as Settings
 
 AVAILABILITY = "availability.json"
 
@@ -126,4 +126,4 @@ def read_constants(folder: Path, ranking: Ranking, index: ItemIndex) -> dict[str
 def open_step(folder: Path, settings: Settings, own: OwnProcess | None = None) -> Retrieval:
     """Open the step of this folder; its availability list is read here, so when Triton loads the model."""
     constants = read_constants(folder, settings.ranking, ItemIndex.load(folder))
-    return Retrieval(open_graph(folder, settings.graph, own), constants)
+    return Retrieval(open_settings(folder, settings.graph, own), constants)

@@ -10,15 +10,15 @@ null: the compiler asks `is_null` of the raw column and puts null back where it 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from .wire import NULL_INT64, NULL_STRING
+from ..wire import NULL_INT64, NULL_STRING
 
 if TYPE_CHECKING:
+    from ..request import Array
     from .program import Instruction
-    from .request import Array
 
 Kernel = Callable[..., "Array"]
 KERNELS: dict[str, Kernel] = {}
@@ -92,13 +92,13 @@ for _name in _ELEMENTWISE:
 
 @kernel("input")
 def _input(instruction: Instruction, tensors: Mapping[str, Array]) -> Array:
-    return tensors[instruction.settings["name"]]
+    return tensors[cast("str", instruction.attributes["name"])]
 
 
 @kernel("constant")
 def _constant(instruction: Instruction, _: Mapping[str, Array]) -> Array:
-    """A scalar. settings: value, a number or a string; `NaN` as null."""
-    value = instruction.settings["value"]
+    """A scalar. attributes: value, a number or a string; `NaN` as null."""
+    value = instruction.attributes["value"]
     if instruction.dtype == "string":
         return np.array(value, dtype=np.object_)
     return np.array(np.nan if value is None else value, dtype=instruction.dtype)
@@ -134,23 +134,24 @@ def _order(_: Instruction, __: Mapping[str, Array], lengths: Array, *keys: Array
 def _window(instruction: Instruction, _: Mapping[str, Array], lengths: Array) -> Array:
     """Which of the sorted interactions are kept: ranks int64 [B, W], those beyond the session's as `first + j`.
 
-    settings: start, stop as a Python slice of the session, and width W, the most it can hold.
+    attributes: start, stop as a Python slice of the session, and width W, the most it can hold.
     """
-    first, _count = _slice(instruction.settings, lengths)
-    ranks: Array = first + np.arange(int(instruction.settings["width"]))
+    first, _count = _slice(instruction, lengths)
+    ranks: Array = first + np.arange(cast("int", instruction.attributes["width"]))
     return ranks
 
 
 @kernel("valid")
 def _valid(instruction: Instruction, _: Mapping[str, Array], lengths: Array) -> Array:
-    """bool [B, W]: whether the kept interaction exists. settings as of `window`."""
-    _first, count = _slice(instruction.settings, lengths)
-    valid: Array = np.arange(int(instruction.settings["width"])) < count
+    """bool [B, W]: whether the kept interaction exists. attributes as of `window`."""
+    _first, count = _slice(instruction, lengths)
+    valid: Array = np.arange(cast("int", instruction.attributes["width"])) < count
     return valid
 
 
-def _slice(settings: Mapping[str, Any], lengths: Array) -> tuple[Array, Array]:
-    start, stop = settings["start"], settings["stop"]
+def _slice(instruction: Instruction, lengths: Array) -> tuple[Array, Array]:
+    start = cast("int", instruction.attributes["start"])
+    stop = cast("int | None", instruction.attributes["stop"])
     first: Array = np.maximum(lengths + start, 0) if start < 0 else np.minimum(start, lengths)
     last: Array = (
         lengths if stop is None else (np.maximum(lengths + stop, 0) if stop < 0 else np.minimum(stop, lengths))
@@ -181,8 +182,8 @@ def _within(_: Instruction, __: Mapping[str, Array], values: Array, lengths: Arr
 
 @kernel("reduce")
 def _reduce(instruction: Instruction, _: Mapping[str, Array], values: Array, counted: Array) -> Array:
-    """One number a session [B, 1] from values [B, T] where counted. settings: kind, sum, min, max or count."""
-    kind = instruction.settings["kind"]
+    """One number a session [B, 1] from values [B, T] where counted. attributes: kind, sum, min, max or count."""
+    kind = instruction.attributes["kind"]
     if kind == "count":
         return counted.sum(axis=1, keepdims=True).astype(instruction.dtype)
     if kind == "sum":
@@ -205,10 +206,10 @@ def _edge(dtype: Any, *, lowest: bool) -> Any:
 def _lookup(instruction: Instruction, _: Mapping[str, Array], values: Array) -> Array:
     """The value that stands beside each key; `encode` is the same for values that are never null.
 
-    arrays: keys, sorted, and values; strings of either as UTF-8 bytes. settings: default, for what is no key; None is NaN.
+    arrays: keys, sorted, and values; strings of either as UTF-8 bytes. attributes: default, for what is no key; None is NaN.
     """
     keys, results = instruction.arrays["keys"], instruction.arrays["values"]
-    default = instruction.settings["default"]
+    default: Any = instruction.attributes["default"]
     if instruction.dtype == "string":
         default = default.encode()
         results = results.astype(f"S{max(results.dtype.itemsize, len(default), 1)}", copy=False)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from .request import Array
-from .step import OwnProcess
-from .steps import TorchScriptGraph
+from ..request import Array
+from ..step import OwnProcess
+from ..steps import TorchScriptGraph
 
 
 class TorchScriptStep:

@@ -15,8 +15,8 @@ import numpy as np
 from .kernels import kernel
 
 if TYPE_CHECKING:
+    from ..request import Array
     from .program import Instruction
-    from .request import Array
 
 #: Hashes are residues of this prime.
 PRIME = 2**31 - 1

@@ -8,10 +8,10 @@ from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 
+from ..request import Array, RequestError
+from ..step import Step
 from .arrival import refuse_impossible
 from .pace import Pace
-from .request import Array, RequestError
-from .step import Step
 
 #: What became of a request: its outputs, or why there are none.
 Outcome: TypeAlias = dict[str, Array] | Exception

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from .filters import encode_filters
-from .item_index import ItemIndex
-from .request import Array, Request, read_request
-from .step import OwnProcess
-from .steps import CompiledFeatures, NvtabularFeatures
+from ..filters import encode_filters
+from ..item_index import ItemIndex
+from ..request import Array, Request, read_request
+from ..step import OwnProcess
+from ..steps import CompiledFeatures, NvtabularFeatures
 
 TOP_K = "top_k_checked"
 

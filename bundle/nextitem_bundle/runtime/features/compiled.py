@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from .features import FeaturesStep
-from .item_index import ItemIndex
+from ..item_index import ItemIndex
+from ..request import Array, Request
+from ..step import OwnProcess, open_settings
+from ..steps import CompiledFeatures, Newest
+from . import FeaturesStep
 from .program import Program
-from .request import Array, Request
-from .step import OwnProcess, open_graph
-from .steps import CompiledFeatures, Newest
 
 #: A graph or a program: tensors by name to tensors by name.
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]
@@ -48,7 +48,7 @@ def open_step(folder: Path, settings: CompiledFeatures, own: OwnProcess | None =
     """
     run: Run
     if settings.form == "onnx":
-        graph = open_graph(folder, settings.graph, own)
+        graph = open_settings(folder, settings.graph, own)
         run, outputs = graph.run, graph.outputs
     elif settings.form == "numpy":
         program = Program.load(folder / "program")

@@ -10,29 +10,32 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 
+from ..request import Array
 from . import hashing as _hashing  # noqa: F401  # pyright: ignore[reportUnusedImport]  registers its kernel
 from .kernels import KERNELS
-from .request import Array
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _DOCUMENT = "program.json"
+
+#: A value of JSON that is no list and no object.
+Attribute = Union[str, int, float, None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Instruction:
     """One step. inputs: earlier instructions by number. dtype: numpy's name, `string` for object arrays of str.
 
-    settings: plain JSON. arrays: constants, by name.
+    attributes: what the operation takes beside its inputs, as an ONNX node's. arrays: constants, by name.
     """
 
     op: str
     inputs: tuple[int, ...]
     dtype: str
-    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    attributes: Mapping[str, Attribute] = dataclasses.field(default_factory=dict[str, Attribute])
     arrays: Mapping[str, Array] = dataclasses.field(default_factory=dict[str, Array])
 
 
@@ -67,7 +70,7 @@ class Program:
                     "op": instruction.op,
                     "inputs": list(instruction.inputs),
                     "dtype": instruction.dtype,
-                    "settings": dict(instruction.settings),
+                    "attributes": dict(instruction.attributes),
                     "arrays": sorted(instruction.arrays),
                 }
             )
@@ -88,7 +91,7 @@ class Program:
                 entry["op"],
                 tuple(entry["inputs"]),
                 entry["dtype"],
-                entry["settings"],
+                entry["attributes"],
                 {name: _mapped(folder / f"{number}.{name}.npy") for name in entry["arrays"]},
             )
             for number, entry in enumerate(document["instructions"])

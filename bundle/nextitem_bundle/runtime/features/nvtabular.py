@@ -14,13 +14,13 @@ import numpy as np
 import nvtabular  # pyright: ignore[reportMissingTypeStubs]
 import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
-from .codes import NULL
-from .features import FeaturesStep
-from .item_index import VALUES, ItemIndex
-from .request import Array, Request
-from .step import OwnProcess
-from .steps import NvtabularFeatures
-from .wire import NULL_INT64, NULL_STRING
+from ..codes import NULL
+from ..item_index import VALUES, ItemIndex
+from ..request import Array, Request
+from ..step import OwnProcess
+from ..steps import NvtabularFeatures
+from ..wire import NULL_INT64, NULL_STRING
+from . import FeaturesStep
 
 _nvt: Any = nvtabular
 _pd: Any = pd
