@@ -14,8 +14,7 @@ import pandas as pd
 import pytest
 
 from demo import make_data
-
-from repository_files import ROOT, our_files, text_of
+from tests.support.repository_files import ROOT, our_files, text_of
 
 #: The tables of numbers and words in demo/make_data.py.
 CODE_BOOKS = ("CATEGORIES", "COLOURS", "LOCATIONS")
@@ -132,7 +131,7 @@ def test_every_script_that_is_named_is_run_by_a_test():
     tests = "\n".join(text_of(path) for path in our_files() if path.name.startswith("test_") and path.suffix == ".py")
     named = {name.removeprefix("python ") for path in our_files() for name, _ in commands_of(path)}
     named |= set(re.findall(r"/python (\S+)", (ROOT / "Makefile").read_text(encoding="utf-8")))
-    scripts = {name for name in named if "/" in name}  # modules of benchmarks: test_benchmarks.py
+    scripts = {name for name in named if "/" in name}  # modules of benchmarks: test_smokes.py
     # The first makes the environment that tests run in, the second pictures for machines without a registry.
     scripts -= {"scripts/bootstrap", "scripts/stand-in-base"}
     assert {"demo/run.py", "scripts/test-container"} <= scripts

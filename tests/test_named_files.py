@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from repository_files import FENCE, ROOT, our_files, text_of
+from tests.support.repository_files import FENCE, ROOT, our_files, text_of
 
 #: What is made at run time in folders of the project, and so may be named without being in it.
 MADE = re.compile(r"(runs|model_repository|benchmarks/\.cache|benchmarks/results/FILE)(/|\.|$)|model_repository$")

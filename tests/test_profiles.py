@@ -8,7 +8,7 @@ import sys
 import pytest
 from hypothesis import settings
 
-from repository_files import ROOT, our_files, text_of
+from tests.support.repository_files import ROOT, our_files, text_of
 
 
 def test_every_day_s_tests_draw_the_same_examples_and_the_long_ones_others():
@@ -38,9 +38,9 @@ def test_no_test_has_a_number_of_its_own_but_for_a_reason():
         "tests/test_profiles.py",
         # A few for every day, derandomized, and as many as minutes allow for the long ones.
         "export/tests/workflow/test_whole_workflows.py",
-        "export/tests/workflow/test_tracing_random.py",
-        "export/tests/workflow/harness.py",  # where each example asks NVTabular
-        "serving_tests/test_random_requests.py",  # each is asked of eight bundles
+        "export/tests/workflow/tracing/test_random.py",
+        "export/tests/support/harness.py",  # where each example asks NVTabular
+        "serving_tests/contract/test_random_requests.py",  # each is asked of eight bundles
     }
     found = [path for path in our_files() if path.suffix == ".py" and "max_examples=" in (text_of(path) or "")]
     assert {path.relative_to(ROOT).as_posix() for path in found} <= allowed

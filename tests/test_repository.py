@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from repository_files import FENCE, ROOT, our_files, text_of
+from tests.support.repository_files import FENCE, ROOT, our_files, text_of
 
 # Written apart, so that this file does not contain what it looks for.
 FOREIGN_TEXT = {

@@ -25,8 +25,8 @@ from benchmarks.support import processor_time
 from benchmarks.support.own_process import ROOT
 from nextitem_client import Client
 from scripts.container_test.load import same, sessions
-from serving_tests.support import hostile_grpc, hostile_http, wire_grpc, wire_http
 from serving_tests.support.packing import pack_sessions
+from serving_tests.support.raw import hostile_grpc, hostile_http, wire_grpc, wire_http
 
 K = 10
 #: Of all requests.

@@ -1,24 +1,19 @@
-"""A real Triton with the models of client_models.py, and what tests share."""
+"""A real Triton with the models of support/models.py, and what tests share."""
 
 from __future__ import annotations
 
 import json
 import os
 import struct
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-# Tests are imported by path (importlib mode): what they share has to be found.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from client_certificates import grpc_options, make_certificates
-from client_models import EXPLICIT, write_alone, write_many
-from client_rows import last_items
+from client.tests.support.certificates import grpc_options, make_certificates
+from client.tests.support.models import EXPLICIT, write_alone, write_many
+from client.tests.support.rows import last_items
 
 from nextitem_client import bulk
 from nextitem_client.bulk import _answering
@@ -43,7 +38,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """See client_certificates.py."""
+    """See support/certificates.py."""
     if "certificates" in SERVERS:
         return Path(SERVERS["certificates"]["folder"])
     folder = tmp_path_factory.mktemp("certificates")

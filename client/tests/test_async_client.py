@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 import pytest
-from client_gateways import http_gateway
-from client_models import EVENT
+from client.tests.support.gateways import http_gateway
+from client.tests.support.models import EVENT
 
 import nextitem_client as nextitem
 from nextitem_client import AsyncClient, Client

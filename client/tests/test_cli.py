@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from client_gateways import http_gateway
+from client.tests.support.gateways import http_gateway
 
 from nextitem_client import cli
 

@@ -12,7 +12,7 @@ import threading
 import warnings
 
 import pytest
-from client_models import EVENT
+from client.tests.support.models import EVENT
 
 from nextitem_client import AsyncClient, Client, ClientClosed
 from nextitem_client.testing import fake_async_client, fake_client

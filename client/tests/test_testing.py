@@ -5,7 +5,7 @@ import json
 import time
 
 import pytest
-from client_models import EVENT, SIGNATURE
+from client.tests.support.models import EVENT, SIGNATURE
 
 import nextitem_client as nextitem
 from nextitem_client import testing

@@ -14,7 +14,7 @@ import pytest
 
 from nextitem_server import TritonServer
 from scripts.container_test.chunks import BODY, sent_in_chunks
-from serving_tests.load_balancer import HAPROXY, MAX_BODY_BYTES, LoadBalancer, balanced
+from serving_tests.support.load_balancer import HAPROXY, MAX_BODY_BYTES, LoadBalancer, balanced
 
 SERVICE = "/inference.GRPCInferenceService/"
 INFER = f"{SERVICE}ModelInfer"

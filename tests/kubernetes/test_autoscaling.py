@@ -5,9 +5,9 @@ import re
 import pytest
 import yaml
 
-from deployments import FOLDER, OVERLAYS, ROOT, rendered, server, the
+from tests.support.deployments import FOLDER, OVERLAYS, ROOT, rendered, server, the
 
-# Of Triton 24.10's metrics page, the ones that count up; serving_tests/test_metric_names.py asks a running one.
+# Of Triton 24.10's metrics page, the ones that count up; serving_tests/measured/test_metric_names.py asks a running one.
 COUNTERS = {
     "nv_inference_compute_infer_duration_us",
     "nv_inference_compute_input_duration_us",

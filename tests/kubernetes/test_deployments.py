@@ -10,8 +10,7 @@ import yaml
 
 from nextitem_server.cli import _parser
 from nextitem_server.launch.command import check_options, stop_grace_s
-
-from deployments import (
+from tests.support.deployments import (
     FOLDER,
     ROOT,
     SERVER,
@@ -27,7 +26,7 @@ from deployments import (
     the,
     values_of,
 )
-from kustomize_subset import render
+from tests.support.kustomize_subset import render
 
 OUTSIDE = {"http": 8000, "grpc": 8001, "metrics": 8002}
 HEALTH = {"startupProbe": "ready", "readinessProbe": "ready", "livenessProbe": "live"}

@@ -6,8 +6,8 @@ import subprocess
 import pytest
 import yaml
 
-from deployments import FOLDER, OVERLAYS, with_component
-from kustomize_subset import MERGE_KEYS, identity, merged, render
+from tests.support.deployments import FOLDER, OVERLAYS, with_component
+from tests.support.kustomize_subset import MERGE_KEYS, identity, merged, render
 
 
 def sorted_lists(node):

@@ -5,9 +5,9 @@ import copy
 import jsonschema
 import pytest
 
-from deployments import FOLDER, VARIANTS, rendered, the
-from kustomize_subset import documents, render
-from manifest_schemas import NEWEST, OLDEST, validate
+from tests.support.deployments import FOLDER, VARIANTS, rendered, the
+from tests.support.kustomize_subset import documents, render
+from tests.support.manifest_schemas import NEWEST, OLDEST, validate
 
 
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])

@@ -7,8 +7,7 @@ from nextitem_training.bodies import BODIES
 from nextitem_training.config import ModelConfig
 from nextitem_training.errors import ConfigError
 from nextitem_training.model import SessionModel
-
-from small_bodies import long_for_others
+from training.tests.support.small_bodies import long_for_others
 
 SMALL = ModelConfig(d_model=16, heads=2, layers=1, side_width=4, initializer_range=0.2)
 COMBINATIONS = [(body, name) for body in BODIES for name in BODIES.get(body).approaches]

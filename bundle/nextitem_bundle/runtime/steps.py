@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Optional, TypeVar, Union, cast
+from typing import Any, TypeVar, Union, cast
 
 from .signature import Signature
 
@@ -72,8 +73,8 @@ class Newest:
     request.
     """
 
-    window: Optional[int] = None
-    sorted_by: Optional[str] = None
+    window: int | None = None
+    sorted_by: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +98,7 @@ class CompiledFeatures:
     filters: tuple[str, ...]
     codes: str
     form: str
-    form_reason: Optional[str]
+    form_reason: str | None
     newest: Newest = Newest()
     graph: OnnxGraph = OnnxGraph(batched=False)
 
@@ -118,7 +119,7 @@ class NvtabularFeatures:
     columns: Mapping[str, str]
     session_column: str
     session_dtype: str
-    tie_breaker_column: Optional[str] = None
+    tie_breaker_column: str | None = None
     item_values: bool = False
 
 
@@ -132,7 +133,7 @@ class FirstLook:
 
 @dataclasses.dataclass(frozen=True)
 class Ranking:
-    """What a graph that ranks reads beside a request, by name: see `runtime/retrieval.py`.
+    """What a graph that ranks reads beside a request, by name: see `runtime/retrieval/`.
 
     rows: of its table, 0 where it has none. k: the items that it gives at most.
     """
@@ -150,11 +151,11 @@ class Retrieval:
     recall_at_20: measured at export, None where the scoring is exact.
     """
 
-    graph: Union[OnnxGraph, TorchScriptGraph]
+    graph: OnnxGraph | TorchScriptGraph
     ranking: Ranking
     scoring: str = "exact"
-    first_look: Optional[FirstLook] = None
-    recall_at_20: Optional[float] = None
+    first_look: FirstLook | None = None
+    recall_at_20: float | None = None
 
 
 @kind("retrieval_ann", "retrieval.ann")
@@ -177,7 +178,7 @@ class AnnRetrieval:
     candidates: int
     probes: int
     scoring: str = "ann"
-    recall_at_20: Optional[float] = None
+    recall_at_20: float | None = None
 
 
 @kind("items", "items")
@@ -294,7 +295,7 @@ def _read(value: Any, wanted: Any, where: str) -> Any:
     if dataclasses.is_dataclass(wanted):
         return _read_fields(value, cast("type[Any]", wanted), where)
     origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
-    if origin is Union:
+    if origin in (Union, types.UnionType):
         return _read_one_of(value, arguments, where)
     if origin is tuple and isinstance(value, list):
         return tuple(_read(one, arguments[0], where) for one in cast("list[Any]", value))
@@ -308,12 +309,12 @@ def _read(value: Any, wanted: Any, where: str) -> Any:
 
 
 def _read_one_of(value: Any, wanted: tuple[Any, ...], where: str) -> Any:
-    if value is None and type(None) in wanted:
+    if value is None and types.NoneType in wanted:
         return None
     given = _object(value) or {}
     name = given.get("kind")
     if name is None:
-        return _read(value, next(one for one in wanted if one is not type(None)), where)
+        return _read(value, next(one for one in wanted if one is not types.NoneType), where)
     named = KINDS.get(name)
     if named is None or named.settings not in wanted:
         raise StepError(f"{where} has kind {name!r}, which is none of those that fit there")

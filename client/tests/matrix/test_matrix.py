@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 
 CLIENT = Path(__file__).parents[2]
+BUNDLE = CLIENT.parent / "bundle" / "nextitem_bundle"
+CLIENTS = {BUNDLE / "runtime" / "signature.py", BUNDLE / "runtime" / "wire.py"}
 TESTS = ["pytest", "pytest-timeout", "hypothesis"]
 OLDEST = ["tritonclient[http,grpc]==2.51.0", "numpy<2", "pandas<2.3", "pyarrow<20"]
 NEWEST = ["tritonclient[http,grpc]", "numpy>=2", "pandas", "pyarrow"]
@@ -88,7 +90,7 @@ def test_the_clients_tests_pass(tmp_path: Path, servers: str, version: str, pack
     )
     shutil.copy(CLIENT / "README.md", tmp_path / "client" / "README.md")
     (tmp_path / "pytest.ini").write_text(
-        "[pytest]\naddopts = -ra --import-mode=importlib\ntimeout = 300\nmarkers = slow\n"
+        "[pytest]\naddopts = -ra --import-mode=importlib\npythonpath = .\ntimeout = 300\nmarkers = slow\n"
     )
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     environment["NEXTITEM_CLIENT_TEST_SERVERS"] = servers
@@ -106,7 +108,9 @@ def test_types_hold_in_every_python(tmp_path: Path, version: str) -> None:
     (tmp_path / "pyrightconfig.json").write_text(
         json.dumps(
             {
-                "include": [str(CLIENT / "nextitem_client"), str(CLIENT.parent / "bundle" / "nextitem_bundle")],
+                "include": [str(CLIENT / "nextitem_client"), str(BUNDLE)],
+                # A bundle's steps take Python 3.10, in Triton and in OfflineClient; of these modules clients import two.
+                "ignore": [] if version != "3.9" else sorted(map(str, {*(BUNDLE / "runtime").rglob("*.py")} - CLIENTS)),
                 "typeCheckingMode": "strict",
                 "pythonVersion": version,
             }

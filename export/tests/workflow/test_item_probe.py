@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import nvtabular as nvt
 import pytest
-from items_shop import KEYS, clicks, fit
 from nvtabular import ops
 
+from export.tests.support.items_shop import KEYS, clicks, fit
 from nextitem_export import UnsupportedWorkflow
 from nextitem_export.workflow import item_probe
 from nextitem_export.workflow.fitted import FittedWorkflow

@@ -5,9 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from items_shop import EVERY_FORM, ITEMS, NUMBERS, STRINGS, Asked, Rows, agrees, clicks, exported, fit, offline
 from nvtabular import ops
 
+from export.tests.support.items_shop import (
+    EVERY_FORM,
+    ITEMS,
+    NUMBERS,
+    STRINGS,
+    Asked,
+    Rows,
+    agrees,
+    clicks,
+    exported,
+    fit,
+    offline,
+)
 from nextitem_export import ExportError
 
 MAPS = {

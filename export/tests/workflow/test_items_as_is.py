@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from items_shop import EVERY_FORM, ITEMS, STRINGS, Asked, Rows, Scores, agrees, clicks, exported, fit, offline
 from nvtabular import ops
 
+from export.tests.support.items_shop import (
+    EVERY_FORM,
+    ITEMS,
+    STRINGS,
+    Asked,
+    Rows,
+    Scores,
+    agrees,
+    clicks,
+    exported,
+    fit,
+    offline,
+)
 from nextitem_export import ExportError
 
 IDS = np.arange(ITEMS)

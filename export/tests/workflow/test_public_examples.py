@@ -15,9 +15,8 @@ from merlin.schema import Tags
 from nvtabular import ops
 from torch import nn
 
+from export.tests.support.harness import Harness, fit, split
 from nextitem_export import UnsupportedWorkflow, export_bundle
-
-from harness import Harness, fit, split
 
 WINDOW = 20
 DAY = 60 * 60 * 24

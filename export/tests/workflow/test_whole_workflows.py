@@ -13,11 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nvtabular import ops
 
+from export.tests.support.harness import KEPT, Harness, fit, interactions, split
 from nextitem_training.config import read_config
 from nextitem_training.interactions import read_interactions
 from nextitem_training.workflow import fit as fit_training
-
-from harness import KEPT, Harness, fit, interactions, split
 
 DEMO = Path(__file__).parents[3] / "demo"
 

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nvtabular import ColumnSelector, ops
 
+from export.tests.support.harness import Harness, asks_nvtabular, drawn, fit, interactions, lists
 from nextitem_export import UnsupportedWorkflow
-
-from harness import Harness, asks_nvtabular, drawn, fit, interactions, lists
 
 LIMITS = np.iinfo(np.int64)
 STRINGS = st.none() | st.sampled_from(["a", "b", "c", "é", "😀", "unknown", "A", "a ", "a" * 300])

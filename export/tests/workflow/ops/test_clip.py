@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nvtabular import ops
 
+from export.tests.support.harness import Harness, asks_nvtabular, drawn, fit, interactions, lists, lower
 from nextitem_export import UnsupportedWorkflow
-
-from harness import Harness, asks_nvtabular, drawn, fit, interactions, lists, lower
 
 FLOATS = st.none() | st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.5, -7.25, 1e30, -1e30, 1e-30, 20.0, np.nan])
 NUMBERS = st.sampled_from([0, 1, -1, 3, 20, -400, 10**12, -(10**12)])

@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 from nvtabular import ColumnSelector, ops
 
+from export.tests.support.harness import Harness, fit, interactions, lists, split
 from nextitem_export import UnsupportedWorkflow
-
-from harness import Harness, fit, interactions, lists, split
 
 FRAME = interactions([6, 1, 3], number=range(10))
 

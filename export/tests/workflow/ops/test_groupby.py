@@ -8,14 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nvtabular import ColumnSelector, ops
 
+from export.tests.support.harness import Harness, asks_nvtabular, drawn, fit, interactions, lower, split
 from nextitem_export import UnsupportedWorkflow
 from nextitem_export.workflow.emit_onnx import emit_onnx
 from nextitem_export.workflow.expressions import LIST, Column, cast, null_of, raw, where
 from nextitem_export.workflow.lower import lower_workflow
 from nextitem_export.workflow.registry import Context
 from nextitem_export.workflow.schedule import FeatureOutput, schedule
-
-from harness import Harness, asks_nvtabular, drawn, fit, interactions, lower, split
 
 FRAME = interactions(
     [4, 3, 2],

@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nvtabular import ops
 
+from export.tests.support.harness import Harness, asks_nvtabular, fit, interactions, lists, lower
 from nextitem_export import UnsupportedWorkflow
 from nextitem_export.workflow.expressions import Column
-
-from harness import Harness, asks_nvtabular, fit, interactions, lists, lower
 
 FRAME = interactions([4, 3, 2], item=list("aabcbaacb"), shop=[1, 2, 1, 1, 1, 2, 1, 1, 2])
 ITEMS = pd.DataFrame(

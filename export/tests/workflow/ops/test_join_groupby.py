@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nvtabular import ColumnSelector, ops
 
+from export.tests.support.harness import Harness, asks_nvtabular, fit, interactions, lists, lower
 from nextitem_export import UnsupportedWorkflow
-
-from harness import Harness, asks_nvtabular, fit, interactions, lists, lower
 
 FRAME = interactions(
     [4, 3, 2],

@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nvtabular import ColumnSelector, ops
 
+from export.tests.support.harness import Harness, asks_nvtabular, drawn, fit, interactions, lists, lower
 from nextitem_export import UnsupportedWorkflow
-
-from harness import Harness, asks_nvtabular, drawn, fit, interactions, lists, lower
 
 FRAME = interactions([6, 3, 1, 9], number=np.arange(19) - 5, price=np.arange(19) * np.float32(0.5))
 NAMES = ["number", "price"]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nvtabular import ops
 
-from harness import Harness, asks_nvtabular, drawn, fit, interactions, lists
+from export.tests.support.harness import Harness, asks_nvtabular, drawn, fit, interactions, lists
 
 FLOATS = st.none() | st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.5, -7.25, 1e30, -1e30, 1e-30, 20.0, np.nan])
 NUMBERS = st.sampled_from([0, 1, -1, 3, 20, -400, 10**12, -(10**12)])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from nvtabular import ops
 
-from harness import Harness, fit, interactions, lists
+from export.tests.support.harness import Harness, fit, interactions, lists
 
 FRAME = interactions([6, 1, 3], number=range(10), other=range(10, 20))
 

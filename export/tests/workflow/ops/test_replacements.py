@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from nvtabular import ops
 
+from export.tests.support.harness import Harness, fit, interactions, lists, split
 from nextitem_bundle.runtime.features.hashing import PRIME, hash_string
 from nextitem_bundle.runtime.features.program import Instruction
 from nextitem_export import UnsupportedWorkflow
@@ -15,8 +16,6 @@ from nextitem_export.workflow.registry import NAMED, lowering_by_name
 from nextitem_export.workflow.schedule import FeatureOutput
 from nextitem_training import operators
 from nextitem_training.operators import hashing
-
-from harness import Harness, fit, interactions, lists, split
 
 EXTREMES = [0, 1, -1, 2**31 - 1, 2**31, -(2**31), 2**53 + 1, 2**63 - 1, -(2**63) + 1]
 

@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 from nvtabular import ops
 
+from export.tests.support.harness import lower
 from nextitem_export import UnsupportedWorkflow
-
-from harness import lower
 
 
 class Unknown:

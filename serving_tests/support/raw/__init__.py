@@ -1,0 +1,1 @@
+"""Requests as bytes, well-formed and malformed, without a client."""
