@@ -53,30 +53,20 @@ from serving_tests.contract.test_filters import (  # noqa: F401  and its filters
 )
 from serving_tests.contract.test_random_requests import pool, test_random_requests_are_answered_as_offline  # noqa: F401
 from serving_tests.support.asking import Asker
-from serving_tests.support.commands import succeed
-from serving_tests.support.made.shop import MAX_TOP_K
+from serving_tests.support.made.cache import Made
+from serving_tests.support.made.shop import MAX_TOP_K, NATIVE
 from serving_tests.support.native_shim import as_python_backend
 from serving_tests.support.packing import pack_sessions
 from serving_tests.support.ranking import SCORE_TOLERANCE
 
 pytestmark = pytest.mark.beside_the_server  # it starts a server of its own
-NATIVE = {
-    "native": ("--runtime", "native"),
-    "native_torchscript": ("--runtime", "native", "--format", "torchscript"),
-}
 BACKENDS = {"native": "onnxruntime", "native_torchscript": "pytorch"}
 
 
 @pytest.fixture(scope="module")
-def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A native bundle for each backend, and the Python runtime's."""
-    folder = tmp_path_factory.mktemp("native") / "model_repository"
-    for name, options in {"python": (), **NATIVE}.items():
-        printed = succeed(
-            "nextitem-export", "--run", run, "--repository", folder, "--name", name, "--max-top-k", MAX_TOP_K, *options,
-        )  # fmt: skip
-        assert ("No server has run this bundle" in printed) == (name in NATIVE)
-    return folder
+def exported(made: Made) -> Path:
+    """A native bundle for each backend."""
+    return made.result("native")
 
 
 @pytest.fixture(scope="module")
@@ -111,12 +101,17 @@ def pack(signature: dict):
     return lambda batch, **options: pack_sessions(signature["features"], batch) | options
 
 
+def test_the_export_says_that_no_server_has_run_a_native_bundle(made: Made) -> None:
+    names = {"repository/shop": False, **{f"native/{name}": True for name in NATIVE}}
+    assert {name: "No server has run this bundle" in made.printed(name) for name in names} == names
+
+
 @pytest.mark.parametrize("name", NATIVE)
-def test_offline_answers_are_those_of_the_python_runtime(exported: Path, sessions, name: str) -> None:
+def test_offline_answers_are_those_of_the_python_runtime(repository: Path, exported: Path, sessions, name: str) -> None:
     asked = [session.drop(columns="session_id").to_dict("list") for session in sessions]
     asked += [{**asked[0], "item_id": ["never seen"] * len(asked[0]["item_id"])}]
     options = {"k": 30, "exclude_seen": True}
-    with OfflineClient(exported / "python") as python, OfflineClient(exported / name) as native:
+    with OfflineClient(repository / "shop") as python, OfflineClient(exported / name) as native:
         for few, more in ((asked, {}), (asked, options), (asked[:9], {"exclude": [["A13", "never"]] * 9})):
             for one, other in zip(native.recommend_many(few, **more), python.recommend_many(few, **more), strict=True):
                 assert (one.status, one.item_ids) == (other.status, other.item_ids)

@@ -27,6 +27,7 @@ EXPORTS: dict[str, dict[str, tuple[str, tuple[object, ...]]]] = {
         "whole": ("shop", ("--layout", "fused")),
         "steps": ("shop", ()),
     },
+    "native": {name: ("shop", ("--max-top-k", shop.MAX_TOP_K, *options)) for name, options in shop.NATIVE.items()},
     "raw": {"steps": ("raw", ()), "fused": ("raw", ("--layout", "fused"))},
     "raw_native": {"native": ("raw", ("--runtime", "native"))},
     "heads_trained_item": {"shop": ("heads_trained_item", ("--layout", "fused"))},

@@ -17,6 +17,11 @@ BUNDLES = {
     "shop_fused_torchscript": ("--layout", "fused", "--format", "torchscript"),
     "shop_nvtabular": ("--features", "nvtabular"),
 }
+#: Bundles for Triton's own backends, which the embedded server has not.
+NATIVE = {
+    "native": ("--runtime", "native"),
+    "native_torchscript": ("--runtime", "native", "--format", "torchscript"),
+}
 PROTOCOLS = ("http", "grpc")
 #: What the contract is tested on; the slow path over one protocol alone.
 ASKED = [
