@@ -73,8 +73,8 @@ def _demo(clicks: Path, run: Path, repository: Path, arguments: argparse.Namespa
 
     opened = RunDirectory.open(run)
     held_out = _held_out(opened, clicks)
-    judge = OfflinePredictor(opened)
-    offline = _offline(judge, held_out)
+    reference = OfflinePredictor(opened)
+    offline = _offline(reference, held_out)
     answers = {}
     with TritonServer(repository) as server:
         console.print(f"Triton is ready at {server.http_url} and {server.grpc_url}", highlight=False)
@@ -82,8 +82,8 @@ def _demo(clicks: Path, run: Path, repository: Path, arguments: argparse.Namespa
             with Client(getattr(server, f"{protocol}_url"), model=NAME) as client:
                 answers[protocol] = _ask(client, held_out, protocol)
     _show_sessions(held_out, answers["http"])
-    differing = {protocol: _differing(judge, offline, given) for protocol, given in answers.items()}
-    _show_hit_rates(held_out, judge, offline, answers, differing)
+    differing = {protocol: _differing(reference, offline, given) for protocol, given in answers.items()}
+    _show_hit_rates(held_out, reference, offline, answers, differing)
     console.print(f"The demo took {time.monotonic() - started:.0f} s.", highlight=False)
     return 1 if any(differing.values()) else 0
 
@@ -133,10 +133,10 @@ def _held_out(run, file: Path) -> HeldOut:
     )
 
 
-def _offline(judge, held_out: HeldOut) -> np.ndarray:
+def _offline(reference, held_out: HeldOut) -> np.ndarray:
     """Scores [B, V] by NVTabular itself and the eager model."""
     numbered = [session.assign(session_id=row) for row, session in enumerate(held_out.sessions)]
-    return judge.scores(pd.concat(numbered, ignore_index=True), session_ids=range(len(numbered))).scores
+    return reference.scores(pd.concat(numbered, ignore_index=True), session_ids=range(len(numbered))).scores
 
 
 def _ask(client, held_out: HeldOut, protocol: str) -> list:
@@ -148,9 +148,9 @@ def _ask(client, held_out: HeldOut, protocol: str) -> list:
     return given
 
 
-def _differing(judge, offline: np.ndarray, given: list) -> int:
+def _differing(reference, offline: np.ndarray, given: list) -> int:
     """How many answers are not the offline ranking; items of (nearly) equal score may swap."""
-    code_of = {item: code for code, item in enumerate(judge.item_ids.tolist())}
+    code_of = {item: code for code, item in enumerate(reference.item_ids.tolist())}
     wrong = 0
     for scores, answer in zip(offline, given, strict=True):
         true = scores[[code_of[item] for item in answer.item_ids]]
@@ -175,9 +175,9 @@ def _show_sessions(held_out: HeldOut, given: list) -> None:
     console.print(table)
 
 
-def _show_hit_rates(held_out: HeldOut, judge, offline: np.ndarray, answers: dict, differing: dict) -> None:
+def _show_hit_rates(held_out: HeldOut, reference, offline: np.ndarray, answers: dict, differing: dict) -> None:
     best = np.argsort(-offline, axis=1, kind="stable")[:, :K]
-    pairs = list(zip(judge.item_ids[best].tolist(), held_out.targets, strict=True))
+    pairs = list(zip(reference.item_ids[best].tolist(), held_out.targets, strict=True))
     rates = {"offline (NVTabular and the eager model)": (np.mean([t in items for items, t in pairs]), "")}
     for protocol, given in answers.items():
         hits = [t in answer.item_ids for answer, t in zip(given, held_out.targets, strict=True)]

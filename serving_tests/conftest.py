@@ -14,12 +14,12 @@ import pytest
 from nextitem_server import TritonServer
 from nextitem_training.offline import OfflinePredictor
 from nextitem_training.run_directory import RunDirectory
-from serving_tests.support.asking import Asker
 from serving_tests.support.bundles import copied
+from serving_tests.support.encoding import encode_sessions
 from serving_tests.support.made import shop
 from serving_tests.support.made.cache import Made, cached
 from serving_tests.support.made.shop import ASKED, BUNDLES
-from serving_tests.support.packing import pack_sessions
+from serving_tests.support.raw_client import RawClient
 from serving_tests.support.served import Served, given
 
 SERVED = given()
@@ -91,12 +91,12 @@ def server(repository: Path) -> Iterator[TritonServer | Served]:
 
 
 @pytest.fixture(scope="session", params=ASKED, ids="-".join)
-def asker(request: pytest.FixtureRequest, server: TritonServer) -> Iterator[Asker]:
+def raw_client(request: pytest.FixtureRequest, server: TritonServer) -> Iterator[RawClient]:
     """Each kind of bundle, over each protocol."""
     name, protocol = request.param
-    asker = Asker(protocol, getattr(server, f"{protocol}_url"), name)
-    yield asker
-    asker.close()
+    raw_client = RawClient(protocol, getattr(server, f"{protocol}_url"), name)
+    yield raw_client
+    raw_client.close()
 
 
 @pytest.fixture(scope="session")
@@ -107,13 +107,13 @@ def signature(repository: Path) -> dict:
 
 
 @pytest.fixture(scope="session")
-def judge(run: Path) -> OfflinePredictor:
+def reference(run: Path) -> OfflinePredictor:
     """Offline prediction on the raw rows: what is right."""
     return OfflinePredictor(RunDirectory.open(run))
 
 
 @pytest.fixture(scope="session")
-def warehouse_judge(warehouse_run: Path) -> OfflinePredictor:
+def warehouse_reference(warehouse_run: Path) -> OfflinePredictor:
     """The same for the warehouse."""
     return OfflinePredictor(RunDirectory.open(warehouse_run))
 
@@ -125,9 +125,9 @@ def sessions(clicks: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 @pytest.fixture(scope="session")
-def pack(signature: dict) -> Callable[..., dict[str, np.ndarray]]:
+def encode(signature: dict) -> Callable[..., dict[str, np.ndarray]]:
     """Raw sessions to the tensors of a request of the shop."""
-    return lambda batch, **options: pack_sessions(signature["features"], batch) | options
+    return lambda batch, **options: encode_sessions(signature["features"], batch) | options
 
 
 @pytest.fixture

@@ -11,34 +11,34 @@ import pytest
 
 from nextitem_client import Client, RequestRejected
 from nextitem_training.run_directory import RunDirectory
-from serving_tests.support.asking import Asker
 from serving_tests.support.commands import BIN, run_command, run_here
 from serving_tests.support.made.shop import ASKED, MAX_TOP_K, PROTOCOLS, ROOT
+from serving_tests.support.raw_client import RawClient
 
 README = (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize(("name", "protocol"), ASKED)
-def test_the_client_gets_what_plain_tensors_get(server, sessions, pack, protocol: str, name: str) -> None:
+def test_the_client_gets_what_plain_tensors_get(server, sessions, encode, protocol: str, name: str) -> None:
     url = getattr(server, f"{protocol}_url")
-    asker = Asker(protocol, url, name)
+    raw_client = RawClient(protocol, url, name)
     batch = [*sessions[:70], sessions[0].iloc[:0]]  # more than one request may hold
     columns = [session.drop(columns="session_id").to_dict("list") for session in batch]
     with Client(url, model=name) as client:
         given = client.recommend_many(columns, k=7)
         events = client.recommend(batch[3].drop(columns="session_id").to_dict("records"), k=7)
         everything = client.recommend(columns[0], k=MAX_TOP_K).item_ids
-        filled = asker.ask(pack(batch[:1], top_k=np.array([[MAX_TOP_K]], dtype=np.int32))).item_ids[0].tolist()
+        filled = raw_client.ask(encode(batch[:1], top_k=np.array([[MAX_TOP_K]], dtype=np.int32))).item_ids[0].tolist()
         assert everything == [item for item in filled if item]  # null is no item, and fills up the end
         with pytest.raises(RequestRejected, match=f"'top_k' is {MAX_TOP_K + 1}"):
             client.recommend(columns[0], k=MAX_TOP_K + 1)
     assert events.item_ids == given[3].item_ids
     for row, answer in enumerate(given):
-        true = asker.ask(pack([batch[row]], top_k=np.array([[7]], dtype=np.int32)))
+        true = raw_client.ask(encode([batch[row]], top_k=np.array([[7]], dtype=np.int32)))
         assert answer.item_ids == true.item_ids[0].tolist()
         np.testing.assert_allclose(answer.scores, true.scores[0], rtol=0, atol=1e-4)
         assert answer.status == true.status[0]
-    asker.close()
+    raw_client.close()
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -35,11 +35,11 @@ def server(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tri
 
 @pytest.mark.parametrize("name", BUNDLES)
 def test_the_answer_is_that_of_offline(run: Path, server: TritonServer, name: str) -> None:
-    judge = OfflinePredictor(RunDirectory.open(run))
+    reference = OfflinePredictor(RunDirectory.open(run))
     assert RunDirectory.open(run).schema.raw_dtypes["sku/no"] == "string"
     rows = RunDirectory.open(run).sample().drop(columns=["row_position"])
     names = rows["session_id"].unique()
-    expected = judge.predict(rows, 10, names)
+    expected = reference.predict(rows, 10, names)
     sessions = [
         [
             {name: None if pd.isna(value) else value for name, value in row.items() if name != "session_id"}

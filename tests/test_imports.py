@@ -94,7 +94,7 @@ RULES = [
         "nextitem_export",  # a compiled workflow is timed apart from a bundle, with vocabularies that no model is trained on
         "nextitem_training.offline",
         "nextitem_training.run_directory",
-        "nextitem_training.codes",
+        "nextitem_training.special_ids",
         "nextitem_training.config",
         "nextitem_training.interactions",
         "nextitem_training.workflow",

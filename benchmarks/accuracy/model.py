@@ -1,4 +1,4 @@
-"""What a trained run answers, through the offline predictor: the judge of what a server answers, too."""
+"""What a trained run answers, through the offline predictor: the reference for what a server answers, too."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rich.progress import track
 
 from benchmarks.accuracy.ranks import ranks_of
 from benchmarks.accuracy.sessions import SESSION, Questions
-from nextitem_training.codes import FIRST_KNOWN
 from nextitem_training.offline import OfflinePredictor
 from nextitem_training.run_directory import RunDirectory
+from nextitem_training.special_ids import FIRST_KNOWN
 
 #: Questions of one pass: their scores of 43,000 items are 90 MB.
 _BATCH = 512

@@ -114,12 +114,12 @@ def _times(case: Case, batch: int, rounds: int, round_s: float, report: dict[str
 
 
 def _memory(case: Case, report: dict[str, Any], folder: Path) -> None:
-    """Opens each form in a process of its own."""
+    """Opens each backend in a process of its own."""
     request = folder / "request.json"
     request.write_text(case.request_json(), encoding="utf-8")
-    for form, step in case.steps.items():
+    for backend, step in case.steps.items():
         found = json.loads(output_of("benchmarks.features.open_step", step, request))
-        of = "" if form == case.served else f"_{form}"
+        of = "" if backend == case.served else f"_{backend}"
         _record(report, f"load{of}_s{case.suffix}", found["load_s"], 3)
         for name in ("rss", "import_rss", "peak_rss"):
             _record(report, f"{name}{of}_mb{case.suffix}", found[f"{name}_mb"], 0)

@@ -1,4 +1,4 @@
-"""The workflows that `python -m benchmarks.features` times, each fitted, compiled and written in both forms."""
+"""The workflows that `python -m benchmarks.features` times, each fitted, compiled and written in both backends."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.steps import read_step
 from nextitem_export.graphs.features import write_compiled
 from nextitem_export.wire import raw_feature, request_tensors
+from nextitem_export.workflow.backend_choice import NUMPY, ONNX, BackendChoice
 from nextitem_export.workflow.compile import CompiledWorkflow, compile_workflow
-from nextitem_export.workflow.forms import NUMPY, ONNX, ServedForm
 from nextitem_export.workflow.schedule import FeatureOutput
 from nextitem_training import workflow as training_workflow
 from nextitem_training.config import read_config
@@ -38,9 +38,9 @@ Calls = list[Callable[[], Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One workflow: fitted, its step in both forms, and raw sessions to ask.
+    """One workflow: fitted, its step in both backends, and raw sessions to ask.
 
-    suffix: what its metrics' names end with. steps: each form's folder. served: the form that an export would choose.
+    suffix: what its metrics' names end with. steps: each backend's folder. served: the backend that an export would choose.
     outputs: the workflow's output behind each of the step's tensors. codes: the tensor with the encoded items. sessions: raw
     rows with all columns of the workflow.
     """
@@ -58,7 +58,7 @@ class Case:
 
     def ways(self, batch: int, requests: int) -> dict[str, Calls]:
         """Ways to encode sessions in batches of this size: `requests` calls each, all ways the same sessions."""
-        steps = {form: open_step(folder) for form, folder in self.steps.items()}
+        steps = {backend: open_step(folder) for backend, folder in self.steps.items()}
         settings = read_step(self.steps[ONNX])
         signature, graph = settings.signature, OnnxStep(self.steps[ONNX], settings.graph)
         ways: dict[str, Calls] = {name: [] for name in ("compiled", "graph", "numpy", "nvtabular", "nvtabular_dataset")}
@@ -68,7 +68,7 @@ class Case:
             checked = read_request(tensors, signature).tensors(settings.newest.window)
             frame = pd.concat(chosen).reset_index(drop=True)
             if number == 0:
-                self._must_agree(frame, [steps[form].run(tensors) for form in steps])
+                self._must_agree(frame, [steps[backend].run(tensors) for backend in steps])
             ways["compiled"].append(lambda tensors=tensors: steps[ONNX].run(tensors))
             ways["graph"].append(lambda checked=checked: graph.run(checked))
             ways["numpy"].append(lambda tensors=tensors: steps[NUMPY].run(tensors))
@@ -77,7 +77,7 @@ class Case:
         return ways
 
     def _must_agree(self, frame: pd.DataFrame, answers: Sequence[dict[str, np.ndarray]]) -> None:
-        """Raises AssertionError where the forms and NVTabular differ: a wrong answer's time says nothing."""
+        """Raises AssertionError where the backends and NVTabular differ: a wrong answer's time says nothing."""
         table = self.workflow.transform(frame)
         for answer in answers:
             for output in self.outputs:
@@ -156,12 +156,12 @@ def _case(
 ) -> Case:
     compiled = compile_workflow(fitted, dtypes, outputs, session_column=SESSION, tie_breaker_column=TIE, window=WINDOW)
     raw = tuple(raw_feature(name, dtype) for name, dtype in dtypes.items())
-    steps = {form: _write(compiled, form, raw, codes, _made(folder / form)) for form in (ONNX, NUMPY)}
-    served = compiled.form.name
+    steps = {backend: _write(compiled, backend, raw, codes, _made(folder / backend)) for backend in (ONNX, NUMPY)}
+    served = compiled.backend.name
     return Case(suffix, title, fitted, steps, served, tuple(outputs), codes, compiled, raw, tuple(sessions))
 
 
-def _write(compiled: CompiledWorkflow, form: str, raw: tuple[Feature, ...], codes: str, folder: Path) -> Path:
+def _write(compiled: CompiledWorkflow, backend: str, raw: tuple[Feature, ...], codes: str, folder: Path) -> Path:
     signature = Signature(
         bundle_version=1,
         window=WINDOW,
@@ -176,7 +176,7 @@ def _write(compiled: CompiledWorkflow, form: str, raw: tuple[Feature, ...], code
         options=("session_length", "top_k"),
     )
     filters = (f"excluded__{len(compiled.outputs)}", f"allowed__{len(compiled.outputs) + 1}")
-    write_compiled(compiled, signature, filters, codes, folder, ServedForm(form))
+    write_compiled(compiled, signature, filters, codes, folder, BackendChoice(backend))
     # No request here has filters, so the index of items, which is mapped from disk, is never read.
     ItemIndex.of(np.array(["none"], dtype=object)).save(folder)
     return folder

@@ -145,7 +145,7 @@ def _measure(size: Size, names: Sequence[str], folder: Path, progress: Progress)
     """Everything that was found, see serving_report.metrics_of."""
     from benchmarks.serving.checkpoint import checkpoint, sessions
     from benchmarks.serving.measures import Measuring
-    from benchmarks.serving.reference import Truth
+    from benchmarks.serving.reference import Reference
     from benchmarks.serving.servers import TARGETS as SERVERS
     from benchmarks.serving.servers import Workplace
     from benchmarks.support.measuring import commit, machine
@@ -156,14 +156,16 @@ def _measure(size: Size, names: Sequence[str], folder: Path, progress: Progress)
     )
     described = machine(["nvidia-pytriton", "onnxruntime", "torch", "nvtabular", "fastapi", "uvicorn", "numpy"])
     run, asked = checkpoint(folder, size.shop), sessions(size.sessions, size.shop)
-    truth, work = Truth(run, asked), Workplace(run, folder)
+    reference, work = Reference(run, asked), Workplace(run, folder)
     with contextlib.ExitStack() as stack:
         measured: dict[str, Measuring] = {}
         for number, name in enumerate(names):
             progress.update(task, description=f"starting {name}")
             server = stack.enter_context(SERVERS[name].start(name, work))
             requests = [server.protocol.write(session) for session in asked]
-            measured[name] = Measuring(server, requests, truth if SERVERS[name].answers else None, seed=1000 * number)
+            measured[name] = Measuring(
+                server, requests, reference if SERVERS[name].answers else None, seed=1000 * number
+            )
             measured[name].trial(SLOW_RATE, size.warm_s)  # its answers are right, and it is warm
             progress.advance(task)
         idle = _idle_share(measured, size.idle_s)

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.features import TOP_K
 from nextitem_bundle.runtime.features.program import Program
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.step import open_step
 
 #: Raw columns [1, T] to numbers [1, k] of items in the vocabulary, from 0, and their scores.

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.load.rate_search import RATES, highest_step, nearest_step
 from benchmarks.load.trial import percentile, run_trial
 from benchmarks.serving.checkpoint import K
-from benchmarks.serving.reference import Truth
+from benchmarks.serving.reference import Reference
 from benchmarks.serving.servers import Running
 
 #: Latency, counted from the intended time, up to which an answer is of use.
@@ -63,10 +63,10 @@ class Point:
 class Measuring:
     """Trials of one server, each with other arrival times."""
 
-    def __init__(self, server: Running, requests: Sequence[bytes], truth: Truth | None, seed: int) -> None:
+    def __init__(self, server: Running, requests: Sequence[bytes], reference: Reference | None, seed: int) -> None:
         self.server = server
         self.points: list[Point] = []
-        self._requests, self._truth, self._seeds = requests, truth, itertools.count(seed)
+        self._requests, self._reference, self._seeds = requests, reference, itertools.count(seed)
 
     def trial(self, rate: float, duration_s: float) -> Point:
         """One trial. Raises WrongAnswerError where a kept answer is not the model's."""
@@ -74,8 +74,8 @@ class Measuring:
         busy = self.server.busy_us()
         run = run_trial(self.server.port, self._requests, rate, duration_s, seed=next(self._seeds))
         busy = self.server.busy_us() - busy
-        if self._truth:
-            self._truth.check_kept(self.server.name, run, self.server.protocol, K)
+        if self._reference:
+            self._reference.check_kept(self.server.name, run, self.server.protocol, K)
         latencies = run.latencies_ms(SKIP_S)
         answered = max(int((run.status > 0).sum()), 1)
         point = Point(
@@ -95,7 +95,7 @@ class Measuring:
             100 * point.failed_share, point.cpu_us, point.generator_us,
         )  # fmt: skip
         if not all(map(point.keeps, PROMISES)):
-            self._settle()
+            self._wait_until_idle()
         return point
 
     def highest_rates(self, start: float, stride: int, search: Search) -> dict[str, float]:
@@ -130,7 +130,7 @@ class Measuring:
             tried.append(self.trial(rate, max(duration_s, min(search.least_requests / rate, LONGEST_TRIAL_S))))
         return True
 
-    def _settle(self) -> None:
+    def _wait_until_idle(self) -> None:
         """Wait until what a trial left behind is worked off."""
         end = time.monotonic() + _LONGEST_SETTLING_S
         while time.monotonic() < end:

@@ -15,7 +15,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_export.workflow.compile import compile_workflow
 from nextitem_export.workflow.fitted import FittedWorkflow
 from nextitem_export.workflow.schedule import FeatureOutput

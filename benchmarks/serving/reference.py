@@ -21,16 +21,16 @@ class WrongAnswerError(RuntimeError):
     """A server recommends something else than the model; its figures would say nothing."""
 
 
-class Truth:
+class Reference:
     """The scores of all items for the sessions that are asked."""
 
     def __init__(self, run: Path, sessions: Sequence[Session]) -> None:
-        judge = OfflinePredictor(RunDirectory.open(run))
+        reference = OfflinePredictor(RunDirectory.open(run))
         rows = pd.concat([pd.DataFrame(session).assign(session_id=n) for n, session in enumerate(sessions)])
         rows["timestamp"] = pd.to_datetime(rows["timestamp"])
         rows["price"] = rows["price"].astype(np.float32)
-        self._scores = judge.scores(rows.reset_index(drop=True), range(len(sessions))).scores  # (B, V)
-        self._codes = {item: code for code, item in enumerate(judge.item_ids.tolist())}
+        self._scores = reference.scores(rows.reset_index(drop=True), range(len(sessions))).scores  # (B, V)
+        self._codes = {item: code for code, item in enumerate(reference.item_ids.tolist())}
 
     def check(self, server: str, number: int, answer: Answer, k: int) -> None:
         """Raise WrongAnswerError unless this is the ranking of session `number`."""

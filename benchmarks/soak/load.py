@@ -25,7 +25,7 @@ from benchmarks.support import processor_time
 from benchmarks.support.own_process import ROOT
 from nextitem_client import Client
 from scripts.container_test.load import same, sessions
-from serving_tests.support.packing import pack_sessions
+from serving_tests.support.encoding import encode_sessions
 from serving_tests.support.raw import hostile_grpc, hostile_http, wire_grpc, wire_http
 
 K = 10
@@ -67,7 +67,7 @@ class Load:
             self._add_well_formed(bundle)
         with Client(server.http_url, bundles[0], timeout_s=60.0) as client:
             features = _features(client)
-        self._good = pack_sessions(features, _rows(2))
+        self._good = encode_sessions(features, _rows(2))
         self._malformed_http = [self._http_case(name) for name in hostile_http.CASES]
         self._malformed_grpc = [self._grpc_case(name) for name in hostile_grpc.CASES]
 
@@ -80,10 +80,10 @@ class Load:
         for number, (session, one) in enumerate(zip(asked, first, strict=True)):
             expected = Answer(one.item_ids, one.scores, one.status)
             name = f"{bundle}, session {number}"
-            self.http.append(Request(f"HTTP {name}", protocol.write(session), 200, _http_judge(protocol, expected)))
+            self.http.append(Request(f"HTTP {name}", protocol.write(session), 200, _http_check(protocol, expected)))
             message = wire_grpc.good_message(_tensors(features, session))
             message.model_name = bundle
-            self._grpc.append(Request(f"gRPC {name}", message.SerializeToString(), "OK", _grpc_judge(expected)))
+            self._grpc.append(Request(f"gRPC {name}", message.SerializeToString(), "OK", _grpc_check(expected)))
 
     def _http_case(self, name: str) -> Request:
         make, status, _ = hostile_http.CASES[name]
@@ -225,7 +225,7 @@ def _rows(count: int) -> list[Any]:
 
 
 def _features(client: Client) -> list[dict[str, str]]:
-    """Of the bundle that is asked, as pack_sessions reads them."""
+    """Of the bundle that is asked, as encode_sessions reads them."""
     return [{"name": feature.name, "datatype": feature.datatype} for feature in client.signature.features]
 
 
@@ -233,7 +233,7 @@ def _tensors(features: Sequence[Mapping[str, str]], session: Mapping[str, Sequen
     import pandas as pd
 
     frame = pd.DataFrame(session)
-    packed = pack_sessions(features, [frame.assign(timestamp=pd.to_datetime(frame["timestamp"]))])
+    packed = encode_sessions(features, [frame.assign(timestamp=pd.to_datetime(frame["timestamp"]))])
     return packed | {"top_k": np.array([[K]], dtype=np.int32)}
 
 
@@ -255,11 +255,11 @@ def _send(port: int, sent: bytes) -> int:
         connection.close()
 
 
-def _http_judge(protocol: Protocol, expected: Answer) -> Callable[[bytes], bool]:
+def _http_check(protocol: Protocol, expected: Answer) -> Callable[[bytes], bool]:
     return lambda body: same(protocol.read(body), expected)
 
 
-def _grpc_judge(expected: Answer) -> Callable[[bytes], bool]:
+def _grpc_check(expected: Answer) -> Callable[[bytes], bool]:
     from tritonclient.grpc import InferResult
     from tritonclient.grpc import service_pb2 as pb
 

@@ -1,4 +1,4 @@
-"""The fake server answers as a real one would; a real Triton is the judge where both can be asked."""
+"""The fake server answers as a real one would; a real Triton is the reference where both can be asked."""
 
 import asyncio
 import json

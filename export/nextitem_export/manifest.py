@@ -11,8 +11,8 @@ from typing import Any
 
 from nextitem_bundle.checksums import checksums_of
 from nextitem_bundle.manifest import Manifest
-from nextitem_bundle.runtime.codes import STATUS
 from nextitem_bundle.runtime.retrieval import AVAILABILITY
+from nextitem_bundle.runtime.special_ids import STATUS
 from nextitem_bundle.versions import CONFIG
 from nextitem_bundle.wire import datatype_of
 

@@ -11,9 +11,9 @@ import pandas as pd
 from torch import nn
 
 from nextitem_bundle.names import ANSWER, REQUEST_OPTIONS, is_reserved
-from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.filters import WIDTHS
 from nextitem_bundle.runtime.signature import Feature, Head, Signature
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from ._errors import ExportError, UnsupportedModel, UnsupportedWorkflow

@@ -11,8 +11,8 @@ from .bundle import Bundle
 from .explain import Refused
 from .parity.compare import SCORE_ABSOLUTE
 from .parity.gate import CaseReport
+from .workflow.backend_choice import BackendChoice
 from .workflow.compile import Explained
-from .workflow.forms import ServedForm
 
 
 def parity_table(reports: Sequence[CaseReport]) -> Table:
@@ -66,9 +66,9 @@ def explained_table(rows: Sequence[Explained | Refused]) -> Table:
         table.add_column(heading)
     for row in rows:
         if isinstance(row, Explained):
-            table.add_row(row.column, row.raw, " → ".join(row.operators), row.lookups, _served_by(row.form))
+            table.add_row(row.column, row.raw, " → ".join(row.operators), row.lookups, _served_by(row.backend))
     return table
 
 
-def _served_by(form: ServedForm) -> str:
-    return f"{form.name}: {form.reason}" if form.reason else form.name
+def _served_by(backend: BackendChoice) -> str:
+    return f"{backend.name}: {backend.reason}" if backend.reason else backend.name

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 from nextitem_export import Bundle, ExportOptions, export_bundle
 from nextitem_export.layouts import LAYOUTS
@@ -24,7 +24,7 @@ from nextitem_export.layouts.steps import write_steps
 from nextitem_export.options import Columns
 from nextitem_export.parity.gate import Gate
 from nextitem_export.parity.items import ItemReference
-from nextitem_export.parity.truth import Truth
+from nextitem_export.parity.reference import Reference
 from nextitem_export.plan import Plan, make_plan
 from nextitem_export.workflow.fitted import FittedWorkflow
 
@@ -140,17 +140,17 @@ def steps_of(plan: Plan, folder: Path, **options) -> tuple[Path, Path, Path]:
     return folders
 
 
-def truth_of(plan: Plan, items: ItemReference | None = None) -> Truth:
+def reference_of(plan: Plan, items: ItemReference | None = None) -> Reference:
     if items is None:
         ids = plan.vocabulary.values
         null = np.array([NULL_STRING if ids.dtype == object else NULL_INT64] * FIRST_ITEM, dtype=ids.dtype)
         items = ItemReference(np.concatenate([null, ids]), plan.probe)
-    return Truth(plan, items)
+    return Reference(plan, items)
 
 
 def gate_of(plan: Plan, folders: tuple[Path, Path, Path]) -> Gate:
     items = ItemReference.read(folders[2], plan.vocabulary.cardinality, plan.probe)
-    return Gate(folders, truth_of(plan, items), plan, items)
+    return Gate(folders, reference_of(plan, items), plan, items)
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:
@@ -212,7 +212,7 @@ def shop() -> SimpleNamespace:
         model_for=model_for,
         plan_of=plan_of,
         steps_of=steps_of,
-        truth_of=truth_of,
+        reference_of=reference_of,
         gate_of=gate_of,
         snapshot=snapshot,
     )

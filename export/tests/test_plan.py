@@ -9,8 +9,8 @@ from nvtabular import ops
 from torch import nn
 
 from nextitem_bundle.names import is_reserved
-from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.features import TOP_K
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import ExportError, ExportOptions, UnsupportedModel, UnsupportedWorkflow
 from nextitem_export.retrieval.module import OUTPUTS, filter_tensors

@@ -4,8 +4,8 @@ import socket
 from urllib.parse import urlsplit
 
 from .chunks import sent_in_chunks
+from .console import fail, say
 from .project import Project, status_of
-from .telling import fail, say
 
 CHUNKS = 4_000_000
 TOO_LARGE = 10**10

@@ -11,9 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from .console import fail, say
 from .engine import ROOT
 from .project import Project
-from .telling import fail, say
 
 #: Six minutes on two free cores; beside others' trainings each request waits for a core some twenty times as long.
 TIMEOUT_S = 3600

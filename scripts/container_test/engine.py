@@ -13,7 +13,7 @@ import sys
 import venv
 from pathlib import Path
 
-from .telling import say
+from .console import say
 
 ROOT = Path(__file__).parents[2]
 BASE = "docker.io/library/python:3.11-slim-bookworm"

@@ -5,9 +5,9 @@ import time
 import urllib.parse
 from collections.abc import Iterator
 
+from .console import fail, say
 from .engine import ROOT
 from .project import Project, get_json, status_of, wait_for
-from .telling import fail, say
 
 DASHBOARD = ROOT / "deploy/grafana/dashboards/nextitem.json"
 WINDOW = "30s"

@@ -5,9 +5,9 @@ import shutil
 import time
 from pathlib import Path
 
+from .console import fail, say
 from .project import Project, status_of, wait_for
 from .readme import asked
-from .telling import fail, say
 
 _WAITING = "holds no model. Export a trained model into it: nextitem-export"
 _BACK = "answers again after"

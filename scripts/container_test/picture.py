@@ -5,8 +5,8 @@ import subprocess
 import urllib.parse
 from pathlib import Path
 
+from .console import fail, say
 from .project import Project
-from .telling import fail, say
 
 WIDTH, HEIGHT = 1300, 2270
 #: The dashboard's queries that show what the container test did.

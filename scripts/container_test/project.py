@@ -11,8 +11,8 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
+from .console import fail, say
 from .engine import ROOT, Engine
-from .telling import fail, say
 
 READY_TIMEOUT_S = 180
 PORTS = (

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from .console import fail
 from .engine import ROOT
-from .telling import fail
 
 _REQUEST = re.compile(r"<!-- test: curl -->\s*```\w*\n(.*?)```", re.DOTALL)
 

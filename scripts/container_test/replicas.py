@@ -7,9 +7,9 @@ import time
 
 from nextitem_client import Client, ServerUnavailable
 
+from .console import fail, say
 from .engine import ROOT
 from .project import Project, status_of, wait_for
-from .telling import fail, say
 
 PROTOCOLS = ("http", "grpc")
 RATE, DURATION_S = 200, 45
@@ -115,7 +115,7 @@ def check_killed_replica(project: Project, replicas: list[str], model: str, whic
         outcome = _outcome(load)
     finally:
         load.kill()
-    _judge(outcome, shares)
+    _check(outcome, shares)
 
 
 def _start_load(project: Project, model: str, duration_s: int) -> "subprocess.Popen[str]":
@@ -137,7 +137,7 @@ def _outcome(load: "subprocess.Popen[str]") -> dict:
     return json.loads(told.splitlines()[-1])
 
 
-def _judge(outcome: dict, shares: list[float]) -> None:
+def _check(outcome: dict, shares: list[float]) -> None:
     failed, asked = outcome["failed"], outcome["asked"]
     say(
         f"{asked} requests at {RATE}/s, one of three replicas killed and back: {failed} failed {outcome['statuses']}, "

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from nextitem_client import AccessDenied, Client, ServerError, Tls
 
+from .console import fail, say
 from .project import Project, status_of, wait_for
-from .telling import fail, say
 
 KEY = "0123456789abcdef"
 

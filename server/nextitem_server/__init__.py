@@ -16,7 +16,7 @@ from nextitem_server.errors import (
     TritonNotFound,
     WorkFolderError,
 )
-from nextitem_server.inquiry import ModelState
+from nextitem_server.health import ModelState
 from nextitem_server.ports import Ports
 from nextitem_server.process import TritonServer
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from nextitem_server import diagnosis, inquiry, ports
+from nextitem_server import diagnosis, health, ports
 from nextitem_server.access import make_access
 from nextitem_server.checksums import verify_bundles
 from nextitem_server.errors import InvalidOption, ModelsFailed, ServeError, ServerDied, StartTimeout
@@ -171,9 +171,9 @@ class TritonServer:
         """None while tritonserver runs, else its exit code (128 + N: ended by signal N)."""
         return self._guard.poll() if self._guard is not None else None
 
-    def models(self) -> list[inquiry.ModelState]:
+    def models(self) -> list[health.ModelState]:
         """The models that the server knows, and which of them clients call."""
-        return inquiry.list_models(self._reachable_host, self.ports.http, self.control_headers)
+        return health.list_models(self._reachable_host, self.ports.http, self.control_headers)
 
     @property
     def control_headers(self) -> Mapping[str, str]:
@@ -286,8 +286,8 @@ class TritonServer:
 
     def _answers(self, expected: set[str]) -> bool:
         host = self._reachable_host
-        return inquiry.is_ready(host, self.ports.http) and (
-            "metrics" not in expected or inquiry.metrics_answer(host, self.ports.metrics)
+        return health.is_ready(host, self.ports.http) and (
+            "metrics" not in expected or health.metrics_answer(host, self.ports.metrics)
         )
 
     def _death(self, log: str) -> Exception:

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from serving_tests.support.asking import Asker, Refused
 from serving_tests.support.made.shop import MAX_TOP_K
+from serving_tests.support.raw_client import RawClient, Refused
 
 Change = Callable[[dict], dict]
 
@@ -119,50 +119,50 @@ BY_TRITON = "' batch size does not match other inputs"
 
 
 @pytest.fixture
-def good(sessions, pack) -> dict[str, np.ndarray]:
-    return pack([session.iloc[:3] for session in sessions if len(session) >= 3][:2])
+def good(sessions, encode) -> dict[str, np.ndarray]:
+    return encode([session.iloc[:3] for session in sessions if len(session) >= 3][:2])
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_request_gets_a_sentence(asker: Asker, good, case: str) -> None:
+def test_a_bad_request_gets_a_sentence(raw_client: RawClient, good, case: str) -> None:
     change, expected = BAD[case]
-    if "fused" in asker.model and case in SESSIONS_DIFFER:
+    if "fused" in raw_client.model and case in SESSIONS_DIFFER:
         expected = [BY_TRITON]
     with pytest.raises(Refused) as refused:
-        asker.ask(change(good))
+        raw_client.ask(change(good))
     sentence = str(refused.value)
     for part in expected:
         assert part in sentence, sentence
     assert refused.value.status in ("400", "INVALID_ARGUMENT")
     assert "Traceback" not in sentence
     assert ".py" not in sentence
-    assert asker.alive()
-    assert asker.ask(good).status == ["ok", "ok"]
+    assert raw_client.alive()
+    assert raw_client.ask(good).status == ["ok", "ok"]
 
 
-def test_one_limit_on_sessions_per_request(asker: Asker, sessions, pack) -> None:
+def test_one_limit_on_sessions_per_request(raw_client: RawClient, sessions, encode) -> None:
     few = [sessions[i % len(sessions)].iloc[:2] for i in range(65)]
-    assert len(asker.ask(pack(few[:64])).status) == 64
+    assert len(raw_client.ask(encode(few[:64])).status) == 64
     with pytest.raises(Refused, match="65 sessions in one request, at most 64"):
-        asker.ask(pack(few))
+        raw_client.ask(encode(few))
 
 
-def test_a_session_beyond_the_limit_of_interactions(asker: Asker, good) -> None:
+def test_a_session_beyond_the_limit_of_interactions(raw_client: RawClient, good) -> None:
     def stretched(length: int) -> dict[str, np.ndarray]:
         options = ("session_length", "top_k")
         features = {k: np.repeat(v[:1, :1], length, axis=1) for k, v in good.items() if k not in options}
         return features
 
-    assert asker.ask(stretched(10_000)).status == ["ok"]
+    assert raw_client.ask(stretched(10_000)).status == ["ok"]
     with pytest.raises(Refused, match="10001 interactions per session, at most 10000"):
-        asker.ask(stretched(10_001))
+        raw_client.ask(stretched(10_001))
 
 
-def test_a_bad_request_does_not_harm_those_beside_it(asker: Asker, good, server) -> None:
-    expected = asker.ask(good)
+def test_a_bad_request_does_not_harm_those_beside_it(raw_client: RawClient, good, server) -> None:
+    expected = raw_client.ask(good)
 
     def one(row: int) -> object:
-        own = Asker(asker.protocol, getattr(server, f"{asker.protocol}_url"), asker.model)
+        own = RawClient(raw_client.protocol, getattr(server, f"{raw_client.protocol}_url"), raw_client.model)
         try:
             return own.ask({**good, "top_k": column(0, 0)} if row % 3 == 0 else good)
         except Refused as refused:

@@ -12,12 +12,12 @@ import pytest
 
 from nextitem_client import Client, OfflineClient
 from nextitem_server import TritonServer
-from serving_tests.support.asking import Answer, Asker
 from serving_tests.support.commands import run_command
+from serving_tests.support.encoding import encode_sessions
 from serving_tests.support.made.cache import Made
 from serving_tests.support.made.heads_shop import BUNDLES, HEADS, WINDOW, HeadsShop, opened
-from serving_tests.support.packing import pack_sessions
 from serving_tests.support.ranking import LOWEST
+from serving_tests.support.raw_client import Answer, RawClient
 
 pytestmark = pytest.mark.beside_the_server  # it starts a server of its own
 ASKED = [
@@ -42,16 +42,16 @@ def running(shop: HeadsShop) -> Iterator[TritonServer]:
 
 
 @pytest.fixture(scope="module", params=ASKED, ids="-".join)
-def asker(request: pytest.FixtureRequest, running: TritonServer) -> Iterator[Asker]:
+def raw_client(request: pytest.FixtureRequest, running: TritonServer) -> Iterator[RawClient]:
     name, protocol = request.param
-    asker = Asker(protocol, getattr(running, f"{protocol}_url"), name)
-    yield asker
-    asker.close()
+    raw_client = RawClient(protocol, getattr(running, f"{protocol}_url"), name)
+    yield raw_client
+    raw_client.close()
 
 
-def ask(asker: Asker, shop: HeadsShop, batch: list[pd.DataFrame], k: int = 20) -> Answer:
+def ask(raw_client: RawClient, shop: HeadsShop, batch: list[pd.DataFrame], k: int = 20) -> Answer:
     top_k = np.full((len(batch), 1), k, dtype=np.int32)
-    return asker.ask(pack_sessions(shop.features, batch) | {"top_k": top_k})
+    return raw_client.ask(encode_sessions(shop.features, batch) | {"top_k": top_k})
 
 
 def assert_heads(shop: HeadsShop, heads: dict[str, np.ndarray], rows: list[int]) -> None:
@@ -70,46 +70,46 @@ def test_the_judge_tells_sessions_apart(shop: HeadsShop) -> None:
         assert len(values) > 0.9 * len({tuple(session.item_id[-WINDOW:]) for session in shop.sessions})
 
 
-def test_each_session_has_its_heads_in_its_row(asker: Asker, shop: HeadsShop) -> None:
+def test_each_session_has_its_heads_in_its_row(raw_client: RawClient, shop: HeadsShop) -> None:
     rows = list(range(len(shop.sessions)))
     for order in (rows, rows[::-1]):
-        answer = ask(asker, shop, [shop.sessions[row] for row in order])
+        answer = ask(raw_client, shop, [shop.sessions[row] for row in order])
         assert answer.item_ids.shape == (len(rows), 20)
         assert_heads(shop, answer.heads, order)
 
 
-def test_heads_do_not_depend_on_neighbours_k_and_padding(asker: Asker, shop: HeadsShop) -> None:
+def test_heads_do_not_depend_on_neighbours_k_and_padding(raw_client: RawClient, shop: HeadsShop) -> None:
     for row in (0, 7, 30):
-        assert_heads(shop, ask(asker, shop, [shop.sessions[row]], k=1).heads, [row])
-    garbage = pack_sessions(shop.features, shop.sessions)
+        assert_heads(shop, ask(raw_client, shop, [shop.sessions[row]], k=1).heads, [row])
+    garbage = encode_sessions(shop.features, shop.sessions)
     beyond = np.arange(garbage["item_id"].shape[1]) >= garbage["session_length"]
     for name in set(garbage) - {"session_length"}:
         garbage[name][beyond] = garbage[name][0, 0]
-    assert_heads(shop, asker.ask(garbage).heads, list(range(len(shop.sessions))))
+    assert_heads(shop, raw_client.ask(garbage).heads, list(range(len(shop.sessions))))
 
 
-def test_filters_leave_the_heads_alone(asker: Asker, shop: HeadsShop) -> None:
+def test_filters_leave_the_heads_alone(raw_client: RawClient, shop: HeadsShop) -> None:
     only = np.array([[b"A13"], [b"B4"]], dtype=object)
-    answer = asker.ask(pack_sessions(shop.features, shop.sessions[:2]) | {"allow_item_ids": only})
+    answer = raw_client.ask(encode_sessions(shop.features, shop.sessions[:2]) | {"allow_item_ids": only})
     assert (answer.item_ids[:, 1:] == "").all()
     assert_heads(shop, answer.heads, [0, 1])
 
 
-def test_cold_and_empty_sessions_have_null(asker: Asker, shop: HeadsShop) -> None:
+def test_cold_and_empty_sessions_have_null(raw_client: RawClient, shop: HeadsShop) -> None:
     session = shop.sessions[0]
     batch = [session.assign(item_id="never seen"), session, session.iloc[:0]]
-    answer = ask(asker, shop, batch)
+    answer = ask(raw_client, shop, batch)
     assert answer.status == ["cold", "ok", "empty"]
     for values in answer.heads.values():
         assert (values[[0, 2]] == LOWEST).all()
     assert_heads(shop, {name: values[1:2] for name, values in answer.heads.items()}, [0])
     for alone in (batch[0], batch[2]):
-        assert all((values == LOWEST).all() for values in ask(asker, shop, [alone]).heads.values())
+        assert all((values == LOWEST).all() for values in ask(raw_client, shop, [alone]).heads.values())
 
 
-def test_concurrent_requests_do_not_mix(asker: Asker, shop: HeadsShop, running: TritonServer) -> None:
+def test_concurrent_requests_do_not_mix(raw_client: RawClient, shop: HeadsShop, running: TritonServer) -> None:
     def one(row: int) -> Answer:
-        own = Asker(asker.protocol, getattr(running, f"{asker.protocol}_url"), asker.model)
+        own = RawClient(raw_client.protocol, getattr(running, f"{raw_client.protocol}_url"), raw_client.model)
         try:
             return ask(own, shop, [shop.sessions[row]], k=1 + row % 5)
         finally:

@@ -10,7 +10,7 @@ import pytest
 from nextitem_client import Client, Recommendation
 from nextitem_server import TritonServer
 from serving_tests.support.made.cache import Made
-from serving_tests.support.made.item_codes_shop import ITEMS, LAYOUTS, NAMES, SESSIONS, truth
+from serving_tests.support.made.item_codes_shop import ITEMS, LAYOUTS, NAMES, SESSIONS, reference
 
 pytestmark = pytest.mark.beside_the_server  # it starts a server of its own
 ALL = 100
@@ -21,14 +21,14 @@ class Running:
     """The server, and for each name and session the true scores by raw id."""
 
     server: TritonServer
-    truth: dict[str, list[list[float]]]
+    reference: dict[str, list[list[float]]]
 
 
 @pytest.fixture(scope="module")
 def running(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = made.repository("item_codes", tmp_path_factory.mktemp("item_codes") / "copy")
     with TritonServer(folder / "model_repository") as server:
-        yield Running(server, truth(folder))
+        yield Running(server, reference(folder))
 
 
 def agrees(answer: Recommendation, scores: list[float]) -> None:
@@ -46,7 +46,7 @@ def session(items: list) -> dict[str, list]:
 @pytest.mark.parametrize("number", range(len(SESSIONS)))
 def test_answers_are_offline_prediction_s_by_raw_id(running: Running, name: str, layout: str, number: int) -> None:
     with Client(running.server.http_url, model=f"{name}_{layout}") as client:
-        agrees(client.recommend(session(SESSIONS[number]), k=ALL), running.truth[name][number])
+        agrees(client.recommend(session(SESSIONS[number]), k=ALL), running.reference[name][number])
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -64,4 +64,4 @@ def test_unknown_items_and_filters_go_by_raw_id(running: Running, name: str, lay
         assert set(ask([5], allow=[0, 1, 2, 99]).item_ids) == {0, 1, 2}
         assert sorted(ask([5], exclude=[0, 99]).item_ids) == list(range(1, ITEMS))
         if name == "as_is":  # it has no row for what it does not know, and reads the others alone
-            agrees(ask([4, 10**6, None, 0]), running.truth[name][SESSIONS.index([4, 0])])
+            agrees(ask([4, 10**6, None, 0]), running.reference[name][SESSIONS.index([4, 0])])

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from nextitem_server import TritonServer
-from serving_tests.support.asking import Asker
 from serving_tests.support.bundles import copied
+from serving_tests.support.raw_client import RawClient
 
 NAMES = ("shop", "shop_torchscript", "shop_fused")
 ONE_BUNDLE = pytest.mark.parametrize("name", NAMES[:1], indirect=True)  # the list is read alike for every format
@@ -41,10 +41,10 @@ def name(request: pytest.FixtureRequest, steered: TritonServer) -> Iterator[str]
 
 
 @pytest.fixture
-def asked(name: str, steered: TritonServer) -> Iterator[Asker]:
-    asker = Asker("http", steered.http_url, name)
-    yield asker
-    asker.close()
+def asked(name: str, steered: TritonServer) -> Iterator[RawClient]:
+    raw_client = RawClient("http", steered.http_url, name)
+    yield raw_client
+    raw_client.close()
 
 
 def ranking(name: str) -> str:
@@ -70,8 +70,8 @@ def load(server: TritonServer, name: str) -> str:
         return json.loads(error.read())["error"]
 
 
-def test_listed_items_are_gone_after_a_load(asked: Asker, name: str, steered, sessions, pack) -> None:
-    request = pack(sessions[:5])
+def test_listed_items_are_gone_after_a_load(asked: RawClient, name: str, steered, sessions, encode) -> None:
+    request = encode(sessions[:5])
     before = asked.ask(request).item_ids
     gone = sorted({row[0] for row in before})
     replace(steered, name, json.dumps({"unavailable": [*gone, "never seen"]}))
@@ -90,10 +90,10 @@ def test_listed_items_are_gone_after_a_load(asked: Asker, name: str, steered, se
 
 
 @ONE_BUNDLE
-def test_nothing_available_leaves_nobody_anything(asked: Asker, name: str, steered, sessions, pack) -> None:
+def test_nothing_available_leaves_nobody_anything(asked: RawClient, name: str, steered, sessions, encode) -> None:
     replace(steered, name, '{"available": []}')
     assert load(steered, name) == ""
-    answer = asked.ask(pack([sessions[0], sessions[0].iloc[:0]]))
+    answer = asked.ask(encode([sessions[0], sessions[0].iloc[:0]]))
     assert answer.status == ["ok", "empty"]
     assert set(answer.item_ids.ravel()) == {""}
 
@@ -108,9 +108,9 @@ def test_nothing_available_leaves_nobody_anything(asked: Asker, name: str, steer
     ],
 )
 def test_a_list_that_cannot_be_read_is_refused_and_the_old_one_stays(
-    asked: Asker, name: str, steered, sessions, pack, text: str, part: str
+    asked: RawClient, name: str, steered, sessions, encode, text: str, part: str
 ) -> None:
-    request = pack(sessions[:3])
+    request = encode(sessions[:3])
     best = asked.ask(request).item_ids[0, 0]
     replace(steered, name, json.dumps({"unavailable": [best]}))
     assert load(steered, name) == ""
@@ -123,21 +123,23 @@ def test_a_list_that_cannot_be_read_is_refused_and_the_old_one_stays(
     assert (asked.ask(request).item_ids == before).all()
 
 
-def test_requests_under_way_are_answered_while_the_list_changes(asked: Asker, name, steered, sessions, pack) -> None:
-    request = pack(sessions[:8])
+def test_requests_under_way_are_answered_while_the_list_changes(
+    asked: RawClient, name, steered, sessions, encode
+) -> None:
+    request = encode(sessions[:8])
     before = asked.ask(request).item_ids
     gone = before[0, 0]
     answers, under_way, stop = [], threading.Event(), threading.Event()
 
-    def keep_asking() -> None:
-        own = Asker("http", steered.http_url, name)
+    def send_on() -> None:
+        own = RawClient("http", steered.http_url, name)
         while not stop.is_set():
             answers.append(own.ask(request).item_ids)
             under_way.set()
         own.close()
 
     with ThreadPoolExecutor(1) as pool:
-        asking = pool.submit(keep_asking)
+        sending = pool.submit(send_on)
         try:
             assert under_way.wait(60)
             replace(steered, name, json.dumps({"unavailable": [gone]}))
@@ -145,7 +147,7 @@ def test_requests_under_way_are_answered_while_the_list_changes(asked: Asker, na
             after = asked.ask(request).item_ids
         finally:
             stop.set()
-        asking.result()  # raises what a request was refused with
+        sending.result()  # raises what a request was refused with
     assert gone not in after
     assert (answers[0] == before).all()
     # Each answer is the old one or the new one, never a mixture.

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 
-from serving_tests.support.asking import Asker
 from serving_tests.support.raw import hostile_grpc, hostile_http, wire_grpc, wire_http
+from serving_tests.support.raw_client import RawClient
 
 #: How often the tables are sent for the look at the memory, after as many times to warm up.
 ROUNDS = 20
@@ -22,8 +22,8 @@ GROWTH_MB = 100
 
 
 @pytest.fixture(scope="module")
-def good(sessions, pack) -> dict[str, np.ndarray]:
-    return pack([session.iloc[:3] for session in sessions if len(session) >= 3][:2])
+def good(sessions, encode) -> dict[str, np.ndarray]:
+    return encode([session.iloc[:3] for session in sessions if len(session) >= 3][:2])
 
 
 def refused_http(server, good, case: str) -> tuple[int, str]:
@@ -154,10 +154,10 @@ def test_malformed_requests_leave_nothing_behind(server, good) -> None:
     after = rounds()
     assert after - before < GROWTH_MB, f"{before:.0f} MB before, {after:.0f} MB after"
     for protocol in ("http", "grpc"):
-        asker = Asker(protocol, getattr(server, f"{protocol}_url"), "shop")
-        assert asker.alive()
-        assert asker.ask(good).status == ["ok", "ok"]
-        asker.close()
+        raw_client = RawClient(protocol, getattr(server, f"{protocol}_url"), "shop")
+        assert raw_client.alive()
+        assert raw_client.ask(good).status == ["ok", "ok"]
+        raw_client.close()
 
 
 #: Shapes that Triton 24.10 lets pass, since their product in 64 bits is right by accident, with the values that they claim.

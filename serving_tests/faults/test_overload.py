@@ -12,9 +12,9 @@ import pytest
 
 from nextitem_client import Client, NextItemError, ServerBusy
 from nextitem_server import TritonServer
-from serving_tests.support.asking import Answer, Asker, Refused
 from serving_tests.support.made.cache import Made
 from serving_tests.support.made.shop import PROTOCOLS
+from serving_tests.support.raw_client import Answer, RawClient, Refused
 
 CALLERS = 8
 #: The bundle that refuses, and in which words.
@@ -35,9 +35,9 @@ def url(request: pytest.FixtureRequest, overloaded: TritonServer) -> str:
 
 
 @pytest.fixture
-def crowd(pack: Callable[..., dict[str, np.ndarray]], sessions: list[pd.DataFrame]) -> dict[str, np.ndarray]:
+def crowd(encode: Callable[..., dict[str, np.ndarray]], sessions: list[pd.DataFrame]) -> dict[str, np.ndarray]:
     """A request of many sessions: it keeps a model busy for a while."""
-    return pack(sessions[:60])
+    return encode(sessions[:60])
 
 
 def all_at_once(make: Callable[[], Callable[[], object]], times: int) -> list[object]:
@@ -61,11 +61,11 @@ def test_too_many_requests_are_refused_and_the_others_are_answered(
     url: str, model: str, crowd: dict[str, np.ndarray]
 ) -> None:
     protocol = url.split(":")[0]
-    due = Asker(protocol, url, "whole").ask(crowd)
+    due = RawClient(protocol, url, "whole").ask(crowd)
 
     def caller() -> Callable[[], object]:
-        asker = Asker(protocol, url, model)
-        return lambda: asker.ask(crowd)
+        raw_client = RawClient(protocol, url, model)
+        return lambda: raw_client.ask(crowd)
 
     outcomes = all_at_once(caller, 12)
     refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
@@ -76,7 +76,7 @@ def test_too_many_requests_are_refused_and_the_others_are_answered(
     assert all(REFUSALS[model] in str(refusal) for refusal in refused), refused[0]
     for answer in answers:
         assert answer.item_ids.tolist() == due.item_ids.tolist()
-    alone = Asker(protocol, url, model)
+    alone = RawClient(protocol, url, model)
     assert alone.ask(crowd).item_ids.tolist() == due.item_ids.tolist()  # once it is quiet
 
 
@@ -104,17 +104,17 @@ def test_a_client_that_asks_again_is_answered_in_the_end(url: str, sessions: lis
 @pytest.mark.alone
 @pytest.mark.parametrize("model", ["whole", "steps"])
 def test_a_request_that_comes_while_the_model_is_busy_is_not_forgotten(
-    url: str, model: str, pack: Callable[..., dict[str, np.ndarray]], sessions: list[pd.DataFrame]
+    url: str, model: str, encode: Callable[..., dict[str, np.ndarray]], sessions: list[pd.DataFrame]
 ) -> None:
     # Triton 24.10's batcher misses such a request for up to 500 ms where its queue has a limit: then most wait that long.
-    tensors, protocol = pack(sessions[:1]), url.split(":")[0]
+    tensors, protocol = encode(sessions[:1]), url.split(":")[0]
 
     def caller() -> Callable[[], float]:
-        asker = Asker(protocol, url, model)
+        raw_client = RawClient(protocol, url, model)
 
         def timed() -> float:
             begin = time.perf_counter()
-            asker.ask(tensors)
+            raw_client.ask(tensors)
             return time.perf_counter() - begin
 
         return timed

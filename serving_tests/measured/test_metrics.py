@@ -14,8 +14,8 @@ import pytest
 
 from nextitem_client import Client
 from nextitem_server import TritonServer
-from serving_tests.support.asking import Asker, Refused
 from serving_tests.support.bundles import copied
+from serving_tests.support.raw_client import RawClient, Refused
 
 NAMES = ("shop", "shop_torchscript", "shop_fused")
 _SERIES = re.compile(r"^(nextitem_\w+)\{(.*)\} (\S+)$", re.MULTILINE)
@@ -82,9 +82,9 @@ def test_sessions_items_and_interactions_are_counted(name, measured, clicks):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_refused_request_is_counted_by_its_reason_and_as_nothing_else(name, measured):
     before = counts(measured, name)
-    asker = Asker("http", measured.http_url, name)
+    raw_client = RawClient("http", measured.http_url, name)
     with pytest.raises(Refused, match="missing input"):
-        asker.ask({"item_id": np.array([["A13"]], dtype=object)})
-    asker.close()
+        raw_client.ask({"item_id": np.array([["A13"]], dtype=object)})
+    raw_client.close()
     added = since(measured, name, before, "nextitem_requests_refused_total reason=invalid", 1)
     assert {series for series, count in added.items() if count} == {"nextitem_requests_refused_total reason=invalid"}

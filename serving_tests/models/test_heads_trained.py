@@ -13,11 +13,11 @@ import pytest
 from nextitem_server import TritonServer
 from nextitem_training.offline import OfflinePredictor
 from nextitem_training.run_directory import RunDirectory
-from serving_tests.support.asking import Asker
+from serving_tests.support.encoding import encode_sessions
 from serving_tests.support.made.cache import Made
 from serving_tests.support.made.heads_trained_shop import COLUMNS, VECTOR_WIDTH
-from serving_tests.support.packing import pack_sessions
 from serving_tests.support.ranking import LOWEST, assert_true, judged
+from serving_tests.support.raw_client import RawClient
 
 pytestmark = pytest.mark.beside_the_server  # it starts a server of its own
 
@@ -59,17 +59,17 @@ def test_the_graph_holds_the_item_table_once_and_no_vectors_to_be_projected(runn
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_items_and_heads_are_as_offline(running: Running, sessions, protocol) -> None:
-    judge = OfflinePredictor(RunDirectory.open(running.run))
+    reference = OfflinePredictor(RunDirectory.open(running.run))
     batch = [*sessions[:30], sessions[0].iloc[:0], sessions[1].assign(item_id="never seen")]
-    true = judged(judge, batch)
+    true = judged(reference, batch)
     assert true.status[-2:] == ["empty", "cold"]
-    asker = Asker(protocol, getattr(running.server, f"{protocol}_url"), "shop")
+    raw_client = RawClient(protocol, getattr(running.server, f"{protocol}_url"), "shop")
     try:
-        answer = asker.ask(pack_sessions(running.features, batch))
-        alone = asker.ask(pack_sessions(running.features, batch[5:6]))
+        answer = raw_client.ask(encode_sessions(running.features, batch))
+        alone = raw_client.ask(encode_sessions(running.features, batch[5:6]))
     finally:
-        asker.close()
-    assert_true(judge, batch, answer)
+        raw_client.close()
+    assert_true(reference, batch, answer)
     assert list(answer.heads) == ["buys_cheap", "next_price"] == list(true.heads)
     for name, values in true.heads.items():
         np.testing.assert_allclose(answer.heads[name], values, rtol=1e-5, atol=1e-4)

@@ -52,12 +52,12 @@ from serving_tests.contract.test_filters import (  # noqa: F401  and its filters
     test_what_excludes_nothing,
 )
 from serving_tests.contract.test_random_requests import pool, test_random_requests_are_answered_as_offline  # noqa: F401
-from serving_tests.support.asking import Asker
+from serving_tests.support.encoding import encode_sessions
 from serving_tests.support.made.cache import Made
 from serving_tests.support.made.shop import MAX_TOP_K, NATIVE
 from serving_tests.support.native_shim import as_python_backend
-from serving_tests.support.packing import pack_sessions
 from serving_tests.support.ranking import SCORE_TOLERANCE
+from serving_tests.support.raw_client import RawClient
 
 pytestmark = pytest.mark.beside_the_server  # it starts a server of its own
 BACKENDS = {"native": "onnxruntime", "native_torchscript": "pytorch"}
@@ -81,12 +81,12 @@ def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="module", params=[("native", "http"), ("native_torchscript", "grpc")], ids="-".join)
-def asker(request: pytest.FixtureRequest, server: TritonServer) -> Iterator[Asker]:
+def raw_client(request: pytest.FixtureRequest, server: TritonServer) -> Iterator[RawClient]:
     """Each backend; the protocols are Triton's and not the bundle's."""
     name, protocol = request.param
-    asker = Asker(protocol, getattr(server, f"{protocol}_url"), name)
-    yield asker
-    asker.close()
+    raw_client = RawClient(protocol, getattr(server, f"{protocol}_url"), name)
+    yield raw_client
+    raw_client.close()
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +96,9 @@ def signature(exported: Path) -> dict:
 
 
 @pytest.fixture(scope="module")
-def pack(signature: dict):
+def encode(signature: dict):
     """Raw sessions to the tensors of a request."""
-    return lambda batch, **options: pack_sessions(signature["features"], batch) | options
+    return lambda batch, **options: encode_sessions(signature["features"], batch) | options
 
 
 def test_the_export_says_that_no_server_has_run_a_native_bundle(made: Made) -> None:

@@ -11,11 +11,11 @@ import pytest
 from nextitem_server import TritonServer
 from nextitem_training.offline import OfflinePredictor
 from nextitem_training.run_directory import RunDirectory
-from serving_tests.support.asking import Asker
 from serving_tests.support.commands import succeed
+from serving_tests.support.encoding import encode_sessions
 from serving_tests.support.made.shop import ROOT
-from serving_tests.support.packing import pack_sessions
 from serving_tests.support.ranking import assert_true
+from serving_tests.support.raw_client import RawClient
 
 K = 20
 BATCH = 64
@@ -56,23 +56,23 @@ def test_every_held_out_session_is_answered_as_offline(zoo_run: RunDirectory, tm
             "nextitem-export", "--run", zoo_run.path, "--repository", tmp_path / "repository", "--name", format_name,
             "--format", format_name,
         )  # fmt: skip
-    judge = OfflinePredictor(zoo_run)
+    reference = OfflinePredictor(zoo_run)
     features = [
         {"name": feature.name, "datatype": DATATYPES.get(feature.dtype, "INT64")}
         for feature in zoo_run.schema.raw_features
     ]
     with TritonServer(tmp_path / "repository") as server:
         for format_name in FORMATS:
-            asker = Asker("http", server.http_url, format_name)
+            raw_client = RawClient("http", server.http_url, format_name)
             best = set()
             for start in range(0, len(sessions), BATCH):
                 batch = sessions[start : start + BATCH]
-                answer = asker.ask(
-                    pack_sessions(features, batch) | {"top_k": np.full((len(batch), 1), K, dtype=np.int32)}
+                answer = raw_client.ask(
+                    encode_sessions(features, batch) | {"top_k": np.full((len(batch), 1), K, dtype=np.int32)}
                 )
-                assert_true(judge, batch, answer)
+                assert_true(reference, batch, answer)
                 best |= set(answer.item_ids[:, 0].tolist())
-            asker.close()
+            raw_client.close()
             assert len(best) > 10  # a model that answers everybody alike would prove nothing
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from serving_tests.support.packing import pack_ids
+from serving_tests.support.encoding import encode_ids
 
 #: One list of raw ids per session, None for null; or None where the tensor is not sent.
 Lists = Sequence[Sequence[Any]] | None
@@ -25,7 +25,7 @@ class Filters:
     def tensors(self, null: str | int) -> dict[str, np.ndarray]:
         """The optional tensors of the request. null: the item column's."""
         lists = {"exclude_item_ids": self.excluded, "allow_item_ids": self.allowed}
-        tensors = {name: pack_ids(rows, null) for name, rows in lists.items() if rows is not None}
+        tensors = {name: encode_ids(rows, null) for name, rows in lists.items() if rows is not None}
         if self.seen is not None:
             tensors["exclude_seen"] = np.array(self.seen, dtype=bool)[:, None]
         return tensors

@@ -8,7 +8,7 @@ import functools
 import numpy as np
 import pandas as pd
 
-from serving_tests.support.asking import Answer
+from serving_tests.support.raw_client import Answer
 
 SCORE_TOLERANCE = 1e-4
 TIE = 1e-5
@@ -25,13 +25,13 @@ class _Rows:
 
 
 @functools.lru_cache(maxsize=1024)
-def _scores(judge, rows: _Rows):
-    found = judge.scores(rows.frame, session_ids=range(rows.sessions))
+def _scores(reference, rows: _Rows):
+    found = reference.scores(rows.frame, session_ids=range(rows.sessions))
     found.scores.flags.writeable = False
     return found
 
 
-def judged(judge, batch: list[pd.DataFrame], session_column: str = "session_id"):
+def judged(reference, batch: list[pd.DataFrame], session_column: str = "session_id"):
     """Offline scores of the batch's sessions, in order, the empty ones too.
 
     Every bundle and protocol is asked the same; NVTabular, which is slow, is asked once.
@@ -39,20 +39,20 @@ def judged(judge, batch: list[pd.DataFrame], session_column: str = "session_id")
     numbered = pd.concat(batch, ignore_index=True)
     numbered[session_column] = np.repeat(np.arange(len(batch)), list(map(len, batch)))
     written = repr([(name, str(values.dtype), values.tolist()) for name, values in numbered.items()])
-    return _scores(judge, _Rows(written, numbered, len(batch)))
+    return _scores(reference, _Rows(written, numbered, len(batch)))
 
 
 def assert_true(
-    judge,
+    reference,
     batch: list[pd.DataFrame],
     answer: Answer,
     barred: np.ndarray | None = None,
     session_column: str = "session_id",
 ) -> None:
     """Fail unless every session is answered as offline prediction does. barred: bool [B, V], what filters keep back."""
-    true = judged(judge, batch, session_column)
+    true = judged(reference, batch, session_column)
     assert answer.status == true.status
-    assert_true_answer(judge.item_ids, true.scores, answer, barred)
+    assert_true_answer(reference.item_ids, true.scores, answer, barred)
 
 
 def assert_true_answer(catalogue: np.ndarray, true: np.ndarray, answer: Answer, barred: np.ndarray | None) -> None:

@@ -2,7 +2,7 @@
 
 Modules, in the order in which a training run uses them: config, interactions, split, workflow,
 examples, model (inputs, bodies, pretraining, heads, losses), trainer, evaluation, run_directory; offline answers
-sessions from a finished run and is the judge of what a server should answer.
+sessions from a finished run and is the reference for what a server should answer.
 """
 
 __version__ = "0.1.0"

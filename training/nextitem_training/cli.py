@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # NVTabular warns on every use that it runs on a CPU, and that TensorFlow is not installed.
     warnings.filterwarnings("ignore", category=UserWarning, module="merlin|nvtabular")
     try:
-        with processes.together():
+        with processes.group():
             if processes.rank():
                 from nextitem_training.loop.workers import work
 

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from nextitem_training.codes import NULL_FLOAT32, NULL_INT64, NULL_STRING
 from nextitem_training.config import DataConfig
 from nextitem_training.errors import DataError
+from nextitem_training.special_ids import NULL_FLOAT32, NULL_INT64, NULL_STRING
 from nextitem_training.tables import read_columns
 from nextitem_training.tables.parts import Wanted
 from nextitem_training.tables.sendable import check_sendable

@@ -1,4 +1,4 @@
-"""The session model, complete: inputs → pre-training approach → body → query → scores, and heads beside the query."""
+"""The session model, complete: inputs → pre-training objective → body → query → scores, and heads beside the query."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 from nextitem_training.bodies import BODIES, BodySettings, check_combination
-from nextitem_training.codes import FIRST_KNOWN, PADDING
 from nextitem_training.config import Config, HeadConfig, InputsConfig, LossConfig, ModelConfig
 from nextitem_training.config.heads import WIDTH
 from nextitem_training.heads import HEADS
 from nextitem_training.inputs import InteractionInputs
 from nextitem_training.losses import LOSSES, Items
-from nextitem_training.pretraining import Prediction, Targets, approach_for
+from nextitem_training.pretraining import Prediction, Targets, objective_for
 from nextitem_training.schema import SessionSchema
+from nextitem_training.special_ids import FIRST_KNOWN, PADDING
 
 
 class SessionModel(nn.Module):
@@ -37,11 +37,11 @@ class SessionModel(nn.Module):
         heads: Sequence[HeadConfig] = (),
         loss: LossConfig | None = None,
     ) -> None:
-        """Raises ConfigError where the body, the approach or their combination is not known, or does not fit the features."""
+        """Raises ConfigError where the body, the objective or their combination is not known, or does not fit the features."""
         super().__init__()
         loss = loss or LossConfig()
         check_combination(config.body, config.pretraining)
-        approach = approach_for(config)
+        objective = objective_for(config)
         self.item_feature = schema.item_feature
         self.feature_names = schema.feature_names
         self.window = schema.window
@@ -57,15 +57,15 @@ class SessionModel(nn.Module):
                     d_model=d_model,
                     layers=config.layers,
                     heads=heads,
-                    positions=schema.window + approach.extra_steps,
+                    positions=schema.window + objective.extra_steps,
                     dropout=config.dropout,
                     layer_norm_eps=config.layer_norm_eps,
                     initializer_range=config.initializer_range,
-                    attention=approach.attention,
+                    attention=objective.attention,
                 )
             )
 
-        self.approach = approach(config, build_body)
+        self.objective = objective(config, build_body)
         self.body = build_body(config.d_model, config.heads)
         self.heads = nn.ModuleList(HEADS.get(head.kind)(head, config.d_model) for head in heads)
         self.head_widths = {head.name: WIDTH for head in heads}
@@ -116,7 +116,7 @@ class SessionModel(nn.Module):
         return self.query(features) @ self.item_table().T
 
     def loss(self, features: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The approach's loss: its sum over the targets, a scalar float32, and how many these are, int64.
+        """The objective's loss: its sum over the targets, a scalar float32, and how many these are, int64.
 
         Args:
             features: [B, S] by name, S up to `window` + 1, as the last interaction may be a
@@ -124,7 +124,7 @@ class SessionModel(nn.Module):
         """
         if self.compat:
             features = self._padded(features, self.window + 1)
-        return self.approach.loss(self, features)
+        return self.objective.loss(self, features)
 
     def hidden(self, given: Targets | Prediction) -> torch.Tensor:
         """What the body makes of it: float32 [B, S, D]."""
@@ -164,7 +164,7 @@ class SessionModel(nn.Module):
         """The hidden state that inference reads: float32 [B, D]."""
         if self.compat:
             features = self._padded({name: features[name] for name in self.feature_names}, self.window)
-        prediction = self.approach.prediction(self.inputs(features), features[self.item_feature])
+        prediction = self.objective.prediction(self.inputs(features), features[self.item_feature])
         hidden = self.hidden(prediction)  # (B, S, D)
         index = prediction.position[:, None, None].expand(-1, 1, hidden.shape[2])
         return hidden.gather(1, index).squeeze(1)

@@ -1,6 +1,6 @@
 """Answers sessions from a run directory in-process, with NVTabular itself and the eager model.
 
-It is the judge of what a server should answer, and says exactly:
+It is the reference for what a server should answer, and says exactly:
 - One answer per session, in the order in which sessions first appear; none is dropped.
 - Rows of a session count in their order where their times are equal.
 - A session is `cold` where no item among its newest `window` interactions is known, because the
@@ -22,11 +22,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nextitem_training.codes import FIRST_KNOWN, LOWEST_SCORE, NULL_INT64, NULL_STRING
 from nextitem_training.data.sessions import select
 from nextitem_training.errors import DataError
 from nextitem_training.interactions import INT64, conform
 from nextitem_training.run_directory import RunDirectory
+from nextitem_training.special_ids import FIRST_KNOWN, LOWEST_SCORE, NULL_INT64, NULL_STRING
 from nextitem_training.workflow import encode, vocabulary
 
 OK = "ok"

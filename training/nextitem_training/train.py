@@ -28,12 +28,12 @@ from nextitem_training.evaluation.heads import evaluate_heads
 from nextitem_training.evaluation.log import read_log
 from nextitem_training.evaluation.plots import draw
 from nextitem_training.interactions import read_interactions
-from nextitem_training.loop.pieces_trainer import Validation
+from nextitem_training.loop.micro_batch_trainer import Validation
 from nextitem_training.loop.trainer import best_step, check_training, new_model
 from nextitem_training.loop.training_folder import TrainingFolder
 from nextitem_training.loop.workers import SharedTraining, train_with_workers
 from nextitem_training.model import SessionModel
-from nextitem_training.pretraining import approach_for
+from nextitem_training.pretraining import objective_for
 from nextitem_training.run_directory import RunDirectory, new_run_directory, refuse_existing
 from nextitem_training.starting.encoding import Encoded, fit_and_encode
 from nextitem_training.starting.preparation import prepare
@@ -115,7 +115,7 @@ def check(config: Config, given: GivenFiles | None = None) -> None:
     (given or GivenFiles()).check(config)
     data = config.data
     check_sent((data.item_column, data.time_column, *data.categorical, *data.continuous, *data.log_continuous))
-    approach_for(config.model)
+    objective_for(config.model)
     check_combination(config.model.body, config.model.pretraining)
     check_training(config.training)
     read_pretrained(config)

@@ -24,7 +24,6 @@ from merlin.schema import Tags
 from nvtabular import ops
 
 from nextitem_bundle.file_names import file_name
-from nextitem_training.codes import FIRST_KNOWN, NULL
 from nextitem_training.config import DataConfig, HeadConfig
 from nextitem_training.config.heads import WIDTH
 from nextitem_training.config.registry import Registry
@@ -38,6 +37,7 @@ from nextitem_training.schema import (
     RawFeature,
     SessionSchema,
 )
+from nextitem_training.special_ids import FIRST_KNOWN, NULL
 
 if TYPE_CHECKING:
     from nextitem_training.cluster import Cluster

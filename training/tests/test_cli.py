@@ -67,7 +67,7 @@ def test_sessions_from_files_judge_the_run(command, clicks, clicks_path, tmp_pat
             ["--pretraining", "clm", "--body", "bert"],
             "'clm', which needs causal attention. It takes mlm or rtd; 'clm' goes with core, gpt2, ",
         ),
-        (["--pretraining", "all"], "There is no pre-training approach 'all'"),
+        (["--pretraining", "all"], "There is no pre-training objective 'all'"),
         (["--epochs", "0"], "[training] epochs is 0"),
         (["--incremental-days", "0"], "--incremental-days is 0; it has to be at least 1"),
         (["--incremental-epochs", "2"], "--incremental-epochs goes with --incremental-days, which is not given"),

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from nextitem_training.bodies import BODIES
-from nextitem_training.codes import PADDING
 from nextitem_training.config import ModelConfig
 from nextitem_training.errors import ConfigError
 from nextitem_training.model import SessionModel
-from nextitem_training.pretraining import APPROACHES, COMPATS, approach_for
+from nextitem_training.pretraining import COMPATS, OBJECTIVES, objective_for
+from nextitem_training.special_ids import PADDING
 
 THERE = ModelConfig(
     d_model=16,
@@ -22,15 +22,15 @@ THERE = ModelConfig(
     layer_norm_eps=1e-6,
     compat="transformers4rec",
 )
-COMBINATIONS = [(body, name) for body in BODIES for name in BODIES.get(body).approaches]
+COMBINATIONS = [(body, name) for body in BODIES for name in BODIES.get(body).objectives]
 ITEMS = torch.tensor([[5, 6, 7, 0], [8, 0, 0, 0], [0, 0, 0, 0], [4, 1, 2, 9]])
 
 
 @pytest.fixture(params=COMBINATIONS, ids="-".join)
 def model(request, schema):
     torch.manual_seed(0)
-    body, approach = request.param
-    return SessionModel(dataclasses.replace(THERE, body=body, pretraining=approach), schema).eval()
+    body, objective = request.param
+    return SessionModel(dataclasses.replace(THERE, body=body, pretraining=objective), schema).eval()
 
 
 @pytest.fixture
@@ -40,14 +40,14 @@ def embedded():
 
 def make(name):
     config = ModelConfig(d_model=8, heads=2, pretraining=name, compat="transformers4rec")
-    return approach_for(config)(config, lambda d_model, heads: None)
+    return objective_for(config)(config, lambda d_model, heads: None)
 
 
 def test_every_approach_has_its_way_there():
     assert list(COMPATS) == ["transformers4rec"]
-    assert sorted(COMPATS.get("transformers4rec")) == list(APPROACHES)
+    assert sorted(COMPATS.get("transformers4rec")) == list(OBJECTIVES)
     for name, theirs in COMPATS.get("transformers4rec").items():
-        assert theirs.attention == APPROACHES.get(name).attention
+        assert theirs.attention == OBJECTIVES.get(name).attention
 
 
 def test_an_unknown_compatibility_is_refused(schema):
@@ -62,36 +62,36 @@ def test_an_approach_without_a_way_there_is_refused(monkeypatch):
 
 
 def test_clm_fills_padding_with_the_learned_embedding_and_masks_nothing(embedded):
-    approach = make("clm")
-    prediction = approach.prediction(embedded, ITEMS)
+    objective = make("clm")
+    prediction = objective.prediction(embedded, ITEMS)
     assert prediction.mask.all()
     assert prediction.position.tolist() == [2, 0, 0, 3]
     real = ITEMS != PADDING
     assert torch.equal(prediction.inputs_embeds[real], embedded[real])
-    assert (prediction.inputs_embeds[~real] == approach.placeholder).all()
+    assert (prediction.inputs_embeds[~real] == objective.placeholder).all()
 
 
 @pytest.mark.parametrize("name", ["mlm", "rtd"])
 def test_mlm_and_rtd_put_the_mask_at_step_n_and_leave_padding_as_it_is(embedded, name):
-    approach = make(name)
-    prediction = approach.prediction(embedded, ITEMS)
+    objective = make(name)
+    prediction = objective.prediction(embedded, ITEMS)
     assert prediction.mask.all()
     assert prediction.mask.shape == (4, 5)
     assert prediction.position.tolist() == [3, 1, 0, 4]
     for row, position in enumerate(prediction.position):
-        assert torch.equal(prediction.inputs_embeds[row, position], approach.placeholder)
+        assert torch.equal(prediction.inputs_embeds[row, position], objective.placeholder)
         assert torch.equal(prediction.inputs_embeds[row, :position], embedded[row, :position])
         assert torch.equal(prediction.inputs_embeds[row, position + 1 : 4], embedded[row, position + 1 :])
     assert not prediction.inputs_embeds[:3, 4].any()
-    assert [name for name, _ in approach.named_parameters()] == ["placeholder"]  # no generator
+    assert [name for name, _ in objective.named_parameters()] == ["placeholder"]  # no generator
 
 
 def test_mlm_hides_an_item_and_shows_one_in_training(embedded):
-    approach = make("mlm")
+    objective = make("mlm")
     for _ in range(50):
-        targets = approach.targets(embedded, ITEMS)
+        targets = objective.targets(embedded, ITEMS)
         assert targets.mask.all()
-        hidden = (targets.inputs_embeds == approach.placeholder).all(-1)
+        hidden = (targets.inputs_embeds == objective.placeholder).all(-1)
         assert torch.equal(targets.inputs_embeds[~hidden], embedded[~hidden])
         assert not hidden[ITEMS == PADDING].any()
         assert 1 <= hidden[0].sum() <= 2
@@ -100,13 +100,13 @@ def test_mlm_hides_an_item_and_shows_one_in_training(embedded):
 
 
 def test_plm_hides_the_last_item_and_predicts_from_its_step(embedded):
-    approach = make("plm")
-    prediction = approach.prediction(embedded, ITEMS)
+    objective = make("plm")
+    prediction = objective.prediction(embedded, ITEMS)
     assert prediction.mask.all()
     assert prediction.position.tolist() == [2, 0, 0, 3]
     assert prediction.visible[0].int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 0, 1]]
     for row, position in enumerate(prediction.position):
-        assert torch.equal(prediction.inputs_embeds[row, position], approach.placeholder)
+        assert torch.equal(prediction.inputs_embeds[row, position], objective.placeholder)
 
 
 def moved_by_the_last_item(model, batch):
@@ -118,7 +118,7 @@ def moved_by_the_last_item(model, batch):
 
 def test_there_plm_ignores_the_last_item_and_nothing_else_does(model, batch_of):
     moved = moved_by_the_last_item(model, batch_of([5], 5))
-    assert (moved == 0) == (model.approach.attention == "permutation")
+    assert (moved == 0) == (model.objective.attention == "permutation")
 
 
 def test_an_answer_depends_on_neither_neighbours_nor_width_nor_garbage(model, batch_of):
@@ -135,10 +135,10 @@ def test_an_answer_depends_on_neither_neighbours_nor_width_nor_garbage(model, ba
         assert torch.equal(model.query(dirty), together)
 
 
-@pytest.mark.parametrize(("body", "approach"), [(b, a) for b, a in COMBINATIONS if a in ("mlm", "rtd")])
-def test_padding_moves_the_answer_of_a_bidirectional_body(schema, batch_of, body, approach):
+@pytest.mark.parametrize(("body", "objective"), [(b, a) for b, a in COMBINATIONS if a in ("mlm", "rtd")])
+def test_padding_moves_the_answer_of_a_bidirectional_body(schema, batch_of, body, objective):
     """Which a mask would prevent: a wider window gives another answer."""
-    config = dataclasses.replace(THERE, body=body, pretraining=approach)
+    config = dataclasses.replace(THERE, body=body, pretraining=objective)
     answers = []
     for compat in ("", "transformers4rec"):
         torch.manual_seed(0)
@@ -152,16 +152,16 @@ def test_padding_moves_the_answer_of_a_bidirectional_body(schema, batch_of, body
     assert (answers[1][0] - answers[1][1]).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize(("body", "approach"), [("bert", "mlm"), ("xlnet", "rtd"), ("xlnet", "plm")])
-def test_the_library_is_called_as_there(schema, batch_of, body, approach):
+@pytest.mark.parametrize(("body", "objective"), [("bert", "mlm"), ("xlnet", "rtd"), ("xlnet", "plm")])
+def test_the_library_is_called_as_there(schema, batch_of, body, objective):
     """Without an attention mask; for PLM with the permutation mask of Transformers4Rec's evaluation."""
-    model = SessionModel(dataclasses.replace(THERE, body=body, pretraining=approach), schema).eval()
+    model = SessionModel(dataclasses.replace(THERE, body=body, pretraining=objective), schema).eval()
     lengths = [3, 1, 5]
     batch = batch_of(lengths, 5)
     with torch.no_grad():
         embedded = model.inputs(batch)
         further = {}
-        if approach == "plm":
+        if objective == "plm":
             last = torch.tensor(lengths) - 1
             hidden = torch.ones(5, 5).triu(1).repeat(3, 1, 1)
             hidden[torch.arange(3), :, last] = 1
@@ -170,14 +170,14 @@ def test_the_library_is_called_as_there(schema, batch_of, body, approach):
         else:
             embedded = torch.cat([embedded, torch.zeros(3, 1, 16)], dim=1)
             position = torch.tensor(lengths)
-        embedded[torch.arange(3), position] = model.approach.placeholder
+        embedded[torch.arange(3), position] = model.objective.placeholder
         expected = model.body.encoder(inputs_embeds=embedded, **further)[0][torch.arange(3), position]
         torch.testing.assert_close(model.query(batch), expected, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.slow
 def test_training_falls_there_too(model, batch_of):
-    """The patterns that are learned are the approach's own; here only that training works."""
+    """The patterns that are learned are the objective's own; here only that training works."""
     model.train()
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     batch = batch_of([6, 6, 5, 4, 6, 3, 6, 6], 6)

@@ -12,17 +12,17 @@ from nextitem_training.config import HeadConfig, LossConfig, ModelConfig
 from nextitem_training.config.heads import HeadKind
 from nextitem_training.heads import HEADS
 from nextitem_training.model import SessionModel
-from nextitem_training.pretraining import APPROACHES
+from nextitem_training.pretraining import OBJECTIVES
 
 SMALL = ModelConfig(d_model=16, heads=2, layers=1, side_width=4, initializer_range=0.2, dropout=0.0)
 BOUGHT = HeadConfig("bought", "binary", "bought", weight=0.5)
 DWELL = HeadConfig("seconds", "regression", "dwell", weight=2.0, hidden=6)
 
 
-def model_of(schema, approach="mlm", heads=(BOUGHT, DWELL), **loss):
+def model_of(schema, objective="mlm", heads=(BOUGHT, DWELL), **loss):
     torch.manual_seed(0)
-    body = next(name for name in ("xlnet", *BODIES) if approach in BODIES.get(name).approaches)
-    config = dataclasses.replace(SMALL, body=body, pretraining=approach)
+    body = next(name for name in ("xlnet", *BODIES) if objective in BODIES.get(name).objectives)
+    config = dataclasses.replace(SMALL, body=body, pretraining=objective)
     return SessionModel(config, schema, heads=heads, loss=LossConfig(**loss))
 
 
@@ -83,9 +83,9 @@ def test_statistics_of_one_value_do_not_divide_by_zero(values):
     )
 
 
-@pytest.mark.parametrize("approach", list(APPROACHES))
-def test_a_head_is_asked_for_the_interaction_whose_item_is_predicted(schema, batch, approach, monkeypatch):
-    model = model_of(schema, approach)
+@pytest.mark.parametrize("objective", list(OBJECTIVES))
+def test_a_head_is_asked_for_the_interaction_whose_item_is_predicted(schema, batch, objective, monkeypatch):
+    model = model_of(schema, objective)
     batch["dwell"] = torch.where(batch["item_id"] % 5 == 0, torch.nan, batch["item_id"] * 10.0)
     seen = []
 
@@ -106,11 +106,11 @@ def test_a_head_is_asked_for_the_interaction_whose_item_is_predicted(schema, bat
         assert torch.equal(hidden, states[known])
 
 
-@pytest.mark.parametrize("approach", list(APPROACHES))
-def test_the_loss_is_the_weighted_sum(schema, batch, approach):
+@pytest.mark.parametrize("objective", list(OBJECTIVES))
+def test_the_loss_is_the_weighted_sum(schema, batch, objective):
     def loss(heads, **weights):
         torch.manual_seed(3)
-        model = model_of(schema, approach, heads, **weights)
+        model = model_of(schema, objective, heads, **weights)
         torch.manual_seed(4)
         return model.loss(batch)[0].item()
 
@@ -122,9 +122,9 @@ def test_the_loss_is_the_weighted_sum(schema, batch, approach):
     assert loss((BOUGHT,), item_weight=0.25) == pytest.approx(alone / 4 + bought, rel=1e-5)
 
 
-@pytest.mark.parametrize("approach", list(APPROACHES))
-def test_a_heads_loss_reaches_its_weights_the_body_and_the_inputs(schema, batch, approach):
-    model = model_of(schema, approach, item_weight=0.0)
+@pytest.mark.parametrize("objective", list(OBJECTIVES))
+def test_a_heads_loss_reaches_its_weights_the_body_and_the_inputs(schema, batch, objective):
+    model = model_of(schema, objective, item_weight=0.0)
     model.loss(batch)[0].backward()
     for module in (*model.heads, model.body, model.inputs):
         assert any(p.grad is not None and p.grad.abs().max() > 0 for p in module.parameters())
@@ -144,9 +144,9 @@ def test_targets_that_are_all_null_train_nothing(schema, batch):
     assert all(not p.grad.any() for p in model.heads.parameters())
 
 
-@pytest.mark.parametrize("approach", list(APPROACHES))
-def test_the_query_and_the_heads_come_from_one_run_of_the_body(schema, batch_of, approach):
-    model = model_of(schema, approach).eval()
+@pytest.mark.parametrize("objective", list(OBJECTIVES))
+def test_the_query_and_the_heads_come_from_one_run_of_the_body(schema, batch_of, objective):
+    model = model_of(schema, objective).eval()
     runs = []
     model.body.register_forward_hook(lambda *_: runs.append(1))
     batch = batch_of([5, 1, 0], 5)

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from nextitem_training import workflow
-from nextitem_training.codes import LOWEST_SCORE
 from nextitem_training.config import HeadConfig
 from nextitem_training.errors import DataError
 from nextitem_training.interactions import read_interactions
 from nextitem_training.offline import OfflinePredictor
 from nextitem_training.run_directory import RunDirectory
 from nextitem_training.schema import HeadOutput
+from nextitem_training.special_ids import LOWEST_SCORE
 from nextitem_training.train import train_run
 
 BOUGHT = HeadConfig("bought", "binary", "is_bought")
@@ -46,7 +46,7 @@ def result(watched, with_heads, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def judge(result):
+def predictor(result):
     return OfflinePredictor(result.run)
 
 
@@ -108,9 +108,9 @@ def test_both_heads_learn_the_known_pattern(result):
     assert 0 < measures["bought"]["sessions"] <= result.run.metrics()["held_out_sessions"]
 
 
-def test_answers_carry_the_heads_predictions_of_the_next_interaction(judge, result):
+def test_answers_carry_the_heads_predictions_of_the_next_interaction(predictor, result):
     sessions = pd.concat([session_of([f"i{i:02d}", f"i{i + 1:02d}"]).assign(session_id=i) for i in range(8)])
-    answer = judge.predict(sessions, 2)
+    answer = predictor.predict(sessions, 2)
     assert {name: (values.shape, values.dtype) for name, values in answer.heads.items()} == {
         "bought": ((8, 1), np.float32),
         "seconds": ((8, 1), np.float32),
@@ -118,7 +118,7 @@ def test_answers_carry_the_heads_predictions_of_the_next_interaction(judge, resu
     likely = answer.heads["bought"][:, 0]
     assert likely[[1, 4, 7]].min() > likely[[0, 2, 3, 5, 6]].max()  # what follows are items 3, 6 and 9
     assert np.corrcoef(answer.heads["seconds"][:, 0], np.arange(2, 10))[0, 1] > 0.8
-    encoded = workflow.encode(result.run.load_workflow(), judge._rows(sessions, None)[0], result.run.schema)
+    encoded = workflow.encode(result.run.load_workflow(), predictor._rows(sessions, None)[0], result.run.schema)
     features = {name: torch.from_numpy(values.reshape(8, 2)) for name, values in encoded.features.items()}
     with torch.no_grad():
         _, heads = result.run.load_model().query_and_heads(features)
@@ -126,14 +126,14 @@ def test_answers_carry_the_heads_predictions_of_the_next_interaction(judge, resu
         np.testing.assert_allclose(answer.heads[name], values, rtol=1e-5)
 
 
-def test_a_head_says_nothing_of_cold_and_empty_sessions(judge):
+def test_a_head_says_nothing_of_cold_and_empty_sessions(predictor):
     rows = pd.concat([session_of(["x99"]), session_of(["i01"]).assign(session_id="b")])
-    answer = judge.predict(rows, 1, session_ids=["a", "none", "b"])
+    answer = predictor.predict(rows, 1, session_ids=["a", "none", "b"])
     assert answer.status == ["cold", "empty", "ok"]
     for values in answer.heads.values():
         assert (values[:2] == np.float32(LOWEST_SCORE)).all()
         assert values[2] != np.float32(LOWEST_SCORE)
-    assert all(values.shape == (0, 1) for values in judge.predict(rows.iloc[:0], 1).heads.values())
+    assert all(values.shape == (0, 1) for values in predictor.predict(rows.iloc[:0], 1).heads.values())
 
 
 def test_a_binary_head_of_another_column_is_refused_before_training(watched, with_heads, tmp_path):

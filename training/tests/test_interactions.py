@@ -4,10 +4,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nextitem_training.codes import NULL_FLOAT32, NULL_INT64
 from nextitem_training.config import DataConfig
 from nextitem_training.errors import DataError
 from nextitem_training.interactions import conform, read_interactions
+from nextitem_training.special_ids import NULL_FLOAT32, NULL_INT64
 
 TIMES = [pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-02"), pd.Timestamp("2024-01-03")]
 

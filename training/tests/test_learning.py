@@ -1,4 +1,4 @@
-"""Each pre-training approach learns a known pattern in which the last item decides."""
+"""Each pre-training objective learns a known pattern in which the last item decides."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from nextitem_training.config import Config, DataConfig, InputsConfig, ModelConf
 from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.loop.trainer import new_model, train
 from nextitem_training.model import SessionModel
-from nextitem_training.pretraining import APPROACHES
+from nextitem_training.pretraining import OBJECTIVES
 
 ITEMS = 17
 STEP = 2
@@ -44,9 +44,9 @@ def jumps():
     return EncodedSessions(np.arange(500), np.concatenate([[0], np.cumsum(lengths)]), features)
 
 
-@pytest.fixture(scope="module", params=list(APPROACHES))
+@pytest.fixture(scope="module", params=list(OBJECTIVES))
 def learnt(request, jumps, schema):
-    body = next(name for name in ("xlnet", *BODIES) if request.param in BODIES.get(name).approaches)
+    body = next(name for name in ("xlnet", *BODIES) if request.param in BODIES.get(name).objectives)
     config = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, body=body, pretraining=request.param))
     return train(new_model(schema, config), jumps, config), SessionModel(config.model, schema).eval()
 

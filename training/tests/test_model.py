@@ -10,12 +10,12 @@ from nextitem_training.model import SessionModel
 from training.tests.support.small_bodies import long_for_others
 
 SMALL = ModelConfig(d_model=16, heads=2, layers=1, side_width=4, initializer_range=0.2)
-COMBINATIONS = [(body, name) for body in BODIES for name in BODIES.get(body).approaches]
+COMBINATIONS = [(body, name) for body in BODIES for name in BODIES.get(body).objectives]
 
 
-def model_of(body, approach, schema):
+def model_of(body, objective, schema):
     torch.manual_seed(0)
-    return SessionModel(dataclasses.replace(SMALL, body=body, pretraining=approach), schema).eval()
+    return SessionModel(dataclasses.replace(SMALL, body=body, pretraining=objective), schema).eval()
 
 
 @pytest.fixture(params=COMBINATIONS, ids="-".join)
@@ -71,11 +71,11 @@ def test_the_loss_reaches_every_parameter_that_the_query_reads(model, batch_of):
     torch.manual_seed(1)
     model.loss(batch_of([6, 6, 6, 2, 5, 6], 6))[0].backward()  # one more than the window
     unused = {"seg_embed", "r_s_bias"}
-    if model.approach.attention != "permutation":
+    if model.objective.attention != "permutation":
         unused.add("mask_emb")  # where XLNet's query stream begins
     for name, parameter in model.named_parameters():
         # The placeholder of CLM stands in padded steps alone, which no real step sees.
-        if "placeholder" in name and model.approach.attention == "causal":
+        if "placeholder" in name and model.objective.attention == "causal":
             continue
         if parameter.requires_grad and not unused & set(name.split(".")):
             assert parameter.grad is not None, name

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nextitem_training.codes import LOWEST_SCORE, NULL_FLOAT32, NULL_INT64
 from nextitem_training.errors import DataError
+from nextitem_training.special_ids import LOWEST_SCORE, NULL_FLOAT32, NULL_INT64
 
 TIME = pd.Timestamp("2024-03-20 10:00")
 

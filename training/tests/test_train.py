@@ -5,7 +5,7 @@ import pytest
 from nextitem_training import train
 from nextitem_training.errors import ConfigError, RunDirectoryError
 from nextitem_training.evaluation.log import read_log
-from nextitem_training.loop.pieces_trainer import Validation
+from nextitem_training.loop.micro_batch_trainer import Validation
 
 
 def test_the_model_beats_both_baselines_where_the_pattern_needs_no_luck(trained):

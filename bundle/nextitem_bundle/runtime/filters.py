@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .codes import PADDING, UNKNOWN
 from .item_index import ItemIndex
 from .request import Array, Request, RequestError, check_dtype, read_strings
 from .signature import Signature
+from .special_ids import PADDING, UNKNOWN
 from .wire import NULL_INT64, NULL_STRING
 
 #: Widths of the encoded lists: few, so that requests batch whatever their filters.

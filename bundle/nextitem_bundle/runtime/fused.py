@@ -19,16 +19,16 @@ from .features.compiled import newest_of
 from .filters import encode_filters
 from .graphs.onnx import OnnxStep
 from .item_index import ItemIndex
-from .joining import join_tensors, joining_kind
 from .request import Array, read_request, read_shape, read_top_k
 from .retrieval import read_constants
 from .signature import Signature
 from .step import OwnProcess
 from .step import open_step as open_inner
 from .steps import FusedGraph, FusedSteps
-from .triton.arrival import refuse_impossible
-from .triton.pace import Pace
-from .triton.together import Outcome, answer_or_halve, without_frames
+from .triton.batching import Outcome, answer_or_halve, without_frames
+from .triton.concatenate import batch_key, concatenated
+from .triton.load_shedding import LoadShedding
+from .triton.shape_guard import refuse_impossible
 
 #: Names, types and shapes of requests that are remembered: callers send few different ones.
 _MOST_KNOWN = 4096
@@ -68,15 +68,15 @@ class Core(Protocol):
 class FusedStep:
     """Joins requests to batches of at most `max_rows` sessions, unless one request alone has more.
 
-    pace: how many of those that have come are answered.
+    load_shedding: how many of those that have come are answered.
     """
 
     batched = True
 
-    def __init__(self, core: Core, signature: Signature, *, max_rows: int, pace: Pace) -> None:
+    def __init__(self, core: Core, signature: Signature, *, max_rows: int, load_shedding: LoadShedding) -> None:
         self._core = core
         self._max_rows = max_rows
-        self.pace = pace
+        self.load_shedding = load_shedding
         self.inputs = (*(feature.name for feature in signature.features), *signature.options)
         self.outputs = core.outputs
 
@@ -155,13 +155,13 @@ class OneGraph:
         return Checked(rows, top_k, kind or (object(),), tensors)
 
     def _looked_at(self, tensors: Mapping[str, Array]) -> tuple[int, tuple[Any, ...] | None]:
-        """The request's number of sessions and its joining_kind, which follow from names, types and shapes alone."""
+        """The request's number of sessions and its batch_key, which follow from names, types and shapes alone."""
         rows, _ = read_shape(tensors, self._signature)
-        return rows, joining_kind(tensors, self._signature, rows)
+        return rows, batch_key(tensors, self._signature, rows)
 
     def answer(self, requests: Sequence[Checked]) -> dict[str, Array]:
         """See Core."""
-        tensors = join_tensors([request.what for request in requests], self._signature)
+        tensors = concatenated([request.what for request in requests], self._signature)
         request = read_request(tensors, self._signature)
         excluded, allowed = encode_filters(tensors, request, self._signature, self._index)
         answer = self._graph.run(
@@ -175,8 +175,8 @@ class OneGraph:
         )
         codes = answer.pop(self._codes)
         if self._own:
-            self._own.tally.read(request.lengths, codes)
-            self._own.tally.answered(answer["status"], answer["scores"])
+            self._own.counters.read(request.lengths, codes)
+            self._own.counters.answered(answer["status"], answer["scores"])
         return answer
 
 
@@ -215,5 +215,5 @@ def open_step(folder: Path, settings: FusedGraph | FusedSteps, own: OwnProcess |
         core,
         settings.signature,
         max_rows=queue.preferred_batch_size,
-        pace=Pace(queue.max_queue_size, queue.max_queue_ms, queue.warm_ups),
+        load_shedding=LoadShedding(queue.max_queue_size, queue.max_queue_ms, queue.warm_ups),
     )

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .codes import FIRST_ITEM, UNKNOWN
 from .request import Array
+from .special_ids import FIRST_ITEM, UNKNOWN
 
 FILES = "item_keys.npy", "item_codes.npy"
 #: The files of another index: from what a workflow gives for items, where those are no codes, to the codes.

@@ -214,13 +214,13 @@ def read_strings(name: str, values: Array, valid: Array, max_bytes: int, element
     valid: [B, T], where each stands. element: what a column of it is, for the error.
     """
     raw = values.tolist()
-    decoded = _decoded_together(raw, max_bytes)
+    decoded = _decoded_at_once(raw, max_bytes)
     if decoded is None:
         return _decoded_singly(name, raw, max_bytes, lambda index: _place(valid, index, element))
     return np.array(decoded, dtype=np.object_)
 
 
-def _decoded_together(raw: list[Any], max_bytes: int) -> list[str] | None:
+def _decoded_at_once(raw: list[Any], max_bytes: int) -> list[str] | None:
     """All strings at once, several times faster than one by one; None where one of them is at fault or no bytes.
 
     No character of UTF-8 spans a NUL, so the joined text is valid exactly where each part is.

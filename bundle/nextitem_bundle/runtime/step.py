@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from .counters import Counters
 from .request import Array
 from .steps import kind_of, read_step
-from .tally import Tally
 
 
 class Step(Protocol):
@@ -29,10 +29,10 @@ class Step(Protocol):
 class OwnProcess:
     """What a step may do where nothing else runs in its process: change how the processor computes, and count.
 
-    tally: where it counts.
+    counters: where it counts.
     """
 
-    tally: Tally
+    counters: Counters
 
 
 def open_step(folder: Path, own: OwnProcess | None = None) -> Step:

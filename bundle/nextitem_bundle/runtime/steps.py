@@ -89,7 +89,7 @@ class ModelFeature:
 @kind("features_compiled", "features.compiled")
 @dataclasses.dataclass(frozen=True)
 class CompiledFeatures:
-    """The compiled workflow: `model.onnx`, or `program/` where the form is `numpy`; form_reason says why.
+    """The compiled workflow: `model.onnx`, or `program/` where the backend is `numpy`; backend_reason says why.
 
     filters: the outputs with the excluded and the allowed codes. codes: the output with the encoded items.
     """
@@ -97,8 +97,8 @@ class CompiledFeatures:
     signature: Signature
     filters: tuple[str, ...]
     codes: str
-    form: str
-    form_reason: str | None
+    backend: str
+    backend_reason: str | None
     newest: Newest = Newest()
     graph: OnnxGraph = OnnxGraph(batched=False)
 
@@ -181,12 +181,12 @@ class AnnRetrieval:
     recall_at_20: float | None = None
 
 
-@kind("items", "items")
+@kind("items", "id_decoder")
 @dataclasses.dataclass(frozen=True)
 class Items:
-    """Codes to raw ids: `model.onnx`, or `items.npy` where the form is `numpy`."""
+    """Codes to raw ids: `model.onnx`, or `items.npy` where the backend is `numpy`."""
 
-    form: str
+    backend: str
     inputs: tuple[str, ...]
     graph: OnnxGraph = OnnxGraph(batched=False)
 

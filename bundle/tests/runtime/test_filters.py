@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, PADDING, UNKNOWN
 from nextitem_bundle.runtime.filters import WIDTHS, encode_filters
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.request import RequestError, read_request
 from nextitem_bundle.runtime.signature import Feature, Signature
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM, PADDING, UNKNOWN
 from nextitem_bundle.runtime.wire import NULL_INT64
 
 STRINGS = Signature(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, UNKNOWN
 from nextitem_bundle.runtime.item_index import ItemIndex
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM, UNKNOWN
 
 INT64 = np.iinfo(np.int64)
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=6)

@@ -65,17 +65,17 @@ class _GrpcCodec:
         }
         return inputs, options
 
-    def _meaning(self, connection: Any, error: Exception) -> ServerError | None:
+    def _as_server_error(self, connection: Any, error: Exception) -> ServerError | None:
         """Of tritonclient's InferenceServerException; None for anything else."""
         message, status = getattr(error, "message", None), getattr(error, "status", None)
         if not callable(message) or not callable(status):
             return None
         code = str(status() or "").rsplit(".", 1)[-1]
         text = str(message() or error).strip()
-        meaning = from_grpc_status(self._address, code, text, self._settings.timeout_s)
-        if meaning.retryable and "connect" in text:
+        found = from_grpc_status(self._address, code, text, self._settings.timeout_s)
+        if found.retryable and "connect" in text:
             self._renew(connection)
-        return meaning
+        return found
 
 
 class GrpcTransport(_GrpcCodec):
@@ -109,10 +109,10 @@ class GrpcTransport(_GrpcCodec):
         try:
             return ask(connection)
         except Exception as error:
-            meaning = self._meaning(connection, error)
-            if meaning is None:
+            found = self._as_server_error(connection, error)
+            if found is None:
                 raise
-            raise meaning from None
+            raise found from None
 
 
 class AsyncGrpcTransport(_GrpcCodec):
@@ -149,10 +149,10 @@ class AsyncGrpcTransport(_GrpcCodec):
         try:
             return await ask(connection)
         except Exception as error:
-            meaning = self._meaning(connection, error)
-            if meaning is None:
+            found = self._as_server_error(connection, error)
+            if found is None:
                 raise
-            raise meaning from None
+            raise found from None
 
 
 def _ready(statistics: Any) -> list[str]:

@@ -83,9 +83,9 @@ class AsyncHttpTransport:
                     body.add(part)
                 return HttpResponse(response.status, headers, body.whole())
         except (self._aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError) as error:
-            raise self._meaning(error) from None
+            raise self._as_server_error(error) from None
 
-    def _meaning(self, error: Any) -> ServerError:
+    def _as_server_error(self, error: Any) -> ServerError:
         aiohttp, address = self._aiohttp, self._address
         if isinstance(error, asyncio.TimeoutError):
             if "onnection timeout" in str(error):  # sock_connect's; the total one says nothing

@@ -104,7 +104,7 @@ class HttpTransport:
                 raise no_connection(self._address, self._settings.connect_timeout_s) from None
             raise timed_out(self._address, self._settings.timeout_s) from None
         except (HTTPError, OSError, ValueError) as error:
-            raise self._meaning(error) from None
+            raise self._as_server_error(error) from None
 
     def _read(self, response: urllib3.BaseHTTPResponse, until: _Until) -> HttpResponse:
         """The response to its end, however slowly it drips."""
@@ -129,7 +129,7 @@ class HttpTransport:
             response.status, {name.lower(): value for name, value in response.headers.items()}, body.whole()
         )
 
-    def _meaning(self, error: Exception) -> ServerError:
+    def _as_server_error(self, error: Exception) -> ServerError:
         """urllib3's errors hold those of socket, ssl and http.client."""
         if isinstance(error, ReadTimeoutError):
             return timed_out(self._address, self._settings.timeout_s)

@@ -40,7 +40,7 @@ def plain(protocol, request) -> str:
 
 
 @pytest.fixture
-def asking(protocol, request) -> str:
+def asked_over(protocol, request) -> str:
     """… of one that asks for a client's certificate."""
     if protocol == "http":
         return request.getfixturevalue("mutual_https")
@@ -85,18 +85,18 @@ def test_an_authority_that_is_not_trusted(ask, plain, tls):
         ask(plain.replace("127.0.0.1", "localhost"), tls)
 
 
-def test_a_clients_certificate(ask, asking, certificates):
+def test_a_clients_certificate(ask, asked_over, certificates):
     authority = certificates / "ca.crt"
     with_key = Tls(authority, certificates / "client.crt", certificates / "client.key", server_name="localhost")
-    assert ask(asking, with_key) == ["a"]
-    assert ask(asking, Tls(authority, certificates / "client.pem", server_name="localhost")) == ["a"]
+    assert ask(asked_over, with_key) == ["a"]
+    assert ask(asked_over, Tls(authority, certificates / "client.pem", server_name="localhost")) == ["a"]
 
 
-def test_a_clients_certificate_that_is_missing(ask, asking, certificates):
+def test_a_clients_certificate_that_is_missing(ask, asked_over, certificates):
     # TLS 1.3 lets a server refuse only when the client has begun to send; what the client sees then,
     # the alert or the end of the connection, is a matter of luck. Each sentence names the cure.
     with pytest.raises(ServerUnavailable, match="certificate_file="):
-        ask(asking, Tls(certificates / "ca.crt", server_name="localhost"))
+        ask(asked_over, Tls(certificates / "ca.crt", server_name="localhost"))
 
 
 def test_files_that_cannot_be_used(tmp_path, certificates, protocol):

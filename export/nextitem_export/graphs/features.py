@@ -13,20 +13,20 @@ from nextitem_bundle.runtime.steps import CompiledFeatures, NvtabularFeatures, w
 
 from ..plan import Plan
 from ..retrieval.module import filter_tensors
+from ..workflow.backend_choice import NUMPY, BackendChoice
 from ..workflow.compile import CompiledWorkflow, compile_workflow, newest_only
-from ..workflow.forms import NUMPY, ServedForm
 from ..workflow.schedule import FeatureOutput
 
 
-def write_features(plan: Plan, features: str, folder: Path, form: ServedForm | None = None) -> None:
+def write_features(plan: Plan, features: str, folder: Path, backend: BackendChoice | None = None) -> None:
     """Write the features step of this kind (`compiled` or `nvtabular`) into a version folder.
 
-    form: of a compiled workflow, another one than the compiler chooses.
+    backend: of a compiled workflow, another one than the compiler chooses.
     Raises UnsupportedWorkflow where the workflow cannot be compiled.
     """
     filters = filter_tensors(plan.features)[:2]
     if features == "compiled":
-        write_compiled(compile_plan(plan), plan.signature, filters, plan.item_tensor, folder, form)
+        write_compiled(compile_plan(plan), plan.signature, filters, plan.item_tensor, folder, backend)
     else:
         _write_nvtabular(plan, filters, folder)
     ItemIndex.of(plan.vocabulary.values).save(folder)
@@ -38,19 +38,19 @@ def write_compiled(
     filters: Sequence[str],
     codes: str,
     folder: Path,
-    form: ServedForm | None = None,
+    backend: BackendChoice | None = None,
 ) -> None:
-    """Write `model.onnx`, or `program/` where the numpy form is served, and step.json.
+    """Write `model.onnx`, or `program/` where the numpy backend is served, and step.json.
 
-    filters, codes: see CompiledFeatures. form: another one than the compiler chooses.
+    filters, codes: see CompiledFeatures. backend: another one than the compiler chooses.
     """
-    form = form or compiled.form
-    if form.name == NUMPY:
+    backend = backend or compiled.backend
+    if backend.name == NUMPY:
         compiled.program.save(folder / "program")
     else:
         onnx.save(compiled.to_onnx(), str(folder / "model.onnx"))
     newest = newest_only(compiled.program)
-    write_step(folder, CompiledFeatures(signature, tuple(filters), codes, form.name, form.reason, newest))
+    write_step(folder, CompiledFeatures(signature, tuple(filters), codes, backend.name, backend.reason, newest))
 
 
 def compile_plan(plan: Plan) -> CompiledWorkflow:

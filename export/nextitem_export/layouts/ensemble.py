@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from nextitem_bundle.config import EnsembleStep, StepConfig, TensorSpec, WarmUp, write_ensemble
-from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 
-from ..graphs import items
+from ..graphs import id_decoder
 from ..options import ExportOptions
 from ..plan import Plan
 from ..retrieval.formats import FORMATS
@@ -88,7 +88,7 @@ class EnsembleLayout:
                     features,
                     signature.bundle_version,
                     {spec.name: spec.name for spec in request},
-                    {name: name for name in (*ranked_tensors(plan), items.TOP_K)},
+                    {name: name for name in (*ranked_tensors(plan), id_decoder.TOP_K)},
                 ),
                 EnsembleStep(
                     retrieval,
@@ -99,8 +99,8 @@ class EnsembleLayout:
                 EnsembleStep(
                     items_name,
                     signature.bundle_version,
-                    {**dict(zip(items.INPUTS[:3], OUTPUTS, strict=True)), items.TOP_K: items.TOP_K},
-                    {name: name for name in items.OUTPUTS},
+                    {**dict(zip(id_decoder.INPUTS[:3], OUTPUTS, strict=True)), id_decoder.TOP_K: id_decoder.TOP_K},
+                    {name: name for name in id_decoder.OUTPUTS},
                 ),
             ],
             {"nextitem.signature": signature.to_json()},
@@ -111,7 +111,7 @@ class EnsembleLayout:
         folders = self.folders(build, version)
         tensors = [TensorSpec(f.tensor, _DATATYPES[f.dtype], (-1, plan.signature.window)) for f in plan.features]
         tensors += [TensorSpec(name, "INT64", (-1, -1)) for name in filter_tensors(plan.features)[:2]]
-        top_k = TensorSpec(items.TOP_K, "INT64", (1,))
+        top_k = TensorSpec(id_decoder.TOP_K, "INT64", (1,))
         k = plan.signature.top_k_limit
         ranked = [("INT64", (-1, k)), ("FP32", (-1, k)), ("INT32", (-1, 1))]
         yield StepConfig(
@@ -145,10 +145,13 @@ class EnsembleLayout:
         yield StepConfig(
             self.steps[2],
             (
-                *(TensorSpec(name, kind, dims) for name, (kind, dims) in zip(items.INPUTS[:3], ranked, strict=True)),
+                *(
+                    TensorSpec(name, kind, dims)
+                    for name, (kind, dims) in zip(id_decoder.INPUTS[:3], ranked, strict=True)
+                ),
                 top_k,
             ),
-            tuple(spec for spec in response_specs(plan) if spec.name in items.OUTPUTS),
+            tuple(spec for spec in response_specs(plan) if spec.name in id_decoder.OUTPUTS),
             max_batch_size=0,
             warm_ups=(WarmUp("session", items_request(plan)),),
             version=version,
@@ -178,8 +181,8 @@ def items_request(plan: Plan) -> dict[str, np.ndarray]:
     """As many items as may be asked for, [1, K]."""
     k = plan.signature.top_k_limit
     return {
-        items.CODES: np.full((1, k), FIRST_ITEM, dtype=np.int64),
-        items.SCORES: np.zeros((1, k), dtype=np.float32),
-        items.STATUS: np.zeros((1, 1), dtype=np.int32),
-        items.TOP_K: np.array([k]),
+        id_decoder.CODES: np.full((1, k), FIRST_ITEM, dtype=np.int64),
+        id_decoder.SCORES: np.zeros((1, k), dtype=np.float32),
+        id_decoder.STATUS: np.zeros((1, 1), dtype=np.int32),
+        id_decoder.TOP_K: np.array([k]),
     }

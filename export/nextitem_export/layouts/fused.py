@@ -26,8 +26,8 @@ from nextitem_bundle.runtime.steps import (
     write_step,
 )
 
-from ..graphs import items
-from ..graphs.items import INPUTS as ITEMS_INPUTS
+from ..graphs import id_decoder
+from ..graphs.id_decoder import INPUTS as ITEMS_INPUTS
 from ..options import ExportOptions
 from ..plan import Plan
 from ..retrieval.formats import FORMATS
@@ -79,7 +79,7 @@ class FusedLayout:
         else:
             for part, source in zip(PARTS, folders, strict=True):
                 shutil.copytree(source, folder / part)
-            ranked = dict(zip(OUTPUTS, items.INPUTS[:3], strict=True))
+            ranked = dict(zip(OUTPUTS, id_decoder.INPUTS[:3], strict=True))
             settings = FusedSteps(plan.signature, features.filters, ranked, head_names(plan), queue)
         write_step(folder, settings)
         add_python_model(folder, "Session to items", self.name)

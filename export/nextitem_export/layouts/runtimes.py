@@ -13,7 +13,7 @@ from nextitem_bundle import runtime
 from nextitem_bundle.config import StepConfig
 
 from ..options import ExportOptions
-from ..workflow.forms import NUMPY, ServedForm
+from ..workflow.backend_choice import NUMPY, BackendChoice
 from .native import as_native, bake_availability
 
 #: A file of this name beside model.py keeps Python from making its folder of compiled files: Triton would take a version with
@@ -38,12 +38,12 @@ __all__ = ["TritonPythonModel"]
 class Runtime:
     """How a bundle's models are run.
 
-    form: of the steps around the retrieval step, None for the compiler's choice. finish_retrieval: from its folder and some
+    backend: of the steps around the retrieval step, None for the compiler's choice. finish_retrieval: from its folder and some
     encoded sessions. add_retrieval_code: what its version folder needs beside the graph; `what` and `name` say the step and the
     bundle. configured: the retrieval step's configuration, from the Python backend's and its version folder.
     """
 
-    form: ServedForm | None
+    backend: BackendChoice | None
     finish_retrieval: Callable[[Path, Mapping[str, np.ndarray]], None]
     add_retrieval_code: Callable[[Path, str, str], None]
     configured: Callable[[StepConfig, Path, ExportOptions], StepConfig]
@@ -64,13 +64,13 @@ def copy_runtime(folder: Path) -> None:
 
 RUNTIMES: dict[str, Runtime] = {
     "python": Runtime(
-        form=None,
+        backend=None,
         finish_retrieval=lambda folder, encoded: None,
         add_retrieval_code=add_python_model,
         configured=lambda config, folder, options: config,
     ),
     "native": Runtime(
-        form=ServedForm(NUMPY, "NVIDIA's images have no ONNX Runtime for Python"),
+        backend=BackendChoice(NUMPY, "NVIDIA's images have no ONNX Runtime for Python"),
         finish_retrieval=bake_availability,
         add_retrieval_code=lambda folder, what, name: copy_runtime(folder),
         configured=as_native,

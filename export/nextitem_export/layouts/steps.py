@@ -18,7 +18,7 @@ from nextitem_bundle.runtime.retrieval import AVAILABILITY, AvailabilityError, r
 from nextitem_bundle.runtime.step import open_step
 
 from .._errors import ExportError
-from ..graphs import items
+from ..graphs import id_decoder
 from ..graphs.features import write_features
 from ..options import ExportOptions
 from ..plan import Plan
@@ -27,7 +27,7 @@ from ..retrieval.formats import write_retrieval
 from ..retrieval.heads import head_tensors
 from ..retrieval.module import Retrieval, filter_tensors
 from ..wire import request_tensors
-from ..workflow.forms import ONNX
+from ..workflow.backend_choice import ONNX
 from .runtimes import RUNTIMES
 
 #: Sessions of the sample on which the recall of an approximate scoring is measured, at most.
@@ -49,7 +49,7 @@ def write_steps(folders: StepFolders, plan: Plan, options: ExportOptions) -> Non
     for folder in folders:
         folder.mkdir(parents=True)
     runtime = RUNTIMES[options.runtime]
-    write_features(plan, options.features, folders.features, runtime.form)
+    write_features(plan, options.features, folders.features, runtime.backend)
     module = Retrieval(
         plan.ranked_model,
         plan.features,
@@ -75,7 +75,7 @@ def write_steps(folders: StepFolders, plan: Plan, options: ExportOptions) -> Non
         sample=sample,
     )
     runtime.finish_retrieval(folders.retrieval, few)
-    items.write_items(plan.vocabulary.values, folders.items, runtime.form.name if runtime.form else ONNX)
+    id_decoder.write_items(plan.vocabulary.values, folders.items, runtime.backend.name if runtime.backend else ONNX)
 
 
 def available_items(plan: Plan, options: ExportOptions) -> np.ndarray:

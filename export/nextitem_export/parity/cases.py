@@ -1,4 +1,4 @@
-"""The sessions that the gate asks: the run's sample as it is, and turned in every way that a caller may send.
+"""The sessions that the gate asks: the run's sample as it is, and perturbed in every way that a caller may send.
 
 Some are asked with random filters. What filters bar is worked out id by id, without the runtime's code.
 """
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.signature import Feature
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 Sessions = list[pd.DataFrame]
 
-#: Sessions of each turned case, and of the slow ones that ask for each session alone.
+#: Sessions of each perturbed case, and of the slow ones that ask for each session alone.
 SESSIONS = 96
 ALONE = 24
 #: Interactions of padding behind the longest session where there is garbage in the padding.
@@ -60,7 +60,7 @@ def make_cases(
     random = np.random.default_rng(seed)
     some = [sessions[i % len(sessions)] for i in range(min(SESSIONS, len(sessions)))]
 
-    def turned(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Sessions:
+    def perturbed(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Sessions:
         return [change(session.copy()) for session in some]
 
     def of_length(length: int) -> Sessions:
@@ -81,13 +81,15 @@ def make_cases(
         Case("length 1", of_length(1), max_sessions),
         Case(f"length {window}, the window", of_length(window), max_sessions),
         Case(f"length {beyond}, beyond the window", of_length(beyond), max_sessions),
-        Case("unknown values", turned(lambda s: _unknown(s, strings, integers, random)), max_sessions),
-        Case("nothing known", turned(lambda s: _unknown(s, strings, integers, None)), max_sessions),
-        Case("nulls", turned(lambda s: _nulls(s, nullable, random)), max_sessions),
+        Case("unknown values", perturbed(lambda s: _unknown(s, strings, integers, random)), max_sessions),
+        Case("nothing known", perturbed(lambda s: _unknown(s, strings, integers, None)), max_sessions),
+        Case("nulls", perturbed(lambda s: _nulls(s, nullable, random)), max_sessions),
         Case("filters", [*some, empty], max_sessions, filtered=True),
-        Case("ties in time", turned(lambda s: _ties(s, time_columns)), max_sessions),
+        Case("ties in time", perturbed(lambda s: _ties(s, time_columns)), max_sessions),
         Case(
-            "unordered in time", turned(lambda s: s.sample(frac=1, random_state=random.integers(2**31))), max_sessions
+            "unordered in time",
+            perturbed(lambda s: s.sample(frac=1, random_state=random.integers(2**31))),
+            max_sessions,
         ),
         Case(
             "empty ones between", [s for pair in zip(some[:32], [empty] * 32, strict=False) for s in pair], max_sessions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nextitem_bundle.runtime.codes import PADDING
+from nextitem_bundle.runtime.special_ids import PADDING
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 FEATURE_RELATIVE = 1e-5

@@ -1,4 +1,4 @@
-"""Sends every case through the built graphs and compares each step with the truth."""
+"""Sends every case through the built graphs and compares each step with the reference."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from nextitem_bundle.runtime.codes import COLD, EMPTY, FIRST_ITEM, OK, PADDING
-from nextitem_bundle.runtime.codes import STATUS as STATUS_NAMES
 from nextitem_bundle.runtime.signature import Feature
+from nextitem_bundle.runtime.special_ids import COLD, EMPTY, FIRST_ITEM, OK, PADDING
+from nextitem_bundle.runtime.special_ids import STATUS as STATUS_NAMES
 from nextitem_bundle.runtime.step import Step, open_step
 from nextitem_bundle.runtime.steps import read_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from .._errors import ParityError
-from ..graphs import items as items_graph
+from ..graphs import id_decoder
 from ..plan import Plan
 from ..retrieval.heads import head_tensors
 from ..retrieval.module import CODES, SCORES, STATUS
@@ -25,7 +25,7 @@ from ..wire import request_tensors
 from .cases import PADDED, Case, Filters, Sessions, draw_filters
 from .compare import approximate_difference, feature_difference, head_difference, ranking_difference
 from .items import ItemReference
-from .truth import Encoded, Truth
+from .reference import Encoded, Reference
 
 _BY_ID = (
     "NVTabular's value depends on the session's id, which no request carries: join or compute it before fitting, so that each "
@@ -64,7 +64,7 @@ class CaseReport:
 
 
 class Gate:
-    """Holds the built steps and the truth.
+    """Holds the built steps and the reference.
 
     folders: of the features, retrieval and items steps. items: what the items step's ids are to NVTabular. whole: of the model
     that the steps were made into, where there is one; its answers are judged as theirs are. available: bool [V], the items
@@ -74,7 +74,7 @@ class Gate:
     def __init__(
         self,
         folders: tuple[Path, Path, Path],
-        truth: Truth,
+        reference: Reference,
         plan: Plan,
         items: ItemReference,
         *,
@@ -83,11 +83,11 @@ class Gate:
     ) -> None:
         self._available = available
         self._whole = open_step(whole) if whole else None
-        self._reference = items
+        self._item_reference = items
         self._features_step, self._retrieval, self._items = (open_step(folder) for folder in folders)
         approximate = _scoring(folders[1]) != "exact"
         self._ranking_difference = approximate_difference if approximate else ranking_difference
-        self._truth = truth
+        self._reference = reference
         self._raw_features = plan.raw_features
         self._item_column = plan.signature.item_column
         self._features = plan.features
@@ -105,7 +105,7 @@ class Gate:
         reports = []
         for case in cases:
             progress(f"parity: {case.name}")
-            true = self._truth.encode(case.sessions)
+            true = self._reference.encode(case.sessions)
             report = CaseReport(case.name, reason=true.reason())
             if case.own and not true.encoded:
                 raise ParityError(
@@ -127,7 +127,7 @@ class Gate:
         filters = None
         if case.filtered:
             random = np.random.default_rng(start)
-            filters = draw_filters(batch, self._item_column, self._reference.ids[FIRST_ITEM:], random)
+            filters = draw_filters(batch, self._item_column, self._item_reference.ids[FIRST_ITEM:], random)
             request |= filters.tensors
         encoded = _run(self._features_step, request, case, start, "features")
         for feature in self._features:
@@ -138,7 +138,7 @@ class Gate:
             self._retrieval, {name: encoded[name] for name in self._retrieval.inputs}, case, start, "retrieval"
         )
         answer = _run(self._items, _items_inputs(ranked, encoded), case, start, "items")
-        wanted = int(encoded[items_graph.TOP_K][0])
+        wanted = int(encoded[id_decoder.TOP_K][0])
         self._check_items(case, start, ranked, answer, wanted)
         judged = [row for row in range(len(batch)) if start + row in true]
         report.sessions += len(batch)
@@ -148,13 +148,13 @@ class Gate:
                 served = encoded[feature.tensor][row]
                 newest = true[start + row][feature.name]
                 if feature.name == self._item_feature:
-                    fault = self._reference.fault(batch[row][self._item_column], newest)
+                    fault = self._item_reference.fault(batch[row][self._item_column], newest)
                     _refuse(fault, case, start + row, f"feature '{feature.name}'")
-                    newest = self._reference.codes(newest, len(batch[row]))
+                    newest = self._item_reference.codes(newest, len(batch[row]))
                 newest = newest[-self._window :]  # where nothing in the workflow slices it
                 worst, fault = feature_difference(newest, served)
                 report.feature_difference = max(report.feature_difference, worst)
-                if fault and self._truth.reads_ids(batch[row], case.sessions, feature.name):
+                if fault and self._reference.reads_ids(batch[row], case.sessions, feature.name):
                     fault = f"{fault}; {_BY_ID}"
                 _refuse(fault, case, start + row, f"feature '{feature.name}'")
         self._check_ranking(case, start, batch, encoded, ranked, filters, report)
@@ -187,8 +187,8 @@ class Gate:
     ) -> None:
         """The retrieval step on what the features step gave, against the eager model on the same."""
         sessions = [{f.name: encoded[f.tensor][row] for f in self._features} for row in range(len(batch))]
-        self._check_heads(case, start, self._truth.heads(sessions, self._window), ranked, report)
-        scores = self._truth.scores(sessions, self._window)
+        self._check_heads(case, start, self._reference.heads(sessions, self._window), ranked, report)
+        scores = self._reference.scores(sessions, self._window)
         if self._available is not None:
             scores[:, ~self._available] = LOWEST_FLOAT32
         if filters is not None:
@@ -210,7 +210,9 @@ class Gate:
 
     def _as_ranked(self, answer: Any) -> dict[str, np.ndarray]:
         """A finished answer as the retrieval step would have given it: raw ids as codes, null as padding."""
-        codes = [[self._reference.code_of.get(item, PADDING) for item in row] for row in answer["item_ids"].tolist()]
+        codes = [
+            [self._item_reference.code_of.get(item, PADDING) for item in row] for row in answer["item_ids"].tolist()
+        ]
         status = [[STATUS_NAMES.index(name) for name in row] for row in answer["status"].tolist()]
         heads = {tensor: answer[head.name] for tensor, head in self._heads.items()}
         return {CODES: np.array(codes), SCORES: answer["scores"], STATUS: np.array(status), **heads}
@@ -218,7 +220,7 @@ class Gate:
     def _check_items(self, case: Case, start: int, ranked: Any, answer: Any, wanted: int) -> None:
         """Raw ids against what the step calls the codes, scores and status as retrieval gave them, cut to the items wanted."""
         expected = {
-            "item_ids": self._reference.ids[ranked[CODES][:, :wanted]],
+            "item_ids": self._item_reference.ids[ranked[CODES][:, :wanted]],
             "scores": ranked[SCORES][:, :wanted],
             "status": np.array(STATUS_NAMES, dtype=object)[ranked[STATUS]],
         }
@@ -244,10 +246,10 @@ def _run(step: Step, tensors: Any, case: Case, start: int, what: str) -> dict[st
 
 def _items_inputs(ranked: Any, encoded: Any) -> dict[str, np.ndarray]:
     return {
-        items_graph.CODES: ranked[CODES],
-        items_graph.SCORES: ranked[SCORES],
-        items_graph.STATUS: ranked[STATUS],
-        items_graph.TOP_K: encoded[items_graph.TOP_K],
+        id_decoder.CODES: ranked[CODES],
+        id_decoder.SCORES: ranked[SCORES],
+        id_decoder.STATUS: ranked[STATUS],
+        id_decoder.TOP_K: encoded[id_decoder.TOP_K],
     }
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL, PADDING, UNKNOWN
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM, NULL, PADDING, UNKNOWN
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from .._errors import ParityError
-from ..graphs import items as items_graph
+from ..graphs import id_decoder
 from ..workflow.item_probe import ItemProbe
 
 
@@ -57,10 +57,10 @@ class ItemReference:
     ) -> ItemReference:
         """Ask the items step in this folder for all of its V codes."""
         asked = {
-            items_graph.CODES: np.arange(cardinality)[None],
-            items_graph.SCORES: np.zeros((1, cardinality), dtype=np.float32),
-            items_graph.STATUS: np.zeros((1, 1), dtype=np.int32),
-            items_graph.TOP_K: np.array([cardinality]),
+            id_decoder.CODES: np.arange(cardinality)[None],
+            id_decoder.SCORES: np.zeros((1, cardinality), dtype=np.float32),
+            id_decoder.STATUS: np.zeros((1, 1), dtype=np.int32),
+            id_decoder.TOP_K: np.array([cardinality]),
         }
         ids = open_step(folder).run(asked)["item_ids"][0]
         if len(ids) != cardinality:

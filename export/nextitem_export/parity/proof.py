@@ -12,7 +12,7 @@ from ..plan import Plan
 from .cases import make_cases
 from .gate import CaseReport, Gate
 from .items import ItemReference
-from .truth import Truth
+from .reference import Reference
 
 
 def prove(
@@ -38,5 +38,5 @@ def prove(
         max_sessions=plan.signature.max_sessions_per_request,
         max_interactions=plan.signature.max_interactions_per_session,
     )
-    gate = Gate(folders, Truth(plan, items), plan, items, whole=whole, available=available_items(plan, options))
+    gate = Gate(folders, Reference(plan, items), plan, items, whole=whole, available=available_items(plan, options))
     return tuple(gate.check(cases, progress))

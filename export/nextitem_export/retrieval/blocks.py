@@ -19,8 +19,8 @@ from functools import partial
 import numpy as np
 from onnx import TensorProto
 
-from nextitem_bundle.runtime.codes import PENALTY
 from nextitem_bundle.runtime.filters import WIDTHS
+from nextitem_bundle.runtime.special_ids import PENALTY
 
 from .int8 import QuantizedQuery, QuantizedTable, add_sums, all_proven, quantize_query
 from .nodes import Nodes

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.features import TOP_K
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.steps import AnnRetrieval, OnnxGraph, write_step
 from nextitem_bundle.runtime.steps import Retrieval as Settings

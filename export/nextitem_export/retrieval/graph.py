@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, PADDING
 from nextitem_bundle.runtime.features import TOP_K
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM, PADDING
 from nextitem_bundle.runtime.steps import FirstLook, OnnxGraph, Ranking
 from nextitem_bundle.runtime.steps import Retrieval as Settings
 

@@ -17,8 +17,8 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.signature import Head
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from .._errors import UnsupportedModel

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 
 from .._errors import UnsupportedModel
 from ..workflow.item_values import ItemValues

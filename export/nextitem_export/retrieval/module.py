@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nextitem_bundle.runtime.codes import COLD, EMPTY, FIRST_ITEM, OK, PADDING
 from nextitem_bundle.runtime.signature import Head
+from nextitem_bundle.runtime.special_ids import COLD, EMPTY, FIRST_ITEM, OK, PADDING
 from nextitem_bundle.runtime.steps import ModelFeature as ModelFeature
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 

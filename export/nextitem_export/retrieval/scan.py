@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 from onnx import TensorProto, helper
 
-from nextitem_bundle.runtime.codes import COLD, EMPTY, FIRST_ITEM, OK, PADDING
+from nextitem_bundle.runtime.special_ids import COLD, EMPTY, FIRST_ITEM, OK, PADDING
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from .nodes import Nodes

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import onnx
 
-from nextitem_bundle.runtime.codes import NULL, UNKNOWN
 from nextitem_bundle.runtime.features.program import Program
+from nextitem_bundle.runtime.special_ids import NULL, UNKNOWN
 from nextitem_bundle.runtime.steps import Newest
 from nextitem_bundle.runtime.wire import NULL_INT64
 
+from .backend_choice import NUMPY, BackendChoice, choose_backend
 from .emit_onnx import emit_onnx
 from .emitters.lookups import is_dense
 from .expressions import Column, Expr, Table, cast
-from .forms import NUMPY, ServedForm, served_form
 from .item_values import ItemValues
 from .lower import Lowered, check_column, lower_workflow
 from .matching import found_value
@@ -39,18 +39,18 @@ class CompiledWorkflow:
         return emit_onnx(self.program, self.window)
 
     @property
-    def form(self) -> ServedForm:
-        """The form that is served."""
-        return served_form(self.program)
+    def backend(self) -> BackendChoice:
+        """The backend that is served."""
+        return choose_backend(self.program)
 
     def explain(self, column: str) -> Explained:
         """What the output of this name is computed from and how."""
         found = self.columns[column]
-        raw, *operators = found.trail
+        raw, *operators = found.lineage
         keys = [arrays["keys"] for arrays in _lookups(found.expr)]
-        kind = describe_mapped if self.form.name == NUMPY else describe_lookup
+        kind = describe_mapped if self.backend.name == NUMPY else describe_lookup
         lookups = "; ".join(f"{kind(table)} of {len(table):,} keys" for table in keys)
-        return Explained(column, raw, tuple(operators), lookups or "none", self.form)
+        return Explained(column, raw, tuple(operators), lookups or "none", self.backend)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Explained:
     raw: str
     operators: tuple[str, ...]
     lookups: str
-    form: ServedForm
+    backend: BackendChoice
 
 
 def compile_workflow(

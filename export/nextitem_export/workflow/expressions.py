@@ -162,7 +162,7 @@ class Column:
     """One column: what it computes, at which level, and the dtype that pandas has for it at this point.
 
     dtype: `string`, `datetime`, `bool` or numpy's name, of the elements where the level is `list`. sort: what the sessions
-    are sorted by, and start, stop: the slice of a list that is kept; both for lists alone. trail: the operators behind
+    are sorted by, and start, stop: the slice of a list that is kept; both for lists alone. lineage: the operators behind
     the column, from first to last, for `--explain`.
     """
 
@@ -172,7 +172,7 @@ class Column:
     sort: tuple[Expr, ...] = ()
     start: int | None = None
     stop: int | None = None
-    trail: tuple[str, ...] = ()
+    lineage: tuple[str, ...] = ()
 
     def becomes(self, expr: Expr, dtype: str) -> Column:
         """The same column after an elementwise operation."""

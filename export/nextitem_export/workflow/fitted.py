@@ -18,8 +18,8 @@ import pandas as pd
 from merlin.dag import ops as dag_ops
 from nvtabular import ops
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.features.nvtabular import every_session, serving_form, with_plain_sessions
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from .._errors import UnsupportedWorkflow

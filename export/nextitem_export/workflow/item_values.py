@@ -11,8 +11,8 @@ import dataclasses
 
 import numpy as np
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL, PADDING, UNKNOWN
 from nextitem_bundle.runtime.item_index import ItemIndex
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM, NULL, PADDING, UNKNOWN
 from nextitem_bundle.runtime.wire import NULL_INT64
 
 from .._errors import UnsupportedWorkflow

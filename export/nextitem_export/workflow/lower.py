@@ -110,8 +110,8 @@ class _Lowering:
                 cause = cause or next(iter(errors.values()), None)  # a joined column comes from no selected one
                 if cause is not None:
                     errors[name] = cause
-        trails = {name: _trail(node.op, upstream, sources.get(name, [name])) for name in table}
-        table = {name: dataclasses.replace(column, trail=trails[name]) for name, column in table.items()}
+        lineages = {name: _lineage(node.op, upstream, sources.get(name, [name])) for name in table}
+        table = {name: dataclasses.replace(column, lineage=lineages[name]) for name, column in table.items()}
         return Lowered(table, {name: error for name, error in errors.items() if name in sources})
 
     def _one_by_one(
@@ -141,7 +141,7 @@ def _raw_column(name: str, dtype: str, datatype: str | None) -> Column:
         _DATATYPES[datatype] if datatype else _WIRE.get(dtype) or ("float32" if dtype.startswith("float") else "int64")
     )
     expr = raw(name, wire)
-    return Column(cast(expr, dtype) if dtype.startswith("float") else expr, INTERACTION, dtype, trail=(name,))
+    return Column(cast(expr, dtype) if dtype.startswith("float") else expr, INTERACTION, dtype, lineage=(name,))
 
 
 def _flat(group: Any) -> list[str]:
@@ -155,9 +155,9 @@ def _refused_in(group: Any, refused: Mapping[str, Any]) -> bool:
 _SILENT = {"ConcatColumns", "SelectionOp", "SubsetColumns", "SubtractionOp", "Rename"}
 
 
-def _trail(operator: Any, table: Table, sources: Any) -> tuple[str, ...]:
+def _lineage(operator: Any, table: Table, sources: Any) -> tuple[str, ...]:
     names = _flat(sources)
-    before = table[names[0]].trail if names and names[0] in table else tuple(names)
+    before = table[names[0]].lineage if names and names[0] in table else tuple(names)
     label = name_of(operator)
     return before if label in _SILENT else (*before, label)
 

@@ -23,7 +23,7 @@ from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import ExportOptions, ParityError, UnsupportedModel, export_bundle
 from nextitem_export.parity.cases import Case
 from nextitem_export.parity.compare import HEAD_RELATIVE, head_difference
-from nextitem_export.parity.truth import eager_scores
+from nextitem_export.parity.reference import eager_scores
 from nextitem_export.report import parity_table
 from nextitem_export.wire import request_tensors
 
@@ -89,7 +89,7 @@ def answered(bundle, request):
 
 def true_heads(shop, plan, model, sessions):
     """The eager model's, on what NVTabular makes of the sessions."""
-    encoded = shop.truth_of(dataclasses.replace(plan, model=model)).encode(sessions).encoded
+    encoded = shop.reference_of(dataclasses.replace(plan, model=model)).encode(sessions).encoded
     assert len(encoded) == len(sessions)
     tensors = {}
     for feature in plan.features:

@@ -10,15 +10,15 @@ from nextitem_bundle.runtime.fused import FusedStep
 from nextitem_bundle.runtime.graphs.onnx import OnnxStep
 from nextitem_bundle.runtime.graphs.torchscript import TorchScriptStep
 from nextitem_bundle.runtime.graphs.torchscript import open_step as open_torchscript
+from nextitem_bundle.runtime.id_decoder import IdDecoder
 from nextitem_bundle.runtime.item_index import ItemIndex
-from nextitem_bundle.runtime.items import ItemsStep
 from nextitem_bundle.runtime.retrieval import Retrieval
 from nextitem_bundle.runtime.retrieval.ann import AnnRetrieval
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.steps import KINDS
 from nextitem_export import ExportOptions
 from nextitem_export.graphs.features import write_features
-from nextitem_export.graphs.items import write_items
+from nextitem_export.graphs.id_decoder import write_items
 from nextitem_export.layouts import LAYOUTS
 from nextitem_export.layouts.steps import write_steps
 
@@ -28,7 +28,7 @@ CLASSES = {
     "retrieval": Retrieval,
     "retrieval_ann": AnnRetrieval,
     "onnx": OnnxStep,
-    "items": ItemsStep,
+    "items": IdDecoder,
     "fused_graph": FusedStep,
     "fused_steps": FusedStep,
     "torchscript": TorchScriptStep,

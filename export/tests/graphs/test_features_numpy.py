@@ -1,4 +1,4 @@
-"""The numpy form of the features step: what is served where ONNX has no equal, or would hold too much in memory."""
+"""The numpy backend of the features step: what is served where ONNX has no equal, or would hold too much in memory."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from nextitem_export import explain_workflow
 from nextitem_export.graphs.features import compile_plan, write_features
 from nextitem_export.report import explained_table
 from nextitem_export.wire import request_tensors
-from nextitem_export.workflow import forms
+from nextitem_export.workflow import backend_choice
+from nextitem_export.workflow.backend_choice import choose_backend
 from nextitem_export.workflow.expressions import sorted_keys
-from nextitem_export.workflow.forms import served_form
 
 
 @pytest.fixture
 def numpy_step(plan, tmp_path, monkeypatch):
     """The shop's features step, its vocabulary of items too large for a graph."""
-    monkeypatch.setattr(forms, "STRING_KEYS_LIMIT", 5)
+    monkeypatch.setattr(backend_choice, "STRING_KEYS_LIMIT", 5)
     write_features(plan, "compiled", tmp_path)
     return tmp_path
 
@@ -63,21 +63,21 @@ def test_both_forms_give_the_same(plan, steps, numpy_step):
 
 def test_the_form_and_its_reason_stand_in_step_json_and_in_the_explanation(plan, steps, numpy_step):
     settings = json.loads((numpy_step / "step.json").read_text())
-    assert (settings["form"], (numpy_step / "model.onnx").exists()) == ("numpy", False)
-    assert "strings, above 5" in settings["form_reason"]
-    assert json.loads((steps[0] / "step.json").read_text())["form"] == "onnx"
+    assert (settings["backend"], (numpy_step / "model.onnx").exists()) == ("numpy", False)
+    assert "strings, above 5" in settings["backend_reason"]
+    assert json.loads((steps[0] / "step.json").read_text())["backend"] == "onnx"
     item, category, _ = explain_workflow(plan.fitted.workflow, tie_breaker_column="position")
-    assert item.form.name == "numpy"
+    assert item.backend.name == "numpy"
     assert "table on disk, strings" in item.lookups
-    assert category.form.name == "onnx"
+    assert category.backend.name == "onnx"
     cells = list(explained_table([item, category]).columns[-1].cells)
-    assert cells == [f"numpy: {item.form.reason}", "onnx"]
+    assert cells == [f"numpy: {item.backend.reason}", "onnx"]
 
 
 def test_an_unknown_form_is_refused(numpy_step):
     settings = json.loads((numpy_step / "step.json").read_text())
-    (numpy_step / "step.json").write_text(json.dumps(settings | {"form": "duckdb"}))
-    with pytest.raises(ValueError, match="form 'duckdb', this runtime knows onnx, numpy"):
+    (numpy_step / "step.json").write_text(json.dumps(settings | {"backend": "duckdb"}))
+    with pytest.raises(ValueError, match="backend 'duckdb', this runtime knows onnx, numpy"):
         open_step(numpy_step)
 
 
@@ -91,18 +91,18 @@ def test_an_unknown_form_is_refused(numpy_step):
     ],
 )
 def test_the_graph_is_served_up_to_the_limits(monkeypatch, keys, reason):
-    monkeypatch.setattr(forms, "STRING_KEYS_LIMIT", 3)
-    monkeypatch.setattr(forms, "INTEGER_KEYS_LIMIT", 5)
-    form = served_form(lookup_program(keys))
-    assert form.name == ("numpy" if reason else "onnx")
-    assert (form.reason or "").endswith(reason or "")
+    monkeypatch.setattr(backend_choice, "STRING_KEYS_LIMIT", 3)
+    monkeypatch.setattr(backend_choice, "INTEGER_KEYS_LIMIT", 5)
+    backend = choose_backend(lookup_program(keys))
+    assert backend.name == ("numpy" if reason else "onnx")
+    assert (backend.reason or "").endswith(reason or "")
 
 
 def test_what_onnx_has_no_equal_for_is_served_by_numpy(plan):
     program = compile_plan(plan).program
-    assert served_form(program).name == "onnx"
+    assert choose_backend(program).name == "onnx"
     unknown = Program((*program.instructions, Instruction("soundex", (0,), "int64")), program.outputs)
-    assert served_form(unknown).reason == "ONNX has no equal for 'soundex'"
+    assert choose_backend(unknown).reason == "ONNX has no equal for 'soundex'"
 
 
 def test_strings_are_found_whole(tmp_path):

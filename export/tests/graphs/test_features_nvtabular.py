@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from nvtabular import ops
 
 from export.tests.support.harness import asks_nvtabular
-from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL, UNKNOWN
 from nextitem_bundle.runtime.features.nvtabular import NvtabularEncoder, _nodes, serving_form
 from nextitem_bundle.runtime.request import RequestError
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM, NULL, UNKNOWN
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32, NULL_INT64
 from nextitem_export.graphs.features import write_features
@@ -210,7 +210,7 @@ def test_sessions_stay_apart_where_the_workflow_encodes_their_column(shop, frame
         alone = encode(step, plan, [plan.sessions[row]])
         for name, values in alone.items():
             np.testing.assert_array_equal(both[name][row], values[0], err_msg=name)
-    assert set(shop.truth_of(plan).encode(plan.sessions[:9]).encoded) == set(range(9))
+    assert set(shop.reference_of(plan).encode(plan.sessions[:9]).encoded) == set(range(9))
 
 
 def test_rows_that_cannot_be_told_apart_are_an_error(shop, frame, step_of, tmp_path):

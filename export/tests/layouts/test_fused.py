@@ -12,9 +12,9 @@ import pytest
 from nextitem_bundle.runtime.request import RequestError
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.steps import read_step
-from nextitem_bundle.runtime.triton.together import answer_all
+from nextitem_bundle.runtime.triton.batching import answer_all
 from nextitem_export import ExportOptions, UnsupportedModel
-from nextitem_export.graphs.items import INPUTS
+from nextitem_export.graphs.id_decoder import INPUTS
 from nextitem_export.layouts import LAYOUTS
 from nextitem_export.layouts.fused import can_merge, merge, open_graph
 from nextitem_export.layouts.steps import write_steps
@@ -119,12 +119,12 @@ def test_the_options_of_queue_and_threads_reach_the_step_and_the_configuration(p
     folder = layout.assemble(tmp_path, plan, options)
     layout.write_configs(tmp_path, plan, options)
     step = open_step(folder)
-    assert (step._max_rows, step.pace._max_requests, step.pace._max_s) == (8, 5, 0.007)
+    assert (step._max_rows, step.load_shedding._max_requests, step.load_shedding._max_s) == (8, 5, 0.007)
     assert read_step(folder if features == "compiled" else folder / "retrieval").graph.threads == 2
     config = (tmp_path / "shop" / "config.pbtxt").read_text()
     assert "count: 2" in config
     # Triton warms a batch up by as many requests: none of them may be refused.
-    assert step.pace._exempt == sum(map(int, re.findall(r'name: "batch_(\d+)"', config))) > 0
+    assert step.load_shedding._exempt == sum(map(int, re.findall(r'name: "batch_(\d+)"', config))) > 0
 
 
 def test_a_fault_of_the_graph_is_the_guilty_request_s_alone(plan, fused, monkeypatch):

@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 import nextitem_export
-from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.step import open_step
 from nextitem_export import ExportError, ExportOptions
 from nextitem_export.layouts import LAYOUTS

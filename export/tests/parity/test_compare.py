@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nextitem_bundle.runtime.codes import PADDING
+from nextitem_bundle.runtime.special_ids import PADDING
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export.parity.compare import (
     FEATURE_RELATIVE,

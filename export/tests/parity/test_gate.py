@@ -12,7 +12,7 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from nextitem_bundle.runtime.codes import COLD
+from nextitem_bundle.runtime.special_ids import COLD
 from nextitem_export import ParityError
 from nextitem_export.graphs.features import write_features
 from nextitem_export.parity.cases import Case, make_cases

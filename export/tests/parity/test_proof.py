@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, PADDING
 from nextitem_bundle.runtime.item_index import ItemIndex
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM, PADDING
 from nextitem_bundle.runtime.step import open_step
 from nextitem_export.retrieval import blocks, graph
 from nextitem_export.retrieval.blocks import FEW

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from nextitem_bundle.runtime.codes import COLD, EMPTY, FIRST_ITEM, OK, PADDING, UNKNOWN
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.retrieval import AVAILABILITY
+from nextitem_bundle.runtime.special_ids import COLD, EMPTY, FIRST_ITEM, OK, PADDING, UNKNOWN
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import UnsupportedModel

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.retrieval import AVAILABILITY, AvailabilityError, Retrieval, read_availability
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.step import open_step
-from nextitem_export.graphs import items as items_graph
+from nextitem_export.graphs import id_decoder
 
 STRINGS = ItemIndex.of(np.array(["a", "ä", "🛍"], dtype=object))
 INTEGERS = ItemIndex.of(np.array([7, 2**63 - 1, -(2**63) + 1]))
@@ -129,7 +129,7 @@ def test_the_list_is_read_when_the_step_is_opened(format_name, shop, plan, tmp_p
 
     def answered() -> list[str]:
         ranked = open_step(retrieval).run(encoded)
-        cut = dict(zip(items_graph.INPUTS, [*ranked.values(), encoded["top_k_checked"]], strict=True))
+        cut = dict(zip(id_decoder.INPUTS, [*ranked.values(), encoded["top_k_checked"]], strict=True))
         ids = open_step(items).run(cut)["item_ids"]
         return [item for item in ids[0].tolist() if item]
 

@@ -1,4 +1,4 @@
-"""Every body with every pre-training approach that fits it, exported in every format: equal to the eager model.
+"""Every body with every pre-training objective that fits it, exported in every format: equal to the eager model.
 
 Equal means what the model gives to a session alone and without padding, while the graph gets it padded, with garbage in the
 padding and among others. `make test-all` runs them all and prints a table, which docs/bodies.md keeps.
@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.item_index import ItemIndex
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.step import Step, open_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export.parity.compare import ranking_difference
@@ -50,7 +50,7 @@ SCHEMA = SessionSchema(
         Feature("price", "float32", "continuous", None, ()),
     ),
 )
-COMBINATIONS = [(body, approach) for body in BODIES for approach in BODIES.get(body).approaches]
+COMBINATIONS = [(body, objective) for body in BODIES for objective in BODIES.get(body).objectives]
 #: `make test` takes one of each make and kind of attention, `make test-all` takes all.
 QUICK = {
     "core": "clm",

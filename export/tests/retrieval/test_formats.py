@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM
 from nextitem_bundle.runtime.item_index import ItemIndex
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import UnsupportedModel

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, UNKNOWN
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.signature import Head
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM, UNKNOWN
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import UnsupportedModel

@@ -142,7 +142,7 @@ class Harness:
         """Compare every session of the frame, with empty ones between, in batches of these sizes and several widths."""
         sessions = split(frame)
         sessions.insert(len(sessions) // 2, frame.iloc[:0])
-        expected = self.truth(frame, sessions)
+        expected = self.reference(frame, sessions)
         for size in batches:
             for start in range(0, len(sessions), size):
                 batch = slice(start, start + size)
@@ -193,7 +193,7 @@ class Harness:
             tensors[feature.name] = values
         return {**tensors, "session_length": lengths}
 
-    def truth(self, frame: pd.DataFrame, sessions: Sequence[pd.DataFrame]) -> Answers:
+    def reference(self, frame: pd.DataFrame, sessions: Sequence[pd.DataFrame]) -> Answers:
         """What NVTabular gives, padded to [B, window].
 
         Where NVTabular raises, on null alone, its operators are asked as `--features nvtabular` asks them.

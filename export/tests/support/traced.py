@@ -65,11 +65,11 @@ def check(function: Callable[..., Any], frame: pd.DataFrame, dtypes: Dtypes, *, 
     program = program_of(column, "float64" if floats else "int64", len(frame))
     tensors = request_of(frame, dtypes)
     tolerance = 1e-6 if expected.dtype == np.float32 or (floats and column.dtype == np.float32) else rtol
-    for form, answer in (("numpy", program.run(tensors)["out"]), ("ONNX", run_onnx(program, tensors))):
+    for backend, answer in (("numpy", program.run(tensors)["out"]), ("ONNX", run_onnx(program, tensors))):
         if floats:
-            np.testing.assert_allclose(answer[0], right, rtol=tolerance, atol=0, err_msg=form)
+            np.testing.assert_allclose(answer[0], right, rtol=tolerance, atol=0, err_msg=backend)
         else:
-            np.testing.assert_array_equal(answer[0], right, err_msg=form)
+            np.testing.assert_array_equal(answer[0], right, err_msg=backend)
     return column
 
 

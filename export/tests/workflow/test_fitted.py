@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from nvtabular import ops
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.wire import NULL_INT64
 from nextitem_export import UnsupportedWorkflow
 from nextitem_export.workflow.fitted import FittedWorkflow

@@ -316,7 +316,7 @@ def test_a_hundred_thousand_sessions_through_the_tutorials_workflow(fitted):
     done = 0
     for seed in range(100, 200):
         sessions = split(shop(1_000, seed=seed, unknown=seed % 4))
-        expected = harness.truth(pd.concat(sessions, ignore_index=True), sessions)
+        expected = harness.reference(pd.concat(sessions, ignore_index=True), sessions)
         answers = harness.answers(sessions)
         for name, values in answers.items():
             np.testing.assert_allclose(values, expected[name], rtol=1e-6, atol=0, err_msg=f"{name}, seed {seed}")

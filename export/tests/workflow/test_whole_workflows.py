@@ -214,7 +214,7 @@ def equal_in_batches(harness: Harness, tables, sessions: int) -> None:
     done = 0
     for seed, rows in enumerate(tables):
         batch = split(rows)
-        expected = harness.truth(rows, batch)
+        expected = harness.reference(rows, batch)
         for name, values in harness.answers(batch).items():
             np.testing.assert_allclose(values, expected[name], rtol=1e-6, atol=0, err_msg=f"{name}, table {seed}")
         done += len(batch)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from nextitem_server import inquiry
+from nextitem_server import health
 
 #: The longest that loading one model may take.
 LOAD_TIMEOUT_S = 1800.0
@@ -40,7 +40,7 @@ class ModelRestart:
         Not that of the repository, which may be ahead: activated for the next start.
         """
         self._wait_for_others()
-        status, body = inquiry.request(self.host, self.port, "GET", f"/v2/models/{quote(model, safe='')}/config")
+        status, body = health.request(self.host, self.port, "GET", f"/v2/models/{quote(model, safe='')}/config")
         if status != 200:
             raise RestartFailedError(_reason(status, body))
         return json.loads(body)
@@ -59,7 +59,7 @@ class ModelRestart:
 
     def _control(self, model: str, verb: str, document: Mapping[str, Any]) -> None:
         path = f"/v2/repository/models/{quote(model, safe='')}/{verb}"
-        status, body = inquiry.request(
+        status, body = health.request(
             self.host, self.port, "POST", path, LOAD_TIMEOUT_S, self.headers, json.dumps(document).encode()
         )
         if status != 200:
@@ -69,7 +69,7 @@ class ModelRestart:
         """Until nobody loads a model: a configuration that is read before a switch of versions would undo it."""
         deadline = time.monotonic() + LOAD_TIMEOUT_S
         while time.monotonic() < deadline:
-            status, body = inquiry.request(self.host, self.port, "POST", "/v2/repository/index", headers=self.headers)
+            status, body = health.request(self.host, self.port, "POST", "/v2/repository/index", headers=self.headers)
             if status != 200 or all(entry.get("state") != "LOADING" for entry in json.loads(body)):
                 return
             time.sleep(_LOOK_S)

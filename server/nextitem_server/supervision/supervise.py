@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nextitem_server import inquiry
+from nextitem_server import health
 from nextitem_server.supervision.restart import ModelRestart, RestartFailedError
 
 #: The variable that tells the models where the numbers of their restarts are: a file a model, see `Restarts`.
@@ -158,7 +158,7 @@ class Supervisor:
 
     def _is_ready(self, process: Process) -> bool:
         restart = self._restart
-        return inquiry.is_model_ready(restart.host, restart.port, process.model, process.version)
+        return health.is_model_ready(restart.host, restart.port, process.model, process.version)
 
     def _bring_back(self, model: str, instances: list[str]) -> bool:
         """Whether it was; else this is the end."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nextitem_server import TritonServer, inquiry
+from nextitem_server import TritonServer, health
 from nextitem_server.supervision.supervise import Process, Processes, Restarts, process_of
 
 FAST = ("--disable-auto-complete-config",)
@@ -59,7 +59,7 @@ QUESTION = b'{"inputs": [{"name": "x", "shape": [2], "datatype": "INT64", "data"
 
 
 def status_of(server: TritonServer, model: str) -> int:
-    return inquiry.request("127.0.0.1", server.ports.http, "POST", f"/v2/models/{model}/infer", 10, body=QUESTION)[0]
+    return health.request("127.0.0.1", server.ports.http, "POST", f"/v2/models/{model}/infer", 10, body=QUESTION)[0]
 
 
 def process_id(processes, model: str) -> int:
@@ -133,7 +133,7 @@ def test_a_model_that_is_unloaded_in_order_is_left_alone(bundle, private_tmp, pr
         for verb in ("unload", "load"):
             path = f"/v2/repository/models/shop/{verb}"
             assert (
-                inquiry.request("127.0.0.1", server.ports.http, "POST", path, 30, server.control_headers, b"{}")[0]
+                health.request("127.0.0.1", server.ports.http, "POST", path, 30, server.control_headers, b"{}")[0]
                 == 200
             )
             time.sleep(2.0)

@@ -101,7 +101,7 @@ for name in NAMES:
     features[name] = torch.from_numpy(np.stack(rows).astype(np.float32 if name == "price_list" else np.int64))
 with torch.no_grad():
     _, heads = model.query_and_heads(features)
-np.savez("truth.npz", **{{name: values.numpy() for name, values in heads.items()}})
+np.savez("reference.npz", **{{name: values.numpy() for name, values in heads.items()}})
 '''
 
 
@@ -137,5 +137,5 @@ def make(folder: Path) -> None:
 def opened(folder: Path, sessions: list[pd.DataFrame]) -> HeadsShop:
     """What the program left in this folder or in a copy of it. sessions: the shop's held-out ones."""
     manifest = json.loads((folder / "repository" / "heads" / "1" / "bundle.json").read_text())
-    with np.load(folder / "truth.npz") as truth:
-        return HeadsShop(folder / "repository", manifest["request"]["features"], asked(sessions), dict(truth))
+    with np.load(folder / "reference.npz") as reference:
+        return HeadsShop(folder / "repository", manifest["request"]["features"], asked(sessions), dict(reference))

@@ -90,7 +90,7 @@ models = {{
     "shifted": (fitted(encoded, frame), Rows({ITEMS} + 4, 0, "item_id_list"), {{}}),
     "as_is": (fitted(["item_id"], frame), Rows({ITEMS}, -1, "item_id_list"), {{"item_codes": "as-is", "item_padding": -1}}),
 }}
-truth = {{}}
+reference = {{}}
 for name, (workflow, model, options) in models.items():
     for layout in {LAYOUTS}:
         export_bundle(
@@ -101,9 +101,9 @@ for name, (workflow, model, options) in models.items():
             name=f"{{name}}_{{layout}}",
             options=ExportOptions(layout=layout, **options),
         )
-    truth[name] = [list(offline(workflow, model, items).values()) for items in {SESSIONS}]
-with open("truth.json", "w") as file:
-    json.dump(truth, file)
+    reference[name] = [list(offline(workflow, model, items).values()) for items in {SESSIONS}]
+with open("reference.json", "w") as file:
+    json.dump(reference, file)
 '''
 
 
@@ -112,6 +112,6 @@ def make(folder: Path) -> None:
     program(PROGRAM, folder / "item_codes")
 
 
-def truth(folder: Path) -> dict[str, list[list[float]]]:
+def reference(folder: Path) -> dict[str, list[list[float]]]:
     """For each name and session the scores by raw id, from what the program left."""
-    return json.loads((folder / "truth.json").read_text())
+    return json.loads((folder / "reference.json").read_text())

@@ -11,7 +11,7 @@ from torch import nn
 from nextitem_training.config.attention import ATTENTION_KINDS, AttentionKind
 from nextitem_training.config.registry import Registry
 from nextitem_training.errors import ConfigError
-from nextitem_training.pretraining import APPROACHES
+from nextitem_training.pretraining import OBJECTIVES
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class BodySettings:
     layers: int
     heads: int
     positions: int
-    """The longest sequence: the window and, where the approach asks for it, a [MASK] step."""
+    """The longest sequence: the window and, where the objective asks for it, a [MASK] step."""
     dropout: float
     layer_norm_eps: float
     initializer_range: float
@@ -57,9 +57,9 @@ class BodySpec:
                 raise ValueError(f"There is no attention '{kind}'; a body's are of {', '.join(ATTENTION_KINDS)}.")
 
     @property
-    def approaches(self) -> tuple[str, ...]:
-        """The pre-training approaches that make sense with it: those whose attention it can do."""
-        return tuple(name for name in APPROACHES if APPROACHES.get(name).attention in self.attention)
+    def objectives(self) -> tuple[str, ...]:
+        """The pre-training objectives that make sense with it: those whose attention it can do."""
+        return tuple(name for name in OBJECTIVES if OBJECTIVES.get(name).attention in self.attention)
 
 
 BODIES: Registry[BodySpec] = Registry("body", __package__)
@@ -77,13 +77,13 @@ def body(name: str, *, attention: tuple[AttentionKind, ...]) -> Callable[[Build]
     return register
 
 
-def check_combination(body: str, approach: str) -> None:
+def check_combination(body: str, objective: str) -> None:
     """Raises ConfigError where either is unknown or the body cannot be trained in this way."""
     spec = BODIES.get(body)
-    needed = APPROACHES.get(approach).attention
+    needed = OBJECTIVES.get(objective).attention
     if needed not in spec.attention:
         others = [name for name in BODIES if needed in BODIES.get(name).attention]
         raise ConfigError(
-            f"The body '{body}' cannot be trained with '{approach}', which needs {needed} attention. "
-            f"It takes {' or '.join(spec.approaches)}; '{approach}' goes with {', '.join(others) or 'no body'}."
+            f"The body '{body}' cannot be trained with '{objective}', which needs {needed} attention. "
+            f"It takes {' or '.join(spec.objectives)}; '{objective}' goes with {', '.join(others) or 'no body'}."
         )

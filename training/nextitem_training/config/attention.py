@@ -1,4 +1,4 @@
-"""The kinds of attention: what a body can do, and what a pre-training approach needs."""
+"""The kinds of attention: what a body can do, and what a pre-training objective needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ AttentionKind = Literal["bidirectional", "causal", "permutation"]
 - bidirectional: every step at every real one.
 - causal: every step at itself and at earlier ones.
 - permutation: two streams (XLNet; Yang et al., 2019). A query stream, which never sees its own
-  step, looks at the steps that the approach names, and the body returns that stream.
+  step, looks at the steps that the objective names, and the body returns that stream.
 """
 
 ATTENTION_KINDS: tuple[AttentionKind, ...] = get_args(AttentionKind)

@@ -22,9 +22,9 @@ class TrainingConfig(Section):
 
     epochs: PositiveInt = 10
     batch_size: PositiveInt = 256
-    """Pieces of sessions in a step, those of all processes together."""
+    """Segments of sessions in a step, those of all processes together."""
     gradient_accumulation: PositiveInt = 1
-    """Parts in which a step's batch is computed one after another, for devices that cannot hold it at once."""
+    """Micro-batches in which a step's batch is computed one after another, for devices that cannot hold it at once."""
     max_gradient_norm: NonNegativeFloat = 1.0
     """Longer gradients are shortened to it; 0 for never."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "float32"

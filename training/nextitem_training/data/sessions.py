@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nextitem_training.codes import PADDING
+from nextitem_training.special_ids import PADDING
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class EncodedSessions:
 
 
 def pad(features: Mapping[str, np.ndarray], starts: np.ndarray, lengths: np.ndarray) -> dict[str, np.ndarray]:
-    """Cuts pieces out of ragged features and pads them on the right with 0: [B, T] by name.
+    """Cuts segments out of ragged features and pads them on the right with 0: [B, T] by name.
 
     Args:
         features: arrays [number of interactions].
-        starts: int64 [B], where each piece begins.
+        starts: int64 [B], where each segment begins.
         lengths: int64 [B]; T is the longest, at least 1.
     """
     steps = np.arange(max(1, int(lengths.max(initial=0))))

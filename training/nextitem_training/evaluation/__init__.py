@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from nextitem_training.codes import FIRST_KNOWN
 from nextitem_training.config.training import CUTOFFS
 from nextitem_training.data.sessions import EncodedSessions, pad
 from nextitem_training.errors import DivergenceError
 from nextitem_training.evaluation.finite import is_finite
 from nextitem_training.model import SessionModel
+from nextitem_training.special_ids import FIRST_KNOWN
 
 SCORE_BYTES = 64 << 20
 """Of the scores that are held at once, however large the catalogue; one session's at least."""

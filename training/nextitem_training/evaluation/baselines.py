@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nextitem_training.codes import FIRST_KNOWN
 from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.evaluation import Questions
+from nextitem_training.special_ids import FIRST_KNOWN
 
 Followers = Callable[[int], tuple[np.ndarray, np.ndarray]]
 """An item's place, below 0 for an unknown one → places, rising, and how often each followed it, above 0: int64 [F] both."""

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nextitem_training.codes import FIRST_KNOWN
 from nextitem_training.config.heads import BINARY, REGRESSION, HeadConfig
 from nextitem_training.config.registry import Registry
 from nextitem_training.data.sessions import EncodedSessions, pad
 from nextitem_training.model import SessionModel
+from nextitem_training.special_ids import FIRST_KNOWN
 
 _BATCH = 512
 # Of a probability of 0 or 1, whose logarithm would be infinite where it is wrong.

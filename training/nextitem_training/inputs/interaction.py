@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from nextitem_training.codes import FIRST_KNOWN, PADDING
 from nextitem_training.config import InputsConfig, ModelConfig
 from nextitem_training.config.inputs import AS_INPUT, AS_ITEM
 from nextitem_training.inputs.aggregation import AGGREGATIONS
@@ -15,6 +14,7 @@ from nextitem_training.inputs.pretrained import PretrainedItems
 from nextitem_training.inputs.soft_one_hot import SoftOneHot
 from nextitem_training.inputs.swap_noise import swap
 from nextitem_training.schema import CATEGORICAL, SessionSchema
+from nextitem_training.special_ids import FIRST_KNOWN, PADDING
 
 
 class InteractionInputs(nn.Module):

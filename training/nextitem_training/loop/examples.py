@@ -1,4 +1,4 @@
-"""Training examples: whole sessions, cut into pieces of one interaction more than the window."""
+"""Training examples: whole sessions, cut into segments of one interaction more than the window."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from nextitem_training.config import DataConfig
 from nextitem_training.data.sessions import EncodedSessions, pad
 
 
-class SessionPieces(Dataset):
-    """Pieces of at most window + 1 interactions, cut from the end of each session.
+class SessionSegments(Dataset):
+    """Segments of at most window + 1 interactions, cut from the end of each session.
 
     The one interaction more trains the position after a full window, where the next item is
-    predicted at inference. A piece gives its index alone; `collate` cuts and pads whole batches.
+    predicted at inference. A segment gives its index alone; `collate` cuts and pads whole batches.
     """
 
     def __init__(self, sessions: EncodedSessions, data: DataConfig) -> None:
@@ -30,7 +30,7 @@ class SessionPieces(Dataset):
                 begin = max(start, end - longest)
                 starts.append(begin)
                 lengths.append(end - begin)
-                # A piece's first interaction is the last target of the piece before.
+                # A segment's first interaction is the last target of the segment before.
                 end = begin + 1
         self.starts = np.asarray(starts, dtype=np.int64)
         self.lengths = np.asarray(lengths, dtype=np.int64)
@@ -41,8 +41,8 @@ class SessionPieces(Dataset):
     def __getitem__(self, index: int) -> int:
         return index
 
-    def collate(self, pieces: Sequence[int]) -> dict[str, dict[str, torch.Tensor]]:
-        """Pads pieces to the longest of them: {"features": {name: [B, S]}}."""
-        chosen = np.asarray(pieces, dtype=np.int64)
+    def collate(self, segments: Sequence[int]) -> dict[str, dict[str, torch.Tensor]]:
+        """Pads segments to the longest of them: {"features": {name: [B, S]}}."""
+        chosen = np.asarray(segments, dtype=np.int64)
         padded = pad(self.features, self.starts[chosen], self.lengths[chosen])
         return {"features": {name: torch.from_numpy(values) for name, values in padded.items()}}

@@ -26,7 +26,7 @@ def rank() -> int:
 
 
 @contextlib.contextmanager
-def together() -> Iterator[None]:
+def group() -> Iterator[None]:
     """Joins the processes, where there are several, before Hugging Face's Trainer would with a shorter patience."""
     if count() == 1:
         yield

@@ -1,4 +1,4 @@
-"""The training loop: Hugging Face's Trainer over pieces of sessions."""
+"""The training loop: Hugging Face's Trainer over segments of sessions."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.errors import ConfigError, DataError
 from nextitem_training.evaluation.log import TrainingLog
 from nextitem_training.loop import processes
-from nextitem_training.loop.batches import Parts
+from nextitem_training.loop.batches import MicroBatches
 from nextitem_training.loop.callbacks import EpochRhythm, Progress
-from nextitem_training.loop.examples import SessionPieces
+from nextitem_training.loop.examples import SessionSegments
 from nextitem_training.loop.interrupts import StopOnRequest
-from nextitem_training.loop.pieces_trainer import LossOfPart, PiecesTrainer, Validation
+from nextitem_training.loop.micro_batch_trainer import MicroBatchLoss, MicroBatchTrainer, Validation
 from nextitem_training.loop.precision import check_precision, chosen_precision
 from nextitem_training.loop.training_folder import Checkpoint, TrainingFolder
 from nextitem_training.model import SessionModel
@@ -47,15 +47,15 @@ def check_training(training: TrainingConfig) -> None:
     """Raises ConfigError where the loop cannot be run here as it is asked for.
 
     That is: an unknown learning rate schedule or one that needs more settings than there are; a batch that cannot be divided
-    among processes and parts; a precision that the device does not have.
+    among processes and micro-batches; a precision that the device does not have.
     """
     if training.schedule not in SCHEDULES:
         raise ConfigError(f"[training] schedule is '{training.schedule}'; known are {', '.join(SCHEDULES)}.")
-    parts = _parts(training)
-    if training.batch_size % parts.count:
+    micro_batches = _micro_batches(training)
+    if training.batch_size % micro_batches.count:
         raise ConfigError(
             f"[training] batch_size is {training.batch_size}; it has to be a multiple of gradient_accumulation times the "
-            f"number of processes, {parts.accumulated} times {parts.processes}."
+            f"number of processes, {micro_batches.accumulated} times {micro_batches.processes}."
         )
     check_precision(training)
 
@@ -89,19 +89,19 @@ def train(
     and a checkpoint.
     """
     check_training(config.training)
-    pieces = SessionPieces(sessions, config.data)
-    if not len(pieces):
+    segments = SessionSegments(sessions, config.data)
+    if not len(segments):
         raise DataError(
             f"No session has the {config.data.min_session_length} interactions that [data] "
             "min_session_length asks for; give more data or lower it."
         )
     with tempfile.TemporaryDirectory() as unnamed:
         folder = folder or TrainingFolder(unnamed)
-        _run(model, pieces, config.training, validation, folder, checkpoint)
+        _run(model, segments, config.training, validation, folder, checkpoint)
         best = best_step(folder) if validation else None
         if best is not None:
             weights = load_file(folder.checkpoint(best).path / "model.safetensors")
-            LossOfPart(model).load_state_dict(weights)
+            MicroBatchLoss(model).load_state_dict(weights)
         processes.wait()  # others may still read the best weights
     return model.cpu().eval()
 
@@ -114,23 +114,23 @@ def best_step(folder: TrainingFolder) -> int | None:
 
 def _run(
     model: SessionModel,
-    pieces: SessionPieces,
+    segments: SessionSegments,
     training: TrainingConfig,
     validation: Validation | None,
     folder: TrainingFolder,
     checkpoint: Checkpoint | None,
 ) -> None:
-    parts = _parts(training)
-    steps = -(-len(pieces) // training.batch_size)
+    micro_batches = _micro_batches(training)
+    steps = -(-len(segments) // training.batch_size)
     rhythm = EpochRhythm(steps, training.checkpoint_steps, training.patience)
     if checkpoint and rhythm.patience_is_spent(checkpoint.step, checkpoint.state()["best_global_step"]):
         return  # it was cut off after its last step
     with StopOnRequest(steps) as stop:
-        trainer = PiecesTrainer(
-            LossOfPart(model),
-            pieces,
-            _arguments(training, folder.path, parts, steps, validated=validation is not None),
-            parts=parts,
+        trainer = MicroBatchTrainer(
+            MicroBatchLoss(model),
+            segments,
+            _arguments(training, folder.path, micro_batches, steps, validated=validation is not None),
+            micro_batches=micro_batches,
             batch_size=training.batch_size,
             one_cycle=training.warmup_share if training.schedule == ONE_CYCLE else None,
             validation=validation,
@@ -140,16 +140,16 @@ def _run(
         for callback in (rhythm, TrainingLog(folder.log), Progress(training.metric), stop):
             trainer.add_callback(callback)
         # Processes draw their masks and dropout each for itself.
-        torch.manual_seed(training.seed + parts.process)
+        torch.manual_seed(training.seed + micro_batches.process)
         trainer.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
 
 
-def _parts(training: TrainingConfig) -> Parts:
-    return Parts(training.gradient_accumulation, processes.count(), processes.rank())
+def _micro_batches(training: TrainingConfig) -> MicroBatches:
+    return MicroBatches(training.gradient_accumulation, processes.count(), processes.rank())
 
 
 class OneDevice(TrainingArguments):
-    """Several GPUs are torchrun's: the Trainer's DataParallel would weigh their parts alike."""
+    """Several GPUs are torchrun's: the Trainer's DataParallel would weigh their micro-batches alike."""
 
     @property
     def n_gpu(self) -> int:
@@ -158,14 +158,14 @@ class OneDevice(TrainingArguments):
 
 
 def _arguments(
-    training: TrainingConfig, folder: Path, parts: Parts, steps: int, *, validated: bool
+    training: TrainingConfig, folder: Path, micro_batches: MicroBatches, steps: int, *, validated: bool
 ) -> TrainingArguments:
     precision = chosen_precision(training)
     return OneDevice(
         output_dir=str(folder),
         num_train_epochs=training.epochs,
-        per_device_train_batch_size=training.batch_size // parts.count,
-        gradient_accumulation_steps=parts.accumulated,
+        per_device_train_batch_size=training.batch_size // micro_batches.count,
+        gradient_accumulation_steps=micro_batches.accumulated,
         # Never is a limit that is never reached: the length is asked for in any case, to see that it is finite.
         max_grad_norm=training.max_gradient_norm or math.inf,
         bf16=precision == "bfloat16",

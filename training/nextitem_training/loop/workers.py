@@ -1,4 +1,4 @@
-"""What the processes beside process 0 do: they compute their parts of each step of whatever it trains.
+"""What the processes beside process 0 do: they compute their micro-batches of each step of whatever it trains.
 
 Process 0 alone reads, fits and encodes, so that the data is in memory once and is prepared once; the others get the encoded
 sessions from it. Checkpoints lie in a folder that all have to see: of several machines, on a file system that they share.
@@ -13,7 +13,7 @@ import numpy as np
 from nextitem_training.config import Config
 from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.loop import processes
-from nextitem_training.loop.pieces_trainer import Validation
+from nextitem_training.loop.micro_batch_trainer import Validation
 from nextitem_training.loop.trainer import new_model, train
 from nextitem_training.loop.training_folder import Checkpoint, TrainingFolder
 from nextitem_training.model import SessionModel

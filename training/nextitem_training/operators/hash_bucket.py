@@ -9,8 +9,8 @@ from merlin.schema import ColumnSchema, Schema, Tags
 from nvtabular import ColumnSelector
 from nvtabular.ops import Operator
 
-from nextitem_training.codes import NULL
 from nextitem_training.operators.hashing import FIRST_BUCKET, hash_series
+from nextitem_training.special_ids import NULL
 
 
 class HashBucket(Operator):

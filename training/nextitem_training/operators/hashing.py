@@ -13,8 +13,8 @@ import zlib
 import numpy as np
 import pandas as pd
 
-from nextitem_training.codes import NULL
 from nextitem_training.errors import DataError
+from nextitem_training.special_ids import NULL
 
 PRIME = 2**31 - 1
 LOW, HIGH, SHIFT, COMBINE = 1_103_515_245, 1_664_525_011, 1_013_904_223, 1_220_703_125

@@ -1,12 +1,12 @@
-"""Pre-training approaches: a file for each, which registers itself."""
+"""Pre-training objectives: a file for each, which registers itself."""
 
-from nextitem_training.pretraining.approach import (
-    APPROACHES,
+from nextitem_training.pretraining.objective import (
     COMPATS,
-    Approach,
+    OBJECTIVES,
+    Objective,
     Prediction,
     Targets,
-    approach_for,
+    objective_for,
 )
 
-__all__ = ["APPROACHES", "COMPATS", "Approach", "Prediction", "Targets", "approach_for"]
+__all__ = ["COMPATS", "OBJECTIVES", "Objective", "Prediction", "Targets", "objective_for"]

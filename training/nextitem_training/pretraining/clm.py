@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import torch
 
-from nextitem_training.codes import PADDING
 from nextitem_training.config import ModelConfig
-from nextitem_training.pretraining.approach import (
-    APPROACHES,
-    Approach,
+from nextitem_training.pretraining.objective import (
+    OBJECTIVES,
     BuildBody,
+    Objective,
     Prediction,
     Targets,
     learned_step,
 )
+from nextitem_training.special_ids import PADDING
 
 
-@APPROACHES.register("clm")
-class CausalLanguageModelling(Approach):
+@OBJECTIVES.register("clm")
+class CausalLanguageModelling(Objective):
     """The query is the last real step; padded steps are replaced by a learned embedding."""
 
     attention = "causal"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from nextitem_training.codes import PADDING
+from nextitem_training.special_ids import PADDING
 
 FURTHER_SHARE = 0.5
 """Share of a training batch's sessions in which more than the last item is predicted."""

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import torch
 
-from nextitem_training.codes import FIRST_KNOWN, PADDING
 from nextitem_training.config import ModelConfig
-from nextitem_training.pretraining.approach import (
-    APPROACHES,
-    Approach,
+from nextitem_training.pretraining.cutting import cut, embed_further_step
+from nextitem_training.pretraining.objective import (
+    OBJECTIVES,
     BuildBody,
+    Objective,
     Prediction,
     Targets,
     learned_step,
 )
-from nextitem_training.pretraining.cutting import cut, embed_further_step
+from nextitem_training.special_ids import FIRST_KNOWN, PADDING
 
 
-@APPROACHES.register("mlm")
-class MaskedLanguageModelling(Approach):
+@OBJECTIVES.register("mlm")
+class MaskedLanguageModelling(Objective):
     """The query is a [MASK] step that follows the session."""
 
     attention = "bidirectional"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from nextitem_training.codes import FIRST_KNOWN, PADDING
 from nextitem_training.config import ModelConfig
-from nextitem_training.pretraining.approach import APPROACHES, Approach, BuildBody, Prediction, Targets
 from nextitem_training.pretraining.cutting import cut, embed_further_step
+from nextitem_training.pretraining.objective import OBJECTIVES, BuildBody, Objective, Prediction, Targets
+from nextitem_training.special_ids import FIRST_KNOWN, PADDING
 
 
-@APPROACHES.register("plm")
-class PermutationLanguageModelling(Approach):
+@OBJECTIVES.register("plm")
+class PermutationLanguageModelling(Objective):
     """Items are predicted in a random order, each from those before it in that order.
 
     Nothing is replaced in the input: the body's query stream knows a target's position and not

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from nextitem_training.codes import FIRST_KNOWN, PADDING
 from nextitem_training.config import ModelConfig
-from nextitem_training.pretraining.approach import APPROACHES, BuildBody, Learner
 from nextitem_training.pretraining.cutting import scatter
 from nextitem_training.pretraining.mlm import MaskedLanguageModelling
+from nextitem_training.pretraining.objective import OBJECTIVES, BuildBody, Learner
+from nextitem_training.special_ids import FIRST_KNOWN, PADDING
 
 
-@APPROACHES.register("rtd")
+@OBJECTIVES.register("rtd")
 class ReplacedTokenDetection(MaskedLanguageModelling):
     """The body answers at a [MASK] step as with MLM, and learns to tell real items from made-up ones.
 
@@ -30,7 +30,9 @@ class ReplacedTokenDetection(MaskedLanguageModelling):
         self.narrow = nn.Linear(config.d_model, width)
         self.generator = build_body(width, heads)
         self.widen = nn.Linear(width, config.d_model)
-        self.judge = nn.Sequential(nn.Linear(config.d_model, config.d_model), nn.GELU(), nn.Linear(config.d_model, 1))
+        self.discriminator = nn.Sequential(
+            nn.Linear(config.d_model, config.d_model), nn.GELU(), nn.Linear(config.d_model, 1)
+        )
         self.detection_weight = config.detection_weight
 
     def loss(self, model: Learner, features: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,7 +56,7 @@ class ReplacedTokenDetection(MaskedLanguageModelling):
         # and where they were missing, one would know where to look. Noise would be made-up items too.
         shown = {name: torch.zeros_like(values) for name, values in features.items()}
         shown[model.item_feature] = corrupted
-        verdict = self.judge(model.body(model.inputs(shown, swapped=False), real)).squeeze(-1)  # (B, S)
+        verdict = self.discriminator(model.body(model.inputs(shown, swapped=False), real)).squeeze(-1)  # (B, S)
         replaced = (corrupted != items).to(verdict.dtype)
         misjudged = nn.functional.binary_cross_entropy_with_logits(verdict, replaced, reduction="none")
         misjudged = (misjudged * real).sum() / real.sum().clamp(min=1)

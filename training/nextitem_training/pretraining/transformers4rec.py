@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import torch
 
-from nextitem_training.codes import FIRST_KNOWN, PADDING
 from nextitem_training.config import ModelConfig
-from nextitem_training.pretraining.approach import (
+from nextitem_training.pretraining.clm import CausalLanguageModelling
+from nextitem_training.pretraining.cutting import embed_further_step, scatter
+from nextitem_training.pretraining.mlm import MaskedLanguageModelling
+from nextitem_training.pretraining.objective import (
     COMPATS,
     BuildBody,
     Prediction,
     Targets,
     learned_step,
 )
-from nextitem_training.pretraining.clm import CausalLanguageModelling
-from nextitem_training.pretraining.cutting import embed_further_step, scatter
-from nextitem_training.pretraining.mlm import MaskedLanguageModelling
 from nextitem_training.pretraining.plm import PermutationLanguageModelling
+from nextitem_training.special_ids import FIRST_KNOWN, PADDING
 
 
 class CausalAsThere(CausalLanguageModelling):

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nextitem_training.codes import FIRST_KNOWN
 from nextitem_training.config import Config
 from nextitem_training.errors import ConfigError, DataError
+from nextitem_training.special_ids import FIRST_KNOWN
 
 IDS = "ids"
 VECTORS = "vectors"

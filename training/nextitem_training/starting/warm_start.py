@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nextitem_training.codes import FIRST_KNOWN
 from nextitem_training.config import Config, HeadConfig
 from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.errors import ConfigError
 from nextitem_training.model import SessionModel
 from nextitem_training.run_directory import RunDirectory
 from nextitem_training.schema import CATEGORICAL, SessionSchema
+from nextitem_training.special_ids import FIRST_KNOWN
 from nextitem_training.starting.pretrained_items import read_pretrained
 from nextitem_training.workflow import vocabulary
 

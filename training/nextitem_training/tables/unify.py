@@ -24,7 +24,7 @@ _ZONED = "times with zone"
 
 
 @dataclass(frozen=True)
-class _Piece:
+class _Chunk:
     """One part's values of the column."""
 
     file: Path
@@ -55,12 +55,12 @@ def unify(parts: Sequence[Part], wanted: Wanted, types: Mapping[str, str]) -> pa
     """
     columns = {}
     for name in wanted.columns:
-        pieces = [_Piece(part.file, _plain(part.table[name]), part.untyped) for part in parts]
+        chunks = [_Chunk(part.file, _plain(part.table[name]), part.untyped) for part in parts]
         if name in types:
-            pieces = [_declared(piece, name, types[name]) for piece in pieces]
+            chunks = [_declared(chunk, name, types[name]) for chunk in chunks]
         elif name in wanted.identifiers:
-            pieces = _identifiers(pieces, name)
-        columns[name] = _joined(pieces, name, as_numbers=name not in wanted.identifiers)
+            chunks = _identifiers(chunks, name)
+        columns[name] = _joined(chunks, name, as_numbers=name not in wanted.identifiers)
     return pa.table(columns)
 
 
@@ -68,62 +68,62 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
-def _declared(piece: _Piece, name: str, kind: str) -> _Piece:
+def _declared(chunk: _Chunk, name: str, kind: str) -> _Chunk:
     try:
-        return replace(piece, values=declare(piece.values, kind))
+        return replace(chunk, values=declare(chunk.values, kind))
     except (pa.ArrowException, NotImplementedError) as error:
         raise DataError(
-            f"{piece.file}: column '{name}' is {piece.values.type} and cannot become {kind}, which [data.types] says: {error}. "
+            f"{chunk.file}: column '{name}' is {chunk.values.type} and cannot become {kind}, which [data.types] says: {error}. "
             "Declare another type there, or correct the values."
         ) from error
 
 
-def _identifiers(pieces: Sequence[_Piece], name: str) -> list[_Piece]:
+def _identifiers(chunks: Sequence[_Chunk], name: str) -> list[_Chunk]:
     """Text of files without types becomes integers where that changes no value, in all parts or in none."""
-    untyped = [piece for piece in pieces if piece.untyped]
-    others = {piece.kind for piece in pieces if not piece.untyped} - {_NOTHING}
+    untyped = [chunk for chunk in chunks if chunk.untyped]
+    others = {chunk.kind for chunk in chunks if not chunk.untyped} - {_NOTHING}
     if not untyped or _STRING in others:
-        return [*pieces]
-    found = integers_if_same([piece.values for piece in untyped])
+        return [*chunks]
+    found = integers_if_same([chunk.values for chunk in untyped])
     if isinstance(found, str):
         logger.info("'%s' is read as text, since %r is no integer as integers are written.", name, found)
     if not isinstance(found, list):
-        return [*pieces]
+        return [*chunks]
     numbers = iter(found)
-    return [replace(piece, values=next(numbers)) if piece.untyped else piece for piece in pieces]
+    return [replace(chunk, values=next(numbers)) if chunk.untyped else chunk for chunk in chunks]
 
 
-def _joined(pieces: Sequence[_Piece], name: str, *, as_numbers: bool) -> pa.ChunkedArray:
-    telling = [piece for piece in pieces if piece.kind != _NOTHING]
-    if not telling:
-        return pa.chunked_array([pa.nulls(sum(len(piece.values) for piece in pieces))])
-    first, kinds = telling[0], {piece.kind for piece in telling}
+def _joined(chunks: Sequence[_Chunk], name: str, *, as_numbers: bool) -> pa.ChunkedArray:
+    typed = [chunk for chunk in chunks if chunk.kind != _NOTHING]
+    if not typed:
+        return pa.chunked_array([pa.nulls(sum(len(chunk.values) for chunk in chunks))])
+    first, kinds = typed[0], {chunk.kind for chunk in typed}
     if len(kinds) > 1 and not (as_numbers and kinds == {_INTEGER, _FLOATING}):
-        other = next(piece for piece in telling if piece.kind != first.kind)
+        other = next(chunk for chunk in typed if chunk.kind != first.kind)
         raise DataError(
             f"Column '{name}' is {first.values.type} in {first.file} and {other.values.type} in {other.file}. Write it the "
             "same way in all files, or say in [data.types] what it is."
         )
-    kind = _common(telling)
+    kind = _common(typed)
     chunks: list[pa.Array] = []
-    for piece in pieces:
+    for chunk in chunks:
         try:
-            values = piece.values.cast(kind)
+            values = chunk.values.cast(kind)
         except pa.ArrowException as error:
             raise DataError(
-                f"{piece.file}: column '{name}' is {piece.values.type} and cannot be read as {kind}, which other files need: "
+                f"{chunk.file}: column '{name}' is {chunk.values.type} and cannot be read as {kind}, which other files need: "
                 f"{error}. Write it the same way in all files."
             ) from error
         chunks.extend(values.chunks)
     return pa.chunked_array(chunks, kind)
 
 
-def _common(pieces: Sequence[_Piece]) -> pa.DataType:
-    """The type that holds what the pieces hold, which are of one kind, or integers and floats."""
-    types = {piece.values.type for piece in pieces}
+def _common(chunks: Sequence[_Chunk]) -> pa.DataType:
+    """The type that holds what the chunks hold, which are of one kind, or integers and floats."""
+    types = {chunk.values.type for chunk in chunks}
     if len(types) == 1:
         return types.pop()
-    kinds = {piece.kind for piece in pieces}
+    kinds = {chunk.kind for chunk in chunks}
     if _FLOATING in kinds:
         return pa.float64()
     if kinds == {_NAIVE}:

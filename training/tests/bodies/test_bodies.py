@@ -10,7 +10,7 @@ from transformers import ConvBertModel
 
 from nextitem_training.bodies import BODIES, BodySettings, BodySpec, check_combination
 from nextitem_training.errors import ConfigError
-from nextitem_training.pretraining import APPROACHES
+from nextitem_training.pretraining import OBJECTIVES
 from training.tests.support import small_bodies
 
 COMBINATIONS = [(body, attention) for body in BODIES for attention in BODIES.get(body).attention]
@@ -228,12 +228,12 @@ def test_a_combination_that_makes_no_sense_is_refused_with_those_that_do():
         check_combination("bert", "plm")
     with pytest.raises(ConfigError, match=r"no body 'gtp2'. Did you mean 'gpt2'"):
         check_combination("gtp2", "clm")
-    with pytest.raises(ConfigError, match=r"no pre-training approach 'clam'. Did you mean 'clm'"):
+    with pytest.raises(ConfigError, match=r"no pre-training objective 'clam'. Did you mean 'clm'"):
         check_combination("gpt2", "clam")
 
 
 def test_what_fits_follows_from_the_kinds_of_attention():
-    assert BODIES.get("xlnet").approaches == tuple(APPROACHES)
-    assert BODIES.get("gpt2").approaches == ("clm",)
+    assert BODIES.get("xlnet").objectives == tuple(OBJECTIVES)
+    assert BODIES.get("gpt2").objectives == ("clm",)
     with pytest.raises(ValueError, match="no attention 'both'; a body's are of bidirectional, causal, permutation"):
         BodySpec(built, attention=("both",))

@@ -17,7 +17,7 @@ from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.errors import ConfigError, DataError, DivergenceError, RunDirectoryError
 from nextitem_training.evaluation import metrics_of, ranks_of
 from nextitem_training.evaluation.finite import not_finite
-from nextitem_training.loop.pieces_trainer import Validation, seeks_scale
+from nextitem_training.loop.micro_batch_trainer import Validation, seeks_scale
 from nextitem_training.offline import OfflinePredictor
 from nextitem_training.run_directory import WEIGHTS, RunDirectory, write
 from nextitem_training.train import train_run

@@ -15,7 +15,7 @@ from nextitem_training.inputs import AGGREGATIONS, InteractionInputs
 from nextitem_training.inputs.soft_one_hot import SoftOneHot
 from nextitem_training.inputs.swap_noise import swap
 from nextitem_training.model import SessionModel
-from nextitem_training.pretraining import APPROACHES
+from nextitem_training.pretraining import OBJECTIVES
 
 SMALL = ModelConfig(d_model=16, heads=2, layers=1, side_width=4, initializer_range=0.2, dropout=0.0)
 EVERYTHING = InputsConfig(
@@ -133,21 +133,21 @@ def test_swap_noise_acts_in_training_alone(schema, batch_of):
     assert torch.equal(inputs(batch, swapped=False), clean)
 
 
-@pytest.mark.parametrize("approach", list(APPROACHES))
-def test_targets_are_never_swapped(schema, batch_of, approach, monkeypatch):
-    body = next(name for name in ("xlnet", *BODIES) if approach in BODIES.get(name).approaches)
-    config = dataclasses.replace(SMALL, body=body, pretraining=approach)
+@pytest.mark.parametrize("objective", list(OBJECTIVES))
+def test_targets_are_never_swapped(schema, batch_of, objective, monkeypatch):
+    body = next(name for name in ("xlnet", *BODIES) if objective in BODIES.get(name).objectives)
+    config = dataclasses.replace(SMALL, body=body, pretraining=objective)
     model = SessionModel(config, schema, inputs=InputsConfig(swap_noise=0.9))
     batch = batch_of([6, 5], 6)
     items = batch["item_id"]
     seen = []
-    targets_of = model.approach.targets
-    monkeypatch.setattr(model.approach, "targets", lambda *given: seen.append(targets_of(*given)) or seen[-1])
+    targets_of = model.objective.targets
+    monkeypatch.setattr(model.objective, "targets", lambda *given: seen.append(targets_of(*given)) or seen[-1])
     before = {name: values.clone() for name, values in batch.items()}
     for _ in range(10):
         model.loss(batch)
     for targets in seen:
-        own = items[:, 1:] if approach == "clm" else items
+        own = items[:, 1:] if objective == "clm" else items
         wanted = targets.items != 0
         assert torch.equal(targets.items[wanted], own[wanted])
     assert all(torch.equal(values, before[name]) for name, values in batch.items())
@@ -155,7 +155,7 @@ def test_targets_are_never_swapped(schema, batch_of, approach, monkeypatch):
 
 def test_what_is_judged_under_rtd_is_not_swapped(schema, batch_of, monkeypatch):
     model = SessionModel(dataclasses.replace(SMALL, pretraining="rtd"), schema, inputs=InputsConfig(swap_noise=0.9))
-    monkeypatch.setattr(model.approach, "_corrupt", lambda model, guess, hidden, items: items)
+    monkeypatch.setattr(model.objective, "_corrupt", lambda model, guess, hidden, items: items)
     read = []
     model.inputs.join.register_forward_hook(lambda module, parts, result: read.append(parts[0][0]))
     batch = batch_of([6, 6], 6)
@@ -233,11 +233,11 @@ def test_a_folded_model_scores_as_before_and_holds_no_vectors(schema, batch_of, 
         torch.testing.assert_close(model.fold()(batch), before, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("approach", list(APPROACHES))
+@pytest.mark.parametrize("objective", list(OBJECTIVES))
 @pytest.mark.parametrize("aggregation", get_args(Aggregation))
-def test_everything_at_once_trains_every_weight_of_the_inputs(schema, batch_of, approach, aggregation):
-    body = next(name for name in ("xlnet", *BODIES) if approach in BODIES.get(name).approaches)
-    config = dataclasses.replace(SMALL, body=body, pretraining=approach, item_bias=True)
+def test_everything_at_once_trains_every_weight_of_the_inputs(schema, batch_of, objective, aggregation):
+    body = next(name for name in ("xlnet", *BODIES) if objective in BODIES.get(name).objectives)
+    config = dataclasses.replace(SMALL, body=body, pretraining=objective, item_bias=True)
     model = SessionModel(config, schema, inputs=dataclasses.replace(EVERYTHING, aggregation=aggregation))
     model.inputs.pretrained.fill(vectors_of(schema))
     model.loss(batch_of([6, 6, 5, 6], 6))[0].backward()
@@ -259,7 +259,7 @@ def test_weights_are_named_and_drawn_as_before_where_nothing_is_set(schema):
         "inputs.join.weight",
         "inputs.join.bias",
     ]
-    assert {name.split(".")[0] for name in state} == {"inputs", "approach", "body"}
+    assert {name.split(".")[0] for name in state} == {"inputs", "objective", "body"}
 
 
 def test_a_traced_model_with_everything_is_exact_at_other_sizes(schema, batch_of):

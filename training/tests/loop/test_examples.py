@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from nextitem_training.config import DataConfig
 from nextitem_training.data.sessions import EncodedSessions, pad, select
-from nextitem_training.loop.examples import SessionPieces
+from nextitem_training.loop.examples import SessionSegments
 
 
 def sessions_of(lengths):
@@ -21,9 +21,9 @@ def sessions_of(lengths):
 )
 def test_every_next_item_of_a_long_enough_session_is_a_target_once(lengths, window, shortest):
     sessions = sessions_of(lengths)
-    pieces = SessionPieces(sessions, DataConfig(window=window, min_session_length=shortest))
+    segments = SessionSegments(sessions, DataConfig(window=window, min_session_length=shortest))
     targets = []
-    for start, length in zip(pieces.starts, pieces.lengths, strict=True):
+    for start, length in zip(segments.starts, segments.lengths, strict=True):
         assert 2 <= length <= window + 1
         targets += list(range(start + 1, start + length))
     wanted = [
@@ -36,8 +36,8 @@ def test_every_next_item_of_a_long_enough_session_is_a_target_once(lengths, wind
 
 
 def test_the_last_piece_is_a_full_window_and_its_target():
-    pieces = SessionPieces(sessions_of([9]), DataConfig(window=3))
-    batch = pieces.collate([pieces[0], pieces[len(pieces) - 1]])["features"]["item_id"]
+    segments = SessionSegments(sessions_of([9]), DataConfig(window=3))
+    batch = segments.collate([segments[0], segments[len(segments) - 1]])["features"]["item_id"]
     assert batch.dtype == torch.int64
     assert batch[0].tolist() == [8, 9, 10, 11]  # items 3 to 11
 

@@ -103,7 +103,7 @@ def test_a_training_that_diverges_ends_all_and_one_tells(command, tmp_path):
 
 
 def test_one_process_has_no_workers():
-    with processes.together():
+    with processes.group():
         assert processes.count() == 1
         assert processes.rank() == 0
         assert processes.shared("mine") == "mine"

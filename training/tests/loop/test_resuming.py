@@ -77,8 +77,8 @@ def assert_same(run, unbroken):
     assert expected.keys() == found.keys()
     for name in expected:
         assert torch.equal(expected[name], found[name]), name
-    for part in ("metrics", "training"):
-        assert run.metrics()[part] == unbroken.metrics()[part]
+    for section in ("metrics", "training"):
+        assert run.metrics()[section] == unbroken.metrics()[section]
     logs = [
         [
             (line["epoch"], line["validation"])

@@ -10,12 +10,12 @@ from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.errors import ConfigError, DataError
 from nextitem_training.loop.trainer import SCHEDULES, OneDevice, new_model, train
 
-#: For every day; test_learning.py has each approach, of xlnet.
+#: For every day; test_learning.py has each objective, of xlnet.
 QUICK = (("gpt2", "clm"),)
 COMBINATIONS = [
     pytest.param(body, name, marks=[] if (body, name) in QUICK else [pytest.mark.slow])
     for body in BODIES
-    for name in BODIES.get(body).approaches
+    for name in BODIES.get(body).objectives
 ]
 CONFIG = Config(
     DataConfig(window=5),
@@ -62,9 +62,9 @@ def few():
     return circle_of(80)
 
 
-@pytest.mark.parametrize(("body", "approach"), COMBINATIONS)
-def test_every_combination_learns_a_known_pattern_at_every_length(circle, schema, body, approach):
-    chosen = dataclasses.replace(CONFIG.model, body=body, pretraining=approach)
+@pytest.mark.parametrize(("body", "objective"), COMBINATIONS)
+def test_every_combination_learns_a_known_pattern_at_every_length(circle, schema, body, objective):
+    chosen = dataclasses.replace(CONFIG.model, body=body, pretraining=objective)
     model = trained_on(circle, schema, dataclasses.replace(CONFIG, model=chosen))
     assert not model.training
     for length in (1, 3, 5):  # up to a full window, whose [MASK] stands at position `window`

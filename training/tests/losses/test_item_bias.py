@@ -50,9 +50,9 @@ def test_rows_of_some_items_are_rows_of_the_table(both):
         torch.testing.assert_close(model._known_rows(codes), model.item_table()[3:][codes])
 
 
-@pytest.mark.parametrize("approach", ["mlm", "rtd"])
-def test_it_begins_at_zero_and_learns_who_is_popular(schema, batch_of, approach):
-    model = SessionModel(dataclasses.replace(BIASED, pretraining=approach), schema)
+@pytest.mark.parametrize("objective", ["mlm", "rtd"])
+def test_it_begins_at_zero_and_learns_who_is_popular(schema, batch_of, objective):
+    model = SessionModel(dataclasses.replace(BIASED, pretraining=objective), schema)
     assert not model.item_bias.any()
     batch = batch_of([6] * 8, 6)
     batch["item_id"][:] = 7

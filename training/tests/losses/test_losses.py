@@ -14,7 +14,7 @@ from nextitem_training.errors import ConfigError
 from nextitem_training.losses import LOSSES, Items
 from nextitem_training.losses.sampling import SAMPLERS
 from nextitem_training.model import SessionModel
-from nextitem_training.pretraining import APPROACHES
+from nextitem_training.pretraining import OBJECTIVES
 
 V, D = 30, 8
 SMALL = ModelConfig(d_model=16, heads=2, layers=1, side_width=4, initializer_range=0.2, dropout=0.0, item_bias=True)
@@ -230,17 +230,17 @@ def test_targets_that_are_all_the_same_item_have_a_finite_loss(count):
     assert torch.isfinite(queries.grad).all()
 
 
-@pytest.mark.parametrize("approach", list(APPROACHES))
+@pytest.mark.parametrize("objective", list(OBJECTIVES))
 @pytest.mark.parametrize(("kind", "way"), SAMPLED)
 def test_every_approach_trains_with_every_loss_and_none_scores_the_catalogue(
-    schema, batch_of, approach, kind, way, monkeypatch
+    schema, batch_of, objective, kind, way, monkeypatch
 ):
-    body = next(name for name in ("xlnet", *BODIES) if approach in BODIES.get(name).approaches)
-    config = dataclasses.replace(SMALL, body=body, pretraining=approach)
+    body = next(name for name in ("xlnet", *BODIES) if objective in BODIES.get(name).objectives)
+    config = dataclasses.replace(SMALL, body=body, pretraining=objective)
     model = SessionModel(config, schema, loss=LossConfig(kind=kind, sampling=way, negatives=6))
     model.criterion.take_counts(np.arange(17, 0, -1))
     batch = batch_of([6, 6, 5], 6)
-    if approach != "rtd":  # its generator draws from all items by their chances
+    if objective != "rtd":  # its generator draws from all items by their chances
         monkeypatch.setattr(SessionModel, "item_table", None)
     model.loss(batch)[0].backward()
     gradient = model.inputs.embeddings[0].weight.grad

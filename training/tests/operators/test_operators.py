@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from merlin.schema import Tags
 
 from nextitem_training import workflow
-from nextitem_training.codes import NULL
 from nextitem_training.errors import DataError
 from nextitem_training.operators import Groupby, HashBucket, HashedCross, TargetEncoding
 from nextitem_training.operators.hashing import FIRST_BUCKET, PRIME, hash_integers, hash_series
+from nextitem_training.special_ids import NULL
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 

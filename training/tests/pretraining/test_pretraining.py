@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from nextitem_training.codes import PADDING
 from nextitem_training.config import ModelConfig
 from nextitem_training.errors import ConfigError
-from nextitem_training.pretraining import APPROACHES
+from nextitem_training.pretraining import OBJECTIVES
 from nextitem_training.pretraining.cutting import scatter
+from nextitem_training.special_ids import PADDING
 
 ITEMS = torch.tensor([[5, 6, 7, 0], [8, 0, 0, 0], [0, 0, 0, 0], [4, 1, 2, 9]])
 TESTED = ("clm", "mlm", "plm", "rtd")
@@ -18,20 +18,20 @@ def embedded():
 
 def make(name, **fields):
     torch.manual_seed(0)
-    return APPROACHES.get(name)(ModelConfig(d_model=8, heads=2, **fields), no_further_body)
+    return OBJECTIVES.get(name)(ModelConfig(d_model=8, heads=2, **fields), no_further_body)
 
 
 def no_further_body(d_model, heads):
-    raise AssertionError("this approach trains one body")
+    raise AssertionError("this objective trains one body")
 
 
 def test_every_registered_approach_is_tested():
-    assert list(APPROACHES) == sorted(TESTED)
+    assert list(OBJECTIVES) == sorted(TESTED)
 
 
 def test_an_unknown_approach_is_refused():
-    with pytest.raises(ConfigError, match=r"no pre-training approach 'clam'.*Known are clm, mlm, plm, rtd"):
-        APPROACHES.get("clam")
+    with pytest.raises(ConfigError, match=r"no pre-training objective 'clam'.*Known are clm, mlm, plm, rtd"):
+        OBJECTIVES.get("clam")
 
 
 def test_clm_predicts_the_next_item_from_each_step(embedded):
@@ -41,32 +41,32 @@ def test_clm_predicts_the_next_item_from_each_step(embedded):
 
 
 def test_clm_answers_from_the_last_real_step(embedded):
-    approach = make("clm")
-    prediction = approach.prediction(embedded, ITEMS)
+    objective = make("clm")
+    prediction = objective.prediction(embedded, ITEMS)
     assert prediction.position.tolist() == [2, 0, 0, 3]
     assert torch.equal(prediction.inputs_embeds[0, :3], embedded[0, :3])
-    assert torch.equal(prediction.inputs_embeds[0, 3], approach.placeholder)
+    assert torch.equal(prediction.inputs_embeds[0, 3], objective.placeholder)
 
 
 def test_mlm_appends_a_mask_and_answers_from_it(embedded):
-    approach = make("mlm")
-    prediction = approach.prediction(embedded, ITEMS)
+    objective = make("mlm")
+    prediction = objective.prediction(embedded, ITEMS)
     assert prediction.position.tolist() == [3, 1, 0, 4]
     assert prediction.mask.sum(1).tolist() == [4, 2, 1, 5]
     for row, position in enumerate(prediction.position):
-        assert torch.equal(prediction.inputs_embeds[row, position], approach.placeholder)
+        assert torch.equal(prediction.inputs_embeds[row, position], objective.placeholder)
         assert torch.equal(prediction.inputs_embeds[row, :position], embedded[row, :position])
 
 
 def test_mlm_hides_the_whole_interaction_wherever_it_asks_for_the_item(embedded):
-    approach = make("mlm", mask_probability=0.5)
+    objective = make("mlm", mask_probability=0.5)
     last, within = set(), 0
     for _ in range(50):
-        targets = approach.targets(embedded, ITEMS)
+        targets = objective.targets(embedded, ITEMS)
         wanted = targets.items != PADDING
         assert (targets.items[wanted] == ITEMS[wanted]).all()
         assert (targets.items[wanted] >= 3).all()  # neither null nor unknown
-        hidden = (targets.inputs_embeds == approach.placeholder).all(-1)
+        hidden = (targets.inputs_embeds == objective.placeholder).all(-1)
         assert torch.equal(hidden, wanted)
         shown = targets.mask & ~hidden
         assert torch.equal(targets.inputs_embeds[shown], embedded[shown])
@@ -81,8 +81,8 @@ def test_mlm_hides_the_whole_interaction_wherever_it_asks_for_the_item(embedded)
 
 def drawn(name, embedded, **fields):
     """Fifty training batches."""
-    approach = make(name, **fields)
-    return [approach.targets(embedded, ITEMS) for _ in range(50)]
+    objective = make(name, **fields)
+    return [objective.targets(embedded, ITEMS) for _ in range(50)]
 
 
 def test_plm_hides_targets_from_the_query_and_from_what_comes_before_them(embedded):

@@ -9,7 +9,7 @@ from nextitem_training.bodies import BODIES
 from nextitem_training.config import ModelConfig
 from nextitem_training.model import SessionModel
 
-BODIES_OF_RTD = [name for name in BODIES if "rtd" in BODIES.get(name).approaches]
+BODIES_OF_RTD = [name for name in BODIES if "rtd" in BODIES.get(name).objectives]
 SMALL = ModelConfig(pretraining="rtd", d_model=16, heads=2, layers=1, side_width=4, dropout=0.0, initializer_range=0.2)
 
 
@@ -23,20 +23,20 @@ def size(module):
 
 
 def test_rtd_goes_with_every_body_that_takes_mlm():
-    assert [name for name in BODIES if "mlm" in BODIES.get(name).approaches] == BODIES_OF_RTD
+    assert [name for name in BODIES if "mlm" in BODIES.get(name).objectives] == BODIES_OF_RTD
 
 
 @pytest.mark.parametrize("body", BODIES_OF_RTD)
 def test_the_generator_is_a_smaller_body_of_the_same_kind(schema, body):
     model = model_of(schema, body=body)
-    assert type(model.approach.generator) is type(model.body)
-    assert size(model.approach.generator) < size(model.body) / 2
+    assert type(model.objective.generator) is type(model.body)
+    assert size(model.objective.generator) < size(model.body) / 2
 
 
 @pytest.mark.parametrize(("share", "heads", "expected"), [(0.25, 4, 16), (0.5, 1, 32), (0.01, 4, 2), (1.0, 4, 64)])
 def test_the_generator_keeps_an_even_width_per_head(schema, share, heads, expected):
     model = model_of(schema, d_model=64, heads=heads, generator_share=share)
-    assert model.approach.narrow.out_features == expected
+    assert model.objective.narrow.out_features == expected
 
 
 def test_replacements_stand_at_hidden_items_alone_and_are_drawn_by_the_generators_chances(schema, batch_of):
@@ -45,14 +45,14 @@ def test_replacements_stand_at_hidden_items_alone_and_are_drawn_by_the_generator
     hidden = torch.zeros_like(items, dtype=torch.bool)
     hidden[0, 2] = hidden[1, 1] = True
     guess = torch.zeros(2, 5, 16)  # all scores equal
-    drawn = torch.stack([model.approach._corrupt(model, guess, hidden, items) for _ in range(300)])
+    drawn = torch.stack([model.objective._corrupt(model, guess, hidden, items) for _ in range(300)])
     assert torch.equal(drawn[:, ~hidden], items[~hidden].expand(300, -1))
     assert drawn[:, hidden].unique().tolist() == list(range(3, 20))  # any item, the true one too
     sharp = model_of(schema, normalize=True, temperature=1e-4)
     certain = sharp.item_table()[7].expand(2, 5, 16)
-    assert (sharp.approach._corrupt(sharp, certain, hidden, items)[hidden] == 7).all()
+    assert (sharp.objective._corrupt(sharp, certain, hidden, items)[hidden] == 7).all()
     nothing = torch.zeros_like(hidden)
-    assert torch.equal(model.approach._corrupt(model, guess, nothing, items), items)
+    assert torch.equal(model.objective._corrupt(model, guess, nothing, items), items)
 
 
 def labels_of(model, batch, monkeypatch):
@@ -81,7 +81,7 @@ def test_an_item_that_the_generator_happened_to_get_right_is_real(schema, batch_
         other = 3 + (items - 2) % 17
         return torch.where(where, items if right else other, items)
 
-    monkeypatch.setattr(model.approach, "_corrupt", corrupt)
+    monkeypatch.setattr(model.objective, "_corrupt", corrupt)
     replaced = labels_of(model, batch, monkeypatch)
     assert hidden[0].any()
     assert (items[hidden[0]] >= 3).all()  # neither null nor unknown is replaced
@@ -93,9 +93,9 @@ def test_the_detection_loss_trains_the_body_and_not_the_generator(schema, batch_
     model = model_of(schema, detection_weight=1.0)
     monkeypatch.setattr(model, "item_loss", lambda hidden, items: (hidden.sum() * 0, torch.tensor(1)))
     model.loss(batch_of([6, 6, 5], 6))[0].backward()
-    for module in (model.approach.judge, model.body):
+    for module in (model.objective.discriminator, model.body):
         assert any(p.grad is not None and p.grad.abs().max() > 0 for p in module.parameters())
-    for module in (model.approach.generator, model.approach.narrow, model.approach.widen):
+    for module in (model.objective.generator, model.objective.narrow, model.objective.widen):
         assert all(p.grad is None or not p.grad.any() for p in module.parameters())
 
 
@@ -103,7 +103,7 @@ def test_side_features_do_not_give_a_replaced_item_away(schema, batch_of, monkey
     """Whatever is judged is judged by items alone."""
     model = model_of(schema)
     monkeypatch.setattr(model, "item_loss", lambda hidden, items: (torch.zeros(()), torch.tensor(1)))
-    monkeypatch.setattr(model.approach, "_corrupt", lambda model, guess, hidden, items: items)
+    monkeypatch.setattr(model.objective, "_corrupt", lambda model, guess, hidden, items: items)
     batch = batch_of([6, 6, 5], 6)
     other = {**batch, "weekday": batch["weekday"].flip(0), "price": batch["price"] + 1}
     losses = []
@@ -118,7 +118,12 @@ def test_inference_reads_neither_the_generator_nor_the_judgement(schema, batch_o
     batch = batch_of([3, 5], 5)
     with torch.no_grad():
         before = model.query(batch)
-        for module in (model.approach.generator, model.approach.narrow, model.approach.widen, model.approach.judge):
+        for module in (
+            model.objective.generator,
+            model.objective.narrow,
+            model.objective.widen,
+            model.objective.discriminator,
+        ):
             for parameter in module.parameters():
                 parameter.fill_(float("nan"))
         assert torch.equal(model.query(batch), before)
@@ -144,5 +149,5 @@ def test_the_body_learns_to_tell_replaced_items_from_real_ones(schema):
     items[:, 2] = 3 + (items[:, 2] - 2) % 17
     shown = {"item_id": items, "weekday": torch.zeros_like(items), "price": torch.zeros(64, 5)}
     with torch.no_grad():
-        verdict = model.approach.judge(model.body(model.inputs(shown), items != 0)).squeeze(-1)
+        verdict = model.objective.discriminator(model.body(model.inputs(shown), items != 0)).squeeze(-1)
     assert (verdict.argmax(1) == 2).float().mean() > 0.5  # .72 here; chance is .2

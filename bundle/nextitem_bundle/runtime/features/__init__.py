@@ -54,5 +54,5 @@ class FeaturesStep:
         top_k = np.array([request.top_k], dtype=np.int64)
         encoded = self._encode(request)
         if self._own:
-            self._own.tally.read(request.lengths, encoded[self._codes])
+            self._own.counters.read(request.lengths, encoded[self._codes])
         return {**encoded, self._excluded: excluded, self._allowed: allowed, TOP_K: top_k}

@@ -42,17 +42,17 @@ class CompiledEncoder:
 
 
 def open_step(folder: Path, settings: CompiledFeatures, own: OwnProcess | None = None) -> FeaturesStep:
-    """Open the step of this folder: `model.onnx`, or `program/` where step.json's form is `numpy`.
+    """Open the step of this folder: `model.onnx`, or `program/` where step.json's backend is `numpy`.
 
-    Raises ValueError for another form.
+    Raises ValueError for another backend.
     """
     run: Run
-    if settings.form == "onnx":
+    if settings.backend == "onnx":
         graph = open_settings(folder, settings.graph, own)
         run, outputs = graph.run, graph.outputs
-    elif settings.form == "numpy":
+    elif settings.backend == "numpy":
         program = Program.load(folder / "program")
         run, outputs = program.run, tuple(program.outputs)
     else:
-        raise ValueError(f"step.json has form '{settings.form}', this runtime knows onnx, numpy")
+        raise ValueError(f"step.json has backend '{settings.backend}', this runtime knows onnx, numpy")
     return FeaturesStep(CompiledEncoder(run, settings.newest), outputs, settings, ItemIndex.load(folder), own)

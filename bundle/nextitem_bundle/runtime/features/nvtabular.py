@@ -14,9 +14,9 @@ import numpy as np
 import nvtabular  # pyright: ignore[reportMissingTypeStubs]
 import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
-from ..codes import NULL
 from ..item_index import VALUES, ItemIndex
 from ..request import Array, Request
+from ..special_ids import NULL
 from ..step import OwnProcess
 from ..steps import NvtabularFeatures
 from ..wire import NULL_INT64, NULL_STRING

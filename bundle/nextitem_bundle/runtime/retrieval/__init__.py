@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..codes import FIRST_ITEM, PENALTY, UNKNOWN
 from ..item_index import ItemIndex
 from ..request import Array
+from ..special_ids import FIRST_ITEM, PENALTY, UNKNOWN
 from ..step import OwnProcess, open_settings
 from ..steps import Ranking
 from ..steps import Retrieval as Settings

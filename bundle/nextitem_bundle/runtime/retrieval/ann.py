@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..codes import COLD, EMPTY, FIRST_ITEM, OK, PADDING
 from ..item_index import ItemIndex
 from ..request import Array
+from ..special_ids import COLD, EMPTY, FIRST_ITEM, OK, PADDING
 from ..step import OwnProcess, open_settings
 from ..steps import AnnRetrieval as Settings
 from ..wire import LOWEST_FLOAT32

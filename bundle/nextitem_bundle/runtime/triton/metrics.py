@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..tally import METRICS, Series, Tally
+from ..counters import METRICS, Counters, Series
 
 #: The least time from one sending to the next: it takes some milliseconds.
 _EVERY_S = 1.0
@@ -53,15 +53,15 @@ class RestartCount:
 
 
 class Metrics:
-    """Sends a tally's counts.
+    """Sends what counters hold.
 
     utils: the module triton_python_backend_utils. labels: of all series, such as the model's name.
     """
 
     def __init__(
-        self, utils: Any, tally: Tally, labels: dict[str, str], clock: Callable[[], float] = time.perf_counter
+        self, utils: Any, counters: Counters, labels: dict[str, str], clock: Callable[[], float] = time.perf_counter
     ) -> None:
-        self._tally, self._labels, self._clock = tally, labels, clock
+        self._counters, self._labels, self._clock = counters, labels, clock
         # A family has to outlive its series.
         self._families = {
             name: utils.MetricFamily(name=name, description=what, kind=utils.MetricFamily.COUNTER)
@@ -75,7 +75,7 @@ class Metrics:
         began = self._clock()
         if began < self._due:
             return
-        for series, count in self._tally.take().items():
+        for series, count in self._counters.take().items():
             metric = self._metric(series)  # made at 0 as well: a share of what has no series yet cannot be drawn
             if count:
                 metric.increment(count)

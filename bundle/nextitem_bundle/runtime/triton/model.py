@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
 
+from ..counters import Counters
 from ..request import RequestError
 from ..step import OwnProcess, open_step
-from ..tally import Tally
-from .arrival import let_arrive, read_strings_of
+from .batching import BatchedStep, Outcome, answer_all
 from .metrics import Metrics, RestartCount, restarts_of
-from .together import Outcome, RunsTogether, answer_all
+from .shape_guard import guard_shapes, read_strings_of
 
 _utils: Any = pb_utils
 
@@ -28,13 +28,13 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Open the step. Triton shows what is raised here as the reason that the model is not ready."""
         self._name = args["model_name"]
-        let_arrive(_utils)
-        self._tally = Tally()
-        self._step = open_step(Path(args["model_repository"]) / args["model_version"], OwnProcess(self._tally))
+        guard_shapes(_utils)
+        self._counters = Counters()
+        self._step = open_step(Path(args["model_repository"]) / args["model_version"], OwnProcess(self._counters))
         labels = {"model": self._name, "version": args["model_version"]}
-        self._metrics = Metrics(_utils, self._tally, labels)
+        self._metrics = Metrics(_utils, self._counters, labels)
         self._restarts = RestartCount(_utils, labels, args["model_instance_name"], restarts_of(self._name))
-        self._pace = self._step.pace if isinstance(self._step, RunsTogether) else None
+        self._load_shedding = self._step.load_shedding if isinstance(self._step, BatchedStep) else None
         self._warming = True  # Triton's first request warms up
         # What was loaded stays: no collection has to look through it again.
         gc.collect()
@@ -46,17 +46,17 @@ class TritonPythonModel:
         Triton's own limit on its queue is not used: it costs a request up to 500 ms (docs/tuning.md).
         """
         warming = self._warming
-        if self._pace is None:
+        if self._load_shedding is None:
             answers = self._answers(requests)
             self._warming = False
         else:
-            count = self._pace.begin(len(requests))
+            count = self._load_shedding.begin(len(requests))
             answers = self._answers(requests[:count])
             answers += self._refusals(len(requests), count)
-            self._pace.end(count)
-            warming = self._pace.warming
+            self._load_shedding.end(count)
+            warming = self._load_shedding.warming
         if warming:
-            self._tally.take()  # nobody asked
+            self._counters.take()  # nobody asked
         else:
             self._metrics.send_if_due()
         return answers
@@ -68,7 +68,7 @@ class TritonPythonModel:
     def _refusals(self, waiting: int, count: int) -> list[Any]:
         if waiting == count:
             return []
-        self._tally.refused("busy", waiting - count)
+        self._counters.refused("busy", waiting - count)
         # Triton's own words first, which callers may look for.
         what = f"Exceeds maximum queue size: {waiting} requests waited for {self._name}, which keeps {count}"
         return [_failure(f"{what}; ask again later", _utils.TritonError.UNAVAILABLE) for _ in range(waiting - count)]
@@ -79,10 +79,10 @@ class TritonPythonModel:
 
     def _response(self, outcome: Outcome, request: Any) -> Any:
         if isinstance(outcome, RequestError):
-            self._tally.refused("invalid")
+            self._counters.refused("invalid")
             return _failure(str(outcome), _utils.TritonError.INVALID_ARG)
         if isinstance(outcome, Exception):
-            self._tally.refused("fault")
+            self._counters.refused("fault")
             _utils.Logger.log_error(self._fault(outcome, request.request_id()))
             what = f"step {self._name} failed: {type(outcome).__name__}: {outcome}"
             return _failure(what, _utils.TritonError.INTERNAL)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from nextitem_bundle.runtime.tally import LENGTHS, METRICS, Tally
+from nextitem_bundle.runtime.counters import LENGTHS, METRICS, Counters
 from nextitem_bundle.runtime.triton.metrics import RESTARTS_FOLDER, Metrics, RestartCount, restarts_of
 
 
@@ -48,30 +48,30 @@ def utils(sent):
 
 
 def test_counts_are_added_up_and_sent_with_their_labels():
-    sent, tally = {}, Tally()
-    metrics = Metrics(utils(sent), tally, {"model": "shop"})
+    sent, counters = {}, Counters()
+    metrics = Metrics(utils(sent), counters, {"model": "shop"})
     for _ in range(3):
-        tally.refused("busy")
+        counters.refused("busy")
     metrics.send_if_due()
     assert sent == {("nextitem_requests_refused_total", ("model", "shop"), ("reason", "busy")): 3}
 
 
 def test_counts_are_sent_once_a_second_at_most():
-    sent, tally, clock = {}, Tally(), Clock()
-    metrics = Metrics(utils(sent), tally, {}, clock)
+    sent, counters, clock = {}, Counters(), Clock()
+    metrics = Metrics(utils(sent), counters, {}, clock)
     key = ("nextitem_requests_refused_total", ("reason", "busy"))
     for later_s, due in ((0.0, 1), (0.9, 1), (0.2, 3)):
         clock.now_s += later_s
-        tally.refused("busy")
+        counters.refused("busy")
         metrics.send_if_due()
         assert sent[key] == due
 
 
 def test_what_has_not_been_seen_yet_stands_at_0():
-    sent, tally, clock = {}, Tally(), Clock()
-    metrics = Metrics(utils(sent), tally, {}, clock)
+    sent, counters, clock = {}, Counters(), Clock()
+    metrics = Metrics(utils(sent), counters, {}, clock)
     for _ in range(2):
-        tally.read(np.array([1]), np.array([[3]]))
+        counters.read(np.array([1]), np.array([[3]]))
         metrics.send_if_due()
         clock.now_s += 2
     name = "nextitem_interactions_total"

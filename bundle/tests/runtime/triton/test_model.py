@@ -13,11 +13,11 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
+from nextitem_bundle.runtime.counters import Counters
 from nextitem_bundle.runtime.request import RequestError
 from nextitem_bundle.runtime.steps import Items, write_step
-from nextitem_bundle.runtime.tally import Tally
+from nextitem_bundle.runtime.triton.load_shedding import LoadShedding
 from nextitem_bundle.runtime.triton.metrics import Metrics
-from nextitem_bundle.runtime.triton.pace import Pace
 
 
 class Tensor:
@@ -99,9 +99,9 @@ class Halves:
 
 def ask(triton, step, *requests):
     model = triton[0].TritonPythonModel()
-    model._name, model._step, model._pace = "shop_step", step, getattr(step, "pace", None)
-    model._tally, model._warming = Tally(), False
-    model._metrics = Metrics(triton[1], model._tally, {})
+    model._name, model._step, model._load_shedding = "shop_step", step, getattr(step, "load_shedding", None)
+    model._counters, model._warming = Counters(), False
+    model._metrics = Metrics(triton[1], model._counters, {})
     return model.execute([Request({"x": np.array(values)}) for values in requests])
 
 
@@ -143,7 +143,7 @@ def test_requests_that_cannot_be_joined_are_answered_alone(triton):
 class Few(Halves):
     """Takes two requests of those that wait."""
 
-    pace = Pace(2, 0)
+    load_shedding = LoadShedding(2, 0)
 
     def run_all(self, inputs):
         return [self.run(tensors) for tensors in inputs]
@@ -159,7 +159,7 @@ def test_requests_beyond_the_queue_s_size_are_refused_and_the_oldest_answered(tr
 
 def test_a_queue_without_a_limit_is_answered_whole(triton):
     step = Few(batched=True)
-    step.pace = Pace(0, 0)
+    step.load_shedding = LoadShedding(0, 0)
     assert [answer.error for answer in ask(triton, step, *([[2]],) * 300)] == [None] * 300
 
 
@@ -191,11 +191,11 @@ def test_it_opens_the_step_of_its_version_folder(triton, tmp_path):
 
 def test_a_warm_up_is_not_counted(triton):
     model = triton[0].TritonPythonModel()
-    model._name, model._step, model._pace = "shop", Halves(batched=True), None
-    model._tally, model._warming = Tally(), True
+    model._name, model._step, model._load_shedding = "shop", Halves(batched=True), None
+    model._counters, model._warming = Counters(), True
     model._metrics = SimpleNamespace(send_if_due=lambda: None)
     odd = Request({"x": np.array([[3]])})
     model.execute([odd])
-    assert model._tally.take() == {}
+    assert model._counters.take() == {}
     model.execute([odd])
-    assert sum(model._tally.take().values()) == 1
+    assert sum(model._counters.take().values()) == 1

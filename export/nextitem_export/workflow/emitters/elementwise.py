@@ -55,10 +55,10 @@ _NUMERIC = {
 
 @emitter(*_NUMERIC)
 def _numeric(builder: GraphBuilder, instruction: Instruction, inputs: list[str]) -> str:
-    number, truth = _NUMERIC[instruction.op]
+    number, boolean = _NUMERIC[instruction.op]
     if instruction.dtype == "int64" and number in ("Min", "Max"):
         return builder.add("Where", builder.add("Less" if number == "Min" else "Greater", *inputs), *inputs)
-    return builder.add(truth if instruction.dtype == "bool" else number, *inputs)
+    return builder.add(boolean if instruction.dtype == "bool" else number, *inputs)
 
 
 @emitter("abs", "sign")

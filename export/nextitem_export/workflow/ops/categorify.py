@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from nvtabular import ops
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM, NULL, UNKNOWN
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM, NULL, UNKNOWN
 from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from ..expressions import LIST, Column, Table

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from nextitem_bundle.runtime.codes import NULL
 from nextitem_bundle.runtime.features.hashing import PRIME
+from nextitem_bundle.runtime.special_ids import NULL
 
 from ..expressions import LIST, Column, Expr, Table, apply, cast, constant, null_of, where
 from ..matching import Rows, whole_behind

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.tests.support.both_forms import (
+from export.tests.support.both_backends import (
     ALL,
     EXTREME,
     FLOATS,
@@ -16,7 +16,7 @@ from export.tests.support.both_forms import (
     NUMBERS,
     assert_same,
     both,
-    both_forms,
+    both_backends,
     values_of,
 )
 from nextitem_bundle.runtime.features.kernels import KERNELS
@@ -98,7 +98,7 @@ def test_division_by_a_constant(op, divisor):
         Instruction("constant", (), "int64", {"value": divisor}),
         Instruction(op, (0, 1), "int64"),
     )
-    assert_same(*both_forms(instructions, tensors))
+    assert_same(*both_backends(instructions, tensors))
 
 
 def test_the_hour_is_one_division_after_the_remainder():
@@ -110,7 +110,7 @@ def test_the_hour_is_one_division_after_the_remainder():
         Instruction("constant", (), "int64", {"value": 3_600}),
         Instruction("floordiv", (2, 3), "int64"),
     )
-    assert_same(*both_forms(instructions, tensors))
+    assert_same(*both_backends(instructions, tensors))
 
 
 @pytest.mark.parametrize("exponent", [0, 1, 2, 3, 10, 63])
@@ -121,7 +121,7 @@ def test_integers_to_the_power_of_a_constant(exponent):
         Instruction("constant", (), "int64", {"value": exponent}),
         Instruction("pow", (0, 1), "int64"),
     )
-    assert_same(*both_forms(instructions, tensors))
+    assert_same(*both_backends(instructions, tensors))
 
 
 def test_integers_to_the_power_of_a_column_are_refused():
@@ -137,7 +137,7 @@ def test_integers_to_the_power_of_a_column_are_refused():
 )
 def test_constants(dtype, value):
     instructions = (Instruction("constant", (), dtype, {"value": value}),)
-    assert_same(*both_forms(instructions, {}))
+    assert_same(*both_backends(instructions, {}))
 
 
 @pytest.mark.parametrize("chosen", [True, False])
@@ -150,7 +150,7 @@ def test_choosing_between_truth_values_one_of_which_is_constant(chosen, place):
     )
     sides = (fixed, column) if place == 1 else (column, fixed)
     instructions = (Instruction("input", (), "bool", {"name": "c"}), *sides, Instruction("where", (0, 1, 2), "bool"))
-    assert_same(*both_forms(instructions, tensors))
+    assert_same(*both_backends(instructions, tensors))
 
 
 def test_registering_an_emitter_twice_is_an_error():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from export.tests.support.both_forms import EXTREME, LIMITS, assert_same, both, both_forms
+from export.tests.support.both_backends import EXTREME, LIMITS, assert_same, both, both_backends
 from nextitem_bundle.runtime.features.program import Instruction
 from nextitem_export.workflow.emitters import lookups
 from nextitem_export.workflow.emitters.lookups import range_of
@@ -80,7 +80,7 @@ def test_lookups_of_few_possible_values_have_a_table_of_them_all(steps, expected
     for op in ("lookup", "encode"):
         last = Instruction(op, (len(instructions) - 1,), "int64", {"default": 0}, table)
         x = np.array([[*EXTREME["int64"], 3, 5, 6, 80_000, 86_399]])
-        assert_same(*both_forms((*instructions, last), {"x": x}))
+        assert_same(*both_backends((*instructions, last), {"x": x}))
 
 
 def test_ranges_of_other_instructions():

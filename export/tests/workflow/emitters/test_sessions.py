@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.tests.support.both_forms import ALL, EXTREME, assert_same, both, both_forms, values_of
+from export.tests.support.both_backends import ALL, EXTREME, assert_same, both, both_backends, values_of
 from nextitem_bundle.runtime.features.program import Instruction, Program
 from nextitem_export.workflow.emit_onnx import emit_onnx
 
@@ -40,7 +40,7 @@ def _of_sessions(
         Instruction(op, tuple(range(1 + len(values))), dtype, options or {}),
     )
     tensors = {"session_length": lengths, **dict(zip(names, values, strict=True))}
-    return both_forms(instructions, tensors)
+    return both_backends(instructions, tensors)
 
 
 @pytest.mark.parametrize("longest", [1, 2, 3, 4, 5, 12])
@@ -104,4 +104,4 @@ def _within(lengths: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, ...]:
         Instruction("within", (0, 1), "bool"),
     )
     tensors = {"x": values, "session_length": lengths}
-    return both_forms(instructions, tensors)
+    return both_backends(instructions, tensors)

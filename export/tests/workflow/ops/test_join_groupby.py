@@ -21,7 +21,7 @@ FRAME = interactions(
 STATISTICS = ["count", "sum", "mean", "min", "max", "std", "var"]
 
 
-def joining(path: Any, groups: list[Any], stats: list[str], columns: list[str], **options: Any) -> Harness:
+def group_statistics(path: Any, groups: list[Any], stats: list[str], columns: list[str], **options: Any) -> Harness:
     selector = ColumnSelector(groups)
     operator = ops.JoinGroupby(cont_cols=columns, stats=stats, out_path=str(path), **options)
     names = ["_".join([group] if isinstance(group, str) else group) for group in groups]
@@ -32,7 +32,7 @@ def joining(path: Any, groups: list[Any], stats: list[str], columns: list[str], 
 
 @pytest.fixture(scope="module", params=["item", ("item", "shop")], ids=str)
 def harness(request, tmp_path_factory) -> Harness:
-    return joining(tmp_path_factory.mktemp("stats"), [request.param], STATISTICS, ["price", "number"])
+    return group_statistics(tmp_path_factory.mktemp("stats"), [request.param], STATISTICS, ["price", "number"])
 
 
 @asks_nvtabular
@@ -46,13 +46,13 @@ def test_keys_of_training_have_its_statistics(harness, keys):
 
 
 def test_unseen_keys_are_null_but_for_statistics_of_floats(tmp_path):
-    harness = joining(tmp_path, ["item"], ["sum", "mean", "min"], ["price"])
+    harness = group_statistics(tmp_path, ["item"], ["sum", "mean", "min"], ["price"])
     harness.check(FRAME.assign(item=["a", "x", "b", None, "", "c", None, "é", "A"]).replace({"item": {"": None}}))
 
 
 def test_unseen_keys_were_counted_0_times(tmp_path):
-    one = joining(tmp_path / "one", ["item"], ["count"], ["price"])
-    two = joining(tmp_path / "two", [("item", "shop")], ["count"], ["price"])
+    one = group_statistics(tmp_path / "one", ["item"], ["count"], ["price"])
+    two = group_statistics(tmp_path / "two", [("item", "shop")], ["count"], ["price"])
     assert one.one(item=["a", "x", "b"]) == {"item_count_list": [3, 0, 2]}
     assert two.one(item=["a", "x", "b"], shop=[1, 1, 2]) == {"item_shop_count_list": [2, 0, 0]}
 

@@ -72,8 +72,8 @@ def test_strings_are_hashed_by_the_numpy_program(shops, make):
         tie_breaker_column="position",
         window=4,
     )
-    assert compiled.form.name == "numpy"
-    assert "hash_string" in (compiled.form.reason or "")
+    assert compiled.backend.name == "numpy"
+    assert "hash_string" in (compiled.backend.reason or "")
     expected = workflow.transform(shops)[f"{name}_list"]
     for session, codes in zip(split(shops), expected, strict=True):
         tensors = {

@@ -9,14 +9,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from nextitem_bundle.names import ANSWER
-from nextitem_bundle.runtime.codes import FIRST_ITEM
-from nextitem_bundle.runtime.codes import STATUS as STATUS_NAMES
-from nextitem_bundle.runtime.items import TABLE
+from nextitem_bundle.runtime.id_decoder import TABLE
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM
+from nextitem_bundle.runtime.special_ids import STATUS as STATUS_NAMES
 from nextitem_bundle.runtime.steps import Items, write_step
 from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from ..onnx_versions import IR_VERSION, OPSET
-from ..workflow.forms import NUMPY, ONNX
+from ..workflow.backend_choice import NUMPY, ONNX
 
 INPUTS = CODES, SCORES, STATUS, TOP_K = (
     "ranked_codes",
@@ -27,20 +27,20 @@ INPUTS = CODES, SCORES, STATUS, TOP_K = (
 OUTPUTS = ANSWER
 
 
-def write_items(values: np.ndarray, folder: Path, form: str = ONNX) -> None:
-    """Write the step into a version folder: `model.onnx`, or `items.npy` for the form `numpy`, and step.json.
+def write_items(values: np.ndarray, folder: Path, backend: str = ONNX) -> None:
+    """Write the step into a version folder: `model.onnx`, or `items.npy` for the backend `numpy`, and step.json.
 
     values: raw ids [V - 3] by code from 3, int64 or object array of str. The special codes stand for null.
     """
     strings = values.dtype == object
     null = [NULL_STRING if strings else NULL_INT64] * FIRST_ITEM
     table = np.concatenate([np.array(null, dtype=values.dtype), values])
-    if form == NUMPY:
+    if backend == NUMPY:
         encoded = np.array([value.encode() for value in table.tolist()], dtype=np.bytes_) if strings else table
         np.save(folder / TABLE, encoded, allow_pickle=False)
     else:
         onnx.save(_graph(table), str(folder / "model.onnx"))
-    write_step(folder, Items(form, INPUTS))
+    write_step(folder, Items(backend, INPUTS))
 
 
 def _graph(table: np.ndarray) -> onnx.ModelProto:

@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer for pieces of sessions: steps in parts of unlike weight, checkpoints that are whole, validation."""
+"""Hugging Face's Trainer for segments of sessions: weighted micro-batches, whole checkpoints, validation."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from nextitem_training.errors import DivergenceError
 from nextitem_training.evaluation import last_of_each, metrics_of, model_ranks
 from nextitem_training.evaluation.finite import not_finite
 from nextitem_training.loop import processes
-from nextitem_training.loop.batches import Parts, StepLoader
-from nextitem_training.loop.examples import SessionPieces
+from nextitem_training.loop.batches import MicroBatches, StepLoader
+from nextitem_training.loop.examples import SessionSegments
 from nextitem_training.loop.training_folder import TrainingFolder
 from nextitem_training.model import SessionModel
 
@@ -46,7 +46,7 @@ class Validation:
         return metrics_of(model_ranks(model.eval(), features, self.counts, questions, progress="validation"))
 
 
-class LossOfPart(nn.Module):
+class MicroBatchLoss(nn.Module):
     """Gives the loss from `forward`, where the Trainer and its data parallelism look for it."""
 
     def __init__(self, model: SessionModel) -> None:
@@ -66,7 +66,7 @@ def seeks_scale(scaler: torch.amp.GradScaler | None) -> bool:
     return scaler is not None and scaler.get_scale() >= 1
 
 
-class PiecesTrainer(Trainer):
+class MicroBatchTrainer(Trainer):
     """A Trainer whose loss is the mean over a whole step's targets, however the step is divided.
 
     What it overrides with a leading underscore is private in Transformers; pyproject.toml pins the series.
@@ -74,18 +74,18 @@ class PiecesTrainer(Trainer):
 
     def __init__(
         self,
-        model: LossOfPart,
-        pieces: SessionPieces,
+        model: MicroBatchLoss,
+        segments: SessionSegments,
         arguments: TrainingArguments,
         *,
-        parts: Parts,
+        micro_batches: MicroBatches,
         batch_size: int,
         one_cycle: float | None,
         validation: Validation | None,
         folder: TrainingFolder,
     ) -> None:
         """`one_cycle`: the share of steps in which the learning rate rises, for that schedule."""
-        self.parts = parts
+        self.micro_batches = micro_batches
         self.batch_size = batch_size
         self.one_cycle = one_cycle
         self.folder = folder
@@ -95,14 +95,14 @@ class PiecesTrainer(Trainer):
         super().__init__(
             model=model,
             args=arguments,
-            train_dataset=pieces,
+            train_dataset=segments,
             eval_dataset=validation,
-            data_collator=pieces.collate,
+            data_collator=segments.collate,
         )
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches of this process, in the order of seed and epoch."""
-        return StepLoader(self.train_dataset, self.batch_size, self.parts, self.args.seed)
+        return StepLoader(self.train_dataset, self.batch_size, self.micro_batches, self.args.seed)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LRScheduler:
         """Adds the one schedule that Transformers lacks."""
@@ -118,21 +118,21 @@ class PiecesTrainer(Trainer):
         return self.lr_scheduler
 
     def compute_loss(self, model: nn.Module, inputs: Any, return_outputs: bool = False, **options: Any) -> Any:
-        """The mean over targets, or, where a step has parts, their sum by the step's number of pieces."""
+        """The mean over targets, or, where a step has micro-batches, their sum by the step's number of segments."""
         total, targets = model(**inputs)
-        if self.parts.count == 1:
+        if self.micro_batches.count == 1:
             return total / targets.clamp(min=1)
         self._part_sums.append(torch.stack([total.detach().double(), targets.double()]))
         return total / self.batch_size
 
     def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
-        """One part: forward and backward. At a step's last part gradients become those of the mean over all its targets.
+        """One micro-batch: forward and backward. With the last one the gradients become those of the mean over all targets.
 
-        The Trainer has divided by the number of parts of a process, and data parallelism by that of the processes.
+        The Trainer has divided by the number of micro-batches of a process, and data parallelism by that of the processes.
         Raises DivergenceError where the step's loss is not finite, in all processes.
         """
         loss = super().training_step(model, inputs, num_items_in_batch)
-        if self.parts.count == 1:
+        if self.micro_batches.count == 1:
             self._refuse_not_finite("the loss", float(loss), self.state.global_step + 1)
             return loss
         if not self.accelerator.sync_gradients:
@@ -142,7 +142,7 @@ class PiecesTrainer(Trainer):
         self._refuse_not_finite("the loss", float(total), self.state.global_step + 1)
         targets = targets.clamp(min=1)
         gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
-        torch._foreach_mul_(gradients, (self.batch_size * self.parts.count / targets).item())
+        torch._foreach_mul_(gradients, (self.batch_size * self.micro_batches.count / targets).item())
         return (total / targets).to(loss.dtype)
 
     def _maybe_log_save_evaluate(self, tr_loss: torch.Tensor, grad_norm: Any, *arguments: Any, **options: Any) -> None:

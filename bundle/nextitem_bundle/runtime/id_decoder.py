@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from .codes import STATUS
 from .request import Array
+from .special_ids import STATUS
 from .step import OwnProcess, open_settings
 from .steps import Items
 
@@ -48,7 +48,7 @@ class ItemTable:
         return dict(zip(self.outputs, (ids, scores[:, :wanted], self._status[status]), strict=True))
 
 
-class ItemsStep:
+class IdDecoder:
     """Decodes, and counts the answers."""
 
     batched = False
@@ -62,17 +62,17 @@ class ItemsStep:
         """Raw ids, scores and status."""
         answer = self._decoder.run(tensors)
         if self._own:
-            self._own.tally.answered(answer["status"], answer["scores"])
+            self._own.counters.answered(answer["status"], answer["scores"])
         return answer
 
 
-def open_step(folder: Path, settings: Items, own: OwnProcess | None = None) -> ItemsStep:
-    """Open the step of this folder: `model.onnx`, or `items.npy` where step.json's form is `numpy`.
+def open_step(folder: Path, settings: Items, own: OwnProcess | None = None) -> IdDecoder:
+    """Open the step of this folder: `model.onnx`, or `items.npy` where step.json's backend is `numpy`.
 
-    Raises ValueError for another form.
+    Raises ValueError for another backend.
     """
-    if settings.form == "numpy":
-        return ItemsStep(ItemTable(folder, settings.inputs), own)
-    if settings.form == "onnx":
-        return ItemsStep(open_settings(folder, settings.graph, own), own)
-    raise ValueError(f"step.json has form '{settings.form}', this runtime knows onnx, numpy")
+    if settings.backend == "numpy":
+        return IdDecoder(ItemTable(folder, settings.inputs), own)
+    if settings.backend == "onnx":
+        return IdDecoder(open_settings(folder, settings.graph, own), own)
+    raise ValueError(f"step.json has backend '{settings.backend}', this runtime knows onnx, numpy")

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextitem_bundle.runtime.joining import join_tensors, joining_kind
 from nextitem_bundle.runtime.request import read_request
 from nextitem_bundle.runtime.signature import Feature, Signature
+from nextitem_bundle.runtime.triton.concatenate import batch_key, concatenated
 
 SIGNATURE = Signature(
     bundle_version=1,
@@ -44,7 +44,7 @@ def ids(rows: int, width: int) -> np.ndarray:
 
 
 def joined(one, other) -> bool:
-    kinds = [joining_kind(each, SIGNATURE, 2) for each in (one, other)]
+    kinds = [batch_key(each, SIGNATURE, 2) for each in (one, other)]
     return kinds[0] is not None and kinds[0] == kinds[1]
 
 
@@ -62,7 +62,7 @@ def test_joined_requests_are_one_below_the_other(drawn, with_lengths):
         excluded = ids(rows, random.randint(1, 3))
         requests.append(request(rows, width, item_id=items, session_length=lengths, exclude_item_ids=excluded))
     roomy = dataclasses.replace(SIGNATURE, max_sessions_per_request=100)
-    joined = join_tensors(requests, SIGNATURE)
+    joined = concatenated(requests, SIGNATURE)
     together = read_request(joined, roomy)
     each = [read_request(one, SIGNATURE) for one in requests]
     assert together.lengths.tolist() == [length for one in each for length in one.lengths.tolist()]

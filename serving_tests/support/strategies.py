@@ -8,9 +8,9 @@ import random as chance
 import numpy as np
 import pandas as pd
 
+from serving_tests.support.encoding import encode_sessions
 from serving_tests.support.filtering import Filters
 from serving_tests.support.made.shop import MAX_TOP_K, WINDOW
-from serving_tests.support.packing import pack_sessions
 
 #: Ids that no training has seen, some like ids that it has.
 UNKNOWN = ["neu 🛍", "A0", "a13", "A13 ", "日本語", "é", "e\u0301", "x" * 1024, "-", "0", "null"]
@@ -20,7 +20,7 @@ LONGEST = 5 * WINDOW
 
 
 @dataclasses.dataclass(frozen=True)
-class Drawn:
+class DrawnRequest:
     """One request: B sessions, what is wanted and the filters."""
 
     sessions: list[pd.DataFrame]
@@ -29,7 +29,7 @@ class Drawn:
 
     def tensors(self, features: list[dict[str, str]]) -> dict[str, np.ndarray]:
         """What is sent. features: as in the bundle's signature."""
-        tensors = pack_sessions(features, self.sessions) | self.filters.tensors("")
+        tensors = encode_sessions(features, self.sessions) | self.filters.tensors("")
         if self.top_k is not None:
             tensors["top_k"] = np.full((len(self.sessions), 1), self.top_k, dtype=np.int32)
         return tensors
@@ -39,12 +39,12 @@ class Drawn:
         return self.filters.barred(catalogue, [session.item_id.tolist() for session in self.sessions])
 
 
-def draw_request(random: chance.Random, pool: pd.DataFrame) -> Drawn:
+def draw_request(random: chance.Random, pool: pd.DataFrame) -> DrawnRequest:
     """One request; its interactions are the pool's in other company. The same `random`, the same request."""
     sessions = random.choice([1, 1, 1, 2, 3, 5, 17, 64])
     lengths = [random.choice([0, 1, 2, WINDOW, random.randint(0, LONGEST)]) for _ in range(sessions)]
     contents = np.random.default_rng(random.getrandbits(32))
-    return Drawn(
+    return DrawnRequest(
         _sessions(lengths, pool, contents),
         random.choice([None, 1, 20, random.randint(1, MAX_TOP_K), MAX_TOP_K]),
         Filters(

@@ -1,4 +1,4 @@
-"""What a pre-training approach is and which there are.
+"""What a pre-training objective is and which there are.
 
 n is the number of a session's real steps, those whose item code is not PADDING.
 """
@@ -11,13 +11,13 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import nn
 
-from nextitem_training.codes import PADDING
 from nextitem_training.config import ModelConfig
 from nextitem_training.config.attention import AttentionKind
 from nextitem_training.config.registry import Registry
 from nextitem_training.errors import ConfigError
 from nextitem_training.heads import PredictionHead
 from nextitem_training.inputs import InteractionInputs
+from nextitem_training.special_ids import PADDING
 
 BuildBody = Callable[[int, int], nn.Module]
 """(d_model, heads) → a further body of the model's kind, of these measures."""
@@ -50,7 +50,7 @@ class Prediction(NamedTuple):
 
 
 class Learner(Protocol):
-    """What an approach needs of the model that it trains, SessionModel."""
+    """What an objective needs of the model that it trains, SessionModel."""
 
     item_feature: str
     item_weight: float
@@ -71,7 +71,7 @@ class Learner(Protocol):
         ...
 
 
-class Approach(nn.Module):
+class Objective(nn.Module):
     """Hides whole interactions, side features too, and says what is predicted from where."""
 
     attention: AttentionKind
@@ -80,7 +80,7 @@ class Approach(nn.Module):
     """Steps that inference adds to the session."""
 
     def __init__(self, config: ModelConfig, build_body: BuildBody) -> None:
-        """An approach that trains a second body makes it with `build_body`."""
+        """An objective that trains a second body makes it with `build_body`."""
         super().__init__()
 
     def targets(self, embedded: torch.Tensor, items: torch.Tensor) -> Targets:
@@ -126,17 +126,17 @@ def learned_step(config: ModelConfig) -> nn.Parameter:
     return step
 
 
-APPROACHES: Registry[type[Approach]] = Registry("pre-training approach", __package__)
+OBJECTIVES: Registry[type[Objective]] = Registry("pre-training objective", __package__)
 
-COMPATS: Registry[Mapping[str, type[Approach]]] = Registry("compatibility (compat)", __package__)
-"""Other programs' ways: what stands in for the approach of each name."""
+COMPATS: Registry[Mapping[str, type[Objective]]] = Registry("compatibility (compat)", __package__)
+"""Other programs' ways: what stands in for the objective of each name."""
 
 
-def approach_for(config: ModelConfig) -> type[Approach]:
+def objective_for(config: ModelConfig) -> type[Objective]:
     """Looks up `pretraining` and `compat`. Raises ConfigError on a miss."""
-    approach = APPROACHES.get(config.pretraining)
+    objective = OBJECTIVES.get(config.pretraining)
     if not config.compat:
-        return approach
+        return objective
     theirs = COMPATS.get(config.compat)
     if config.pretraining not in theirs:
         raise ConfigError(

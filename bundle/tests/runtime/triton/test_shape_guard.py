@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextitem_bundle.runtime.request import RequestError
-from nextitem_bundle.runtime.triton.arrival import (
+from nextitem_bundle.runtime.triton.shape_guard import (
     Impossible,
     _impossible,
     _Strings,

@@ -31,7 +31,7 @@ class Answer:
     heads: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
-class Asker:
+class RawClient:
     """One protocol, one model."""
 
     def __init__(self, protocol: str, url: str, model: str) -> None:

@@ -11,7 +11,7 @@ LEAST = 8
 _WEIGHT = 0.2
 
 
-class Pace:
+class LoadShedding:
     """Takes as many requests as leave `max_ms` between one batch and the next, and `max_requests` at most; 0 is no limit.
 
     A batch takes what its answers take and, for each request that was waiting, what Triton needs to bring it here and to carry

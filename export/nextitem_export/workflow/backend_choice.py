@@ -1,4 +1,4 @@
-"""Which form of a compiled workflow is served: the ONNX graph, or the numpy program for what ONNX lacks.
+"""Which backend of a compiled workflow is served: the ONNX graph, or the numpy program for what ONNX lacks.
 
 A hash table of ONNX Runtime is built when the graph is loaded and held in memory; above the limits below that takes seconds
 and gigabytes, while the program's sorted tables are mapped from disk and cost nothing until they are asked.
@@ -21,18 +21,18 @@ INTEGER_KEYS_LIMIT = 5_000_000
 
 
 @dataclasses.dataclass(frozen=True)
-class ServedForm:
+class BackendChoice:
     """`onnx`, or `numpy` and why it has to be."""
 
     name: str
     reason: str | None = None
 
 
-def served_form(program: Program) -> ServedForm:
+def choose_backend(program: Program) -> BackendChoice:
     """The graph, unless an instruction has no emitter or a lookup is too large for it."""
     reasons = (_reason(instruction) for instruction in program.instructions)
     reason = next((found for found in reasons if found), None)
-    return ServedForm(NUMPY, reason) if reason else ServedForm(ONNX)
+    return BackendChoice(NUMPY, reason) if reason else BackendChoice(ONNX)
 
 
 def _reason(instruction: Instruction) -> str | None:

@@ -8,38 +8,38 @@ import torch
 from nvtabular import ops
 from torch import nn
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
-from nextitem_export.parity.truth import DROPPED, EMPTY, TIED
+from nextitem_export.parity.reference import DROPPED, EMPTY, TIED
 
 
 @pytest.fixture(scope="module")
-def truth(shop, plan):
-    return shop.truth_of(plan)
+def reference(shop, plan):
+    return shop.reference_of(plan)
 
 
-def test_sessions_are_encoded_by_the_workflow_itself(truth, plan, workflow, sample):
+def test_sessions_are_encoded_by_the_workflow_itself(reference, plan, workflow, sample):
     table = workflow.transform(sample.reset_index(drop=True))
-    encoded = truth.encode(plan.sessions).encoded
+    encoded = reference.encode(plan.sessions).encoded
     assert list(encoded) == list(range(len(plan.sessions)))
     for row, features in encoded.items():
         for name, values in features.items():
             np.testing.assert_array_equal(values, np.float32(table[name][row]) if "price" in name else table[name][row])
 
 
-def test_empty_sessions_have_no_true_answer(truth, plan):
+def test_empty_sessions_have_no_true_answer(reference, plan):
     empty = plan.sessions[0].iloc[:0]
-    answers = truth.encode([empty, plan.sessions[0], empty])
+    answers = reference.encode([empty, plan.sessions[0], empty])
     assert list(answers.encoded) == [1]
     assert answers.unjudged == {0: EMPTY, 2: EMPTY}
-    assert truth.encode([empty]).encoded == {}
+    assert reference.encode([empty]).encoded == {}
 
 
-def test_where_nvtabular_raises_the_other_sessions_are_still_judged(truth, plan):
+def test_where_nvtabular_raises_the_other_sessions_are_still_judged(reference, plan):
     null = plan.sessions[0].copy()
     null["category"] = np.nan
-    answers = truth.encode([plan.sessions[1], null, plan.sessions[2]])
-    alone = truth.encode([plan.sessions[2]]).encoded[0]
+    answers = reference.encode([plan.sessions[1], null, plan.sessions[2]])
+    alone = reference.encode([plan.sessions[2]]).encoded[0]
     assert list(answers.encoded) == [0, 2]
     assert list(answers.unjudged) == [1]
     assert answers.reason().startswith("NVTabular raises ")
@@ -50,7 +50,7 @@ def test_without_a_tie_breaker_ties_in_time_have_no_true_answer(shop, frame, sam
     plan = shop.plan_of(shop.fit(frame, tmp_path, tie_breaker=False), sample, tie_breaker_column=None)
     tied = plan.sessions[0].assign(timestamp=pd.Timestamp(0))
     assert len(tied) > 1
-    answers = shop.truth_of(plan).encode([tied, plan.sessions[1]])
+    answers = shop.reference_of(plan).encode([tied, plan.sessions[1]])
     assert list(answers.encoded) == [1]
     assert answers.reason() == TIED
 
@@ -61,7 +61,7 @@ def test_sessions_that_a_filter_drops_have_no_true_answer(shop, frame, sample, s
     workflow = shop.fit(frame, tmp_path, session_operator=long, session_output=session_output)
     plan = shop.plan_of(workflow, sample)
     one, more = plan.sessions[0].iloc[:1], plan.sessions[0].iloc[:2]
-    answers = shop.truth_of(plan).encode([one, more, one, more])
+    answers = shop.reference_of(plan).encode([one, more, one, more])
     assert list(answers.encoded) == [1, 3]
     assert answers.unjudged == {0: DROPPED, 2: DROPPED}
     assert len(answers.encoded[1]["item_id-list"]) == 2
@@ -92,17 +92,17 @@ def test_sessions_keep_their_own_ids_and_those_of_one_id_stay_apart(shop, frame,
         plan.sessions[0].iloc[:length].assign(session_id=session_id)
         for length, session_id in zip(lengths, ids, strict=True)
     ]
-    truth = shop.truth_of(plan)
+    reference = shop.reference_of(plan)
     seen.clear()
-    answers = truth.encode(sessions)
+    answers = reference.encode(sessions)
     assert [len(answers.encoded[row]["item_id-list"]) for row in range(3)] == lengths
     assert seen == set(ids)
 
 
-def test_scores_are_the_eager_model_s_but_for_special_codes_and_sessions_without_a_known_item(truth, plan, model):
+def test_scores_are_the_eager_model_s_but_for_special_codes_and_sessions_without_a_known_item(reference, plan, model):
     known = {"item_id-list": np.array([4, 3]), "category-list": np.array([3, 4]), "price-list": np.zeros(2, np.float32)}
     cold = {"item_id-list": np.array([2, 1]), "category-list": np.array([3, 4]), "price-list": np.zeros(2, np.float32)}
-    scores = truth.scores([known, cold], 4)
+    scores = reference.scores([known, cold], 4)
     padded = {name: torch.from_numpy(np.pad(values, (0, 2)))[None] for name, values in known.items()}
     with torch.no_grad():
         eager = (model.query(padded) @ model.item_table().T)[0].numpy()

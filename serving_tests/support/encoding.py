@@ -13,7 +13,7 @@ DTYPES = {"BYTES": np.object_, "INT64": np.int64, "FP32": np.float32}
 NULL_INT64 = int(np.iinfo(np.int64).min)
 
 
-def pack_sessions(features: Sequence[dict[str, str]], batch: Sequence[pd.DataFrame]) -> dict[str, np.ndarray]:
+def encode_sessions(features: Sequence[dict[str, str]], batch: Sequence[pd.DataFrame]) -> dict[str, np.ndarray]:
     """The features [B, T], padded on the right, and `session_length`; features as in the bundle's signature."""
     width = max(1, *(len(session) for session in batch))
     tensors = {"session_length": np.array([[len(session)] for session in batch], dtype=np.int32)}
@@ -26,7 +26,7 @@ def pack_sessions(features: Sequence[dict[str, str]], batch: Sequence[pd.DataFra
     return tensors
 
 
-def pack_ids(lists: Sequence[Sequence], null: str | int, *, width: int | None = None) -> np.ndarray:
+def encode_ids(lists: Sequence[Sequence], null: str | int, *, width: int | None = None) -> np.ndarray:
     """Lists of raw ids, None for null, as `exclude_item_ids` or `allow_item_ids` [B, E], filled with null."""
     width = max(map(len, lists)) if width is None else width
     strings = isinstance(null, str)

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..request import Array, RequestError
 from ..step import Step
-from .arrival import refuse_impossible
-from .pace import Pace
+from .load_shedding import LoadShedding
+from .shape_guard import refuse_impossible
 
 #: What became of a request: its outputs, or why there are none.
 Outcome: TypeAlias = dict[str, Array] | Exception
@@ -20,10 +20,10 @@ _Request = TypeVar("_Request")
 
 
 @runtime_checkable
-class RunsTogether(Protocol):
-    """A step that knows how to answer several requests in one run, and at what pace."""
+class BatchedStep(Protocol):
+    """A step that knows how to answer several requests in one run, and how many it takes at once."""
 
-    pace: Pace
+    load_shedding: LoadShedding
 
     def run_all(self, inputs: Sequence[Mapping[str, Array]]) -> list[Outcome]:
         """One outcome a request, in order."""
@@ -32,7 +32,7 @@ class RunsTogether(Protocol):
 
 def answer_all(step: Step, inputs: Sequence[Mapping[str, Array]]) -> list[Outcome]:
     """One outcome a request, in order. A bad request spoils none but its own."""
-    if isinstance(step, RunsTogether):
+    if isinstance(step, BatchedStep):
         return step.run_all(inputs)
     if step.batched:
         return answer_or_halve(partial(_joined, step), inputs)

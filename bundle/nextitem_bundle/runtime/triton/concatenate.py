@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .filters import LISTS, WIDTHS
-from .request import Array
-from .signature import Signature
-from .wire import NULL_INT64, NULL_STRING
+from ..filters import LISTS, WIDTHS
+from ..request import Array
+from ..signature import Signature
+from ..wire import NULL_INT64, NULL_STRING
 
 #: What stands in padding, by the numpy type's kind: null, which nobody reads in a feature and which sets no rule in a filter.
 _FILLS = {"O": NULL_STRING.encode(), "i": NULL_INT64}
@@ -21,7 +21,7 @@ _COLUMNS = ("session_length", "top_k", "exclude_seen")
 _MAX_WIDTH = 256
 
 
-def joining_kind(tensors: Mapping[str, Array], signature: Signature, rows: int) -> tuple[Any, ...] | None:
+def batch_key(tensors: Mapping[str, Array], signature: Signature, rows: int) -> tuple[Any, ...] | None:
     """What requests must have in common to be joined: the tensors, their types, and how wide the lists of filters become.
 
     rows: the request's sessions. None for a request that is to be answered alone: one with long sessions, and one with a tensor
@@ -37,7 +37,7 @@ def joining_kind(tensors: Mapping[str, Array], signature: Signature, rows: int) 
     return (*((name, values.dtype.char) for name, values in tensors.items()), *widths)
 
 
-def join_tensors(requests: Sequence[Mapping[str, Array]], signature: Signature) -> Mapping[str, Array]:
+def concatenated(requests: Sequence[Mapping[str, Array]], signature: Signature) -> Mapping[str, Array]:
     """The tensors of requests of one kind as those of one request, padded to the longest session; without `top_k`."""
     if len(requests) == 1:
         return {name: values for name, values in requests[0].items() if name != "top_k"}

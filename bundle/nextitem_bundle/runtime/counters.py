@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .codes import FIRST_ITEM
 from .request import Array
+from .special_ids import FIRST_ITEM
 from .wire import LOWEST_FLOAT32
 
 #: Upper bounds of the buckets of `nextitem_session_length`, in interactions; one more is without a bound.
@@ -43,7 +43,7 @@ METRICS: dict[str, tuple[str | None, str]] = {
 _BOUNDS = [*map(str, LENGTHS), "+Inf"]
 
 
-class Tally:
+class Counters:
     """Counts by series. What is to be counted is kept as it came until it is taken, at no cost to a request."""
 
     def __init__(self) -> None:

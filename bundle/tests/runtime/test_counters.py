@@ -2,18 +2,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from nextitem_bundle.runtime.tally import LENGTHS, Series, Tally
+from nextitem_bundle.runtime.counters import LENGTHS, Counters, Series
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 
-def counts(tally: Tally) -> dict[str, int]:
-    return {f"{series.metric}{{{series.label or ''}}}": count for series, count in tally.take().items()}
+def counts(counters: Counters) -> dict[str, int]:
+    return {f"{series.metric}{{{series.label or ''}}}": count for series, count in counters.take().items()}
 
 
 def test_sessions_and_their_interactions_are_counted_as_read():
-    tally = Tally()
-    tally.read(np.array([0, 2, 300]), np.array([[0, 0, 0], [3, 2, 0], [9, 1, 5]]))
-    found = counts(tally)
+    counters = Counters()
+    counters.read(np.array([0, 2, 300]), np.array([[0, 0, 0], [3, 2, 0], [9, 1, 5]]))
+    found = counts(counters)
     assert found["nextitem_interactions_total{true}"] == 3
     assert found["nextitem_interactions_total{false}"] == 2
     assert found["nextitem_session_length_sum{}"] == 302
@@ -21,9 +21,9 @@ def test_sessions_and_their_interactions_are_counted_as_read():
 
 
 def test_buckets_of_lengths_hold_all_that_are_no_longer():
-    tally = Tally()
-    tally.read(np.array([1, 2, 4, 10_000]), np.full((4, 1), 3))
-    found = tally.take()
+    counters = Counters()
+    counters.read(np.array([1, 2, 4, 10_000]), np.full((4, 1), 3))
+    found = counters.take()
     buckets = [found.get(Series("nextitem_session_length_bucket", str(bound)), 0) for bound in LENGTHS]
     assert buckets[:4] == [1, 2, 2, 3]
     assert set(buckets[4:]) == {3}
@@ -31,10 +31,10 @@ def test_buckets_of_lengths_hold_all_that_are_no_longer():
 
 
 def test_answers_are_counted_by_status_and_without_what_only_fills_them_up():
-    tally = Tally()
+    counters = Counters()
     scores = np.array([[0.5, LOWEST_FLOAT32], [0.25, 0.125], [LOWEST_FLOAT32, LOWEST_FLOAT32]], np.float32)
-    tally.answered(np.array([["ok"], ["cold"], ["ok"]], dtype=object), scores)
-    assert counts(tally) == {
+    counters.answered(np.array([["ok"], ["cold"], ["ok"]], dtype=object), scores)
+    assert counts(counters) == {
         "nextitem_sessions_total{ok}": 2,
         "nextitem_sessions_total{cold}": 1,
         "nextitem_items_returned_total{}": 3,
@@ -42,7 +42,7 @@ def test_answers_are_counted_by_status_and_without_what_only_fills_them_up():
 
 
 def test_what_was_taken_is_not_counted_again():
-    tally = Tally()
-    tally.refused("busy", 3)
-    assert counts(tally) == {"nextitem_requests_refused_total{busy}": 3}
-    assert counts(tally) == {}
+    counters = Counters()
+    counters.refused("busy", 3)
+    assert counts(counters) == {"nextitem_requests_refused_total{busy}": 3}
+    assert counts(counters) == {}

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from nextitem_bundle.runtime.codes import FIRST_ITEM
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from ..plan import Plan
@@ -45,7 +45,7 @@ class Answers:
         return reasons.most_common(1)[0][0] if reasons else None
 
 
-class Truth:
+class Reference:
     """Encodes and scores raw sessions without any of the exported graphs.
 
     items: what codes mean, by NVTabular.

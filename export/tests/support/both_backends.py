@@ -50,10 +50,10 @@ def both(op: str, dtype: str, *values: np.ndarray, options: Any = None, arrays: 
     names = [f"x{number}" for number in range(len(values))]
     inputs = [Instruction("input", (), kind, {"name": name}) for name, kind in zip(names, kinds, strict=True)]
     last = Instruction(op, tuple(range(len(values))), dtype, options or {}, arrays or {})
-    return both_forms((*inputs, last), dict(zip(names, values, strict=True)))
+    return both_backends((*inputs, last), dict(zip(names, values, strict=True)))
 
 
-def both_forms(instructions: tuple[Instruction, ...], tensors: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+def both_backends(instructions: tuple[Instruction, ...], tensors: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
     """The last instruction's result by numpy and by ONNX Runtime."""
     defined = np.asarray(Program(instructions, {"y": len(instructions) - 1}).run(tensors)["y"])
     builder = GraphBuilder(instructions)

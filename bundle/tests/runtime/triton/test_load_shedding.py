@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from nextitem_bundle.runtime.triton.pace import LEAST, Pace
+from nextitem_bundle.runtime.triton.load_shedding import LEAST, LoadShedding
 
 
 class Server:
@@ -8,13 +8,13 @@ class Server:
 
     def __init__(self, max_requests: int, max_ms: float, exempt: int = 0) -> None:
         self.now_s = 0.0
-        self.pace = Pace(max_requests, max_ms, exempt, lambda: self.now_s)
+        self.load_shedding = LoadShedding(max_requests, max_ms, exempt, lambda: self.now_s)
 
     def batch(self, waiting: int, answer_ms: float = 0.0, carriage_ms: float = 0.0) -> int:
         self.now_s += waiting * carriage_ms / 1e3
-        taken = self.pace.begin(waiting)
+        taken = self.load_shedding.begin(waiting)
         self.now_s += taken * answer_ms / 1e3
-        self.pace.end(taken)
+        self.load_shedding.end(taken)
         return taken
 
 

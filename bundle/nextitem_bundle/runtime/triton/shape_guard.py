@@ -70,7 +70,7 @@ def refuse_impossible(tensors: Mapping[str, Array]) -> None:
             )
 
 
-def let_arrive(utils: Any) -> None:
+def guard_shapes(utils: Any) -> None:
     """Prepare this process, once, before its first request.
 
     utils: the module triton_python_backend_utils, as it is inside Triton.

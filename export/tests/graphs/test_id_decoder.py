@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 import pytest
 
-from nextitem_bundle.runtime.codes import COLD, EMPTY, OK
+from nextitem_bundle.runtime.special_ids import COLD, EMPTY, OK
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.wire import NULL_INT64
-from nextitem_export.graphs.items import INPUTS, write_items
+from nextitem_export.graphs.id_decoder import INPUTS, write_items
 from nextitem_export.onnx_versions import IR_VERSION, OPSET
 
 STRINGS = np.array(["ø", "b", "a b", "☃"], dtype=object)
@@ -23,7 +23,7 @@ def values(request):
 
 @pytest.fixture(params=["onnx", "numpy"])
 def written(request, values, tmp_path):
-    """The folder of the step in each form."""
+    """The folder of the step in each backend."""
     write_items(values, tmp_path, request.param)
     return tmp_path
 
@@ -55,10 +55,10 @@ def test_the_answer_has_as_many_items_as_wanted(values, written):
 
 def test_both_forms_give_the_same_types(values, tmp_path):
     answers = []
-    for form in ("onnx", "numpy"):
-        (tmp_path / form).mkdir()
-        write_items(values, tmp_path / form, form)
-        answers.append(ask(tmp_path / form, [[3, 0, 6]], 3)[0])
+    for backend in ("onnx", "numpy"):
+        (tmp_path / backend).mkdir()
+        write_items(values, tmp_path / backend, backend)
+        answers.append(ask(tmp_path / backend, [[3, 0, 6]], 3)[0])
     for name, due in answers[0].items():
         assert (answers[1][name].dtype, answers[1][name].shape) == (due.dtype, due.shape), name
         assert type(answers[1][name].tolist()[0][0]) is type(due.tolist()[0][0])
@@ -67,8 +67,8 @@ def test_both_forms_give_the_same_types(values, tmp_path):
 def test_an_unknown_form_is_refused_with_the_known_ones(values, tmp_path):
     write_items(values, tmp_path)
     settings = json.loads((tmp_path / "step.json").read_text())
-    (tmp_path / "step.json").write_text(json.dumps({**settings, "form": "magic"}))
-    with pytest.raises(ValueError, match="form 'magic', this runtime knows onnx, numpy"):
+    (tmp_path / "step.json").write_text(json.dumps({**settings, "backend": "magic"}))
+    with pytest.raises(ValueError, match="backend 'magic', this runtime knows onnx, numpy"):
         open_step(tmp_path)
 
 

@@ -20,7 +20,7 @@ CONFIG = Config(
 
 @pytest.fixture
 def sessions():
-    """Lengths from 2 to 8, so that parts of a step have unlike numbers of targets; some items are unknown."""
+    """Lengths from 2 to 8, so that micro-batches of a step have unlike numbers of targets; some items are unknown."""
     random = np.random.default_rng(1)
     lengths = random.integers(2, 9, 61)
     items = random.integers(1, 20, lengths.sum())
@@ -48,12 +48,12 @@ def batch(batch_of):
     return batch_of([1, 3, 5, 5], 5)
 
 
-@pytest.mark.parametrize("parts", [2, pytest.param(8, marks=pytest.mark.slow)])
-def test_a_step_in_parts_is_the_same_step(sessions, schema, batch, parts):
+@pytest.mark.parametrize("micro_batches", [2, pytest.param(8, marks=pytest.mark.slow)])
+def test_a_step_in_micro_batches_is_the_same_step(sessions, schema, batch, micro_batches):
     whole = trained_with(sessions, schema)
-    assert furthest(trained_with(sessions, schema, gradient_accumulation=parts), whole, batch) < 2e-4
-    # What a mean over parts, whatever they hold, would give is far from it.
-    assert furthest(trained_with(sessions, schema, batch_size=24 // parts), whole, batch) > 2e-2
+    assert furthest(trained_with(sessions, schema, gradient_accumulation=micro_batches), whole, batch) < 2e-4
+    # What a mean over micro-batches, whatever they hold, would give is far from it.
+    assert furthest(trained_with(sessions, schema, batch_size=24 // micro_batches), whole, batch) > 2e-2
 
 
 def test_a_batch_that_cannot_be_divided_is_refused(sessions, schema):
