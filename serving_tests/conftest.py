@@ -19,6 +19,7 @@ from serving_tests.support.encoding import encode_sessions
 from serving_tests.support.made import shop
 from serving_tests.support.made.cache import Made, cached
 from serving_tests.support.made.shop import ASKED, BUNDLES
+from serving_tests.support.processes import running_triton
 from serving_tests.support.raw_client import RawClient
 from serving_tests.support.served import Served, given
 
@@ -86,7 +87,7 @@ def server(repository: Path) -> Iterator[TritonServer | Served]:
     if SERVED is not None:
         yield SERVED
         return
-    with TritonServer(repository) as running:
+    with running_triton(repository) as running:
         yield running
 
 

@@ -16,6 +16,7 @@ from nextitem_training.offline import OfflinePredictor
 from nextitem_training.run_directory import RunDirectory
 from serving_tests.support.made.cache import Made
 from serving_tests.support.made.recipes import EXPORTS
+from serving_tests.support.processes import running_triton
 
 pytestmark = pytest.mark.beside_the_server  # it starts a server of its own
 
@@ -29,7 +30,7 @@ def run(made: Made) -> Path:
 
 @pytest.fixture(scope="module")
 def server(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    with TritonServer(made.repository("raw", tmp_path_factory.mktemp("raw") / "repository")) as server:
+    with running_triton(made.repository("raw", tmp_path_factory.mktemp("raw") / "repository")) as server:
         yield server
 
 

@@ -16,6 +16,7 @@ from serving_tests.support.commands import run_command
 from serving_tests.support.encoding import encode_sessions
 from serving_tests.support.made.cache import Made
 from serving_tests.support.made.heads_shop import BUNDLES, HEADS, WINDOW, HeadsShop, opened
+from serving_tests.support.processes import running_triton
 from serving_tests.support.ranking import LOWEST
 from serving_tests.support.raw_client import Answer, RawClient
 
@@ -37,7 +38,7 @@ def shop(made: Made, sessions: list[pd.DataFrame], tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="module")
 def running(shop: HeadsShop) -> Iterator[TritonServer]:
-    with TritonServer(shop.repository) as server:
+    with running_triton(shop.repository) as server:
         yield server
 
 

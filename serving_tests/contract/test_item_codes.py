@@ -11,6 +11,7 @@ from nextitem_client import Client, Recommendation
 from nextitem_server import TritonServer
 from serving_tests.support.made.cache import Made
 from serving_tests.support.made.item_codes_shop import ITEMS, LAYOUTS, NAMES, SESSIONS, reference
+from serving_tests.support.processes import running_triton
 
 pytestmark = pytest.mark.beside_the_server  # it starts a server of its own
 ALL = 100
@@ -27,7 +28,7 @@ class Running:
 @pytest.fixture(scope="module")
 def running(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = made.repository("item_codes", tmp_path_factory.mktemp("item_codes") / "copy")
-    with TritonServer(folder / "model_repository") as server:
+    with running_triton(folder / "model_repository") as server:
         yield Running(server, reference(folder))
 
 

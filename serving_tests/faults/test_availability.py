@@ -15,6 +15,7 @@ import pytest
 
 from nextitem_server import TritonServer
 from serving_tests.support.bundles import copied
+from serving_tests.support.processes import running_triton
 from serving_tests.support.raw_client import RawClient
 
 NAMES = ("shop", "shop_torchscript", "shop_fused")
@@ -28,7 +29,7 @@ def steered(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     for name in NAMES:
         copied(repository / name, copy)
     options = ["--model-control-mode=explicit", "--load-model=*"]
-    with TritonServer(copy, options=options) as running:
+    with running_triton(copy, options=options) as running:
         yield running
 
 

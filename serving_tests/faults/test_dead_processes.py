@@ -16,7 +16,7 @@ import pytest
 from nextitem_client import Client, ServerError
 from nextitem_server import TritonServer
 from serving_tests.support.bundles import copied
-from serving_tests.support.processes import eventually, processes_of
+from serving_tests.support.processes import eventually, processes_of, running_triton
 
 #: What they measure another test beside them would change.
 pytestmark = [pytest.mark.beside_the_server, pytest.mark.alone]
@@ -33,7 +33,7 @@ def mortal(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     copy = tmp_path_factory.mktemp("mortal") / "model_repository"
     for name in ("shop", "shop_fused"):
         copied(repository / name, copy)
-    with TritonServer(copy) as running:
+    with running_triton(copy) as running:
         yield running
 
 

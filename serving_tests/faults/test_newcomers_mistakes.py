@@ -16,6 +16,7 @@ from nextitem_client import AsyncClient, Client, NextItemError
 from nextitem_server import TritonServer
 from serving_tests.support.commands import run_here
 from serving_tests.support.made.shop import PROTOCOLS
+from serving_tests.support.processes import running_triton
 
 SESSION = {
     "item_id": ["A13", "A16"],
@@ -108,7 +109,9 @@ def web_page() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def nothing_loaded(repository: Path, server: TritonServer) -> Iterator[TritonServer]:
     """A server on the same repository that waits to be told what to load."""
-    with TritonServer(repository, options=["--model-control-mode=explicit"], open_apis=["model-repository"]) as running:
+    with running_triton(
+        repository, options=["--model-control-mode=explicit"], open_apis=["model-repository"]
+    ) as running:
         yield running
 
 

@@ -14,6 +14,7 @@ from nextitem_client import Client, NextItemError, ServerBusy
 from nextitem_server import TritonServer
 from serving_tests.support.made.cache import Made
 from serving_tests.support.made.shop import PROTOCOLS
+from serving_tests.support.processes import running_triton
 from serving_tests.support.raw_client import Answer, RawClient, Refused
 
 CALLERS = 8
@@ -25,7 +26,7 @@ BUSY = {"http": "503", "grpc": "UNAVAILABLE"}
 @pytest.fixture(scope="module")
 def overloaded(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     """A server of bundles that refuse, and of two with the defaults."""
-    with TritonServer(made.repository("overload", tmp_path_factory.mktemp("overload") / "copy")) as running:
+    with running_triton(made.repository("overload", tmp_path_factory.mktemp("overload") / "copy")) as running:
         yield running
 
 

@@ -25,7 +25,7 @@ from serving_tests.support.bundles import accept, change
 from serving_tests.support.commands import run_command
 from serving_tests.support.made.cache import Made
 from serving_tests.support.made.recipes import UPDATED
-from serving_tests.support.processes import eventually, processes_of
+from serving_tests.support.processes import eventually, processes_of, running_triton
 
 SESSIONS = 6
 
@@ -51,7 +51,7 @@ def key_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def serving(updated: Path, key_file: Path) -> Iterator[TritonServer]:
-    with TritonServer(updated, control_key=key_file.read_text().strip()) as running:
+    with running_triton(updated, control_key=key_file.read_text().strip()) as running:
         yield running
 
 
@@ -213,7 +213,7 @@ def test_without_a_server_the_next_start_has_the_version(updated, shopping) -> N
     done = activate(None, updated, "shop", 2, "--keep-versions", 1)
     assert "before: 1; removed: version 1" in done.stdout
     assert sorted(path.name for path in (updated / "shop_retrieval").iterdir()) == ["2", "config.pbtxt", "warmup"]
-    with TritonServer(updated) as server:
+    with running_triton(updated) as server:
         assert answers_of(server, "shop_fused", shopping)[0] == "2"
         assert answers_of(server, "shop", shopping)[0] == "2"
     done = activate(None, updated, "shop_fused", 1)
@@ -290,7 +290,7 @@ def test_an_update_after_a_process_was_started_again(serving, updated, shopping,
 @pytest.mark.parametrize("name", UPDATED)
 def test_a_version_is_not_said_to_answer_while_its_process_is_dead(updated, key_file, shopping, name) -> None:
     """Under a server that starts nothing again, as a tritonserver that nextitem-serve did not start."""
-    with TritonServer(updated, control_key=key_file.read_text().strip()) as unwatched:
+    with running_triton(updated, control_key=key_file.read_text().strip()) as unwatched:
         unwatched._supervisor.stop()
         for number in processes_of(unwatched, name if name == "shop_fused" else "shop_items"):
             os.kill(number, signal.SIGKILL)

@@ -15,6 +15,7 @@ import pytest
 from nextitem_client import Client
 from nextitem_server import TritonServer
 from serving_tests.support.bundles import copied
+from serving_tests.support.processes import running_triton
 from serving_tests.support.raw_client import RawClient, Refused
 
 NAMES = ("shop", "shop_torchscript", "shop_fused")
@@ -27,7 +28,7 @@ def measured(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     copy = tmp_path_factory.mktemp("measured") / "model_repository"
     for name in NAMES:
         copied(repository / name, copy)
-    with TritonServer(copy) as running:
+    with running_triton(copy) as running:
         yield running
 
 

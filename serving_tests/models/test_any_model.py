@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from nextitem_client import Client
-from nextitem_server import TritonServer
 from serving_tests.support.made.cache import Made
+from serving_tests.support.processes import running_triton
 
 NAMES = ("by_query", "with_heads", "by_scores", "like_t4r")
 
@@ -29,7 +29,7 @@ def test_the_page_exports_four_models_that_triton_serves(exported: Path) -> None
         "category": ["trousers", "trousers"],
         "price": [28.0, 33.0],
     }
-    with TritonServer(exported) as server:
+    with running_triton(exported) as server:
         for name in NAMES:
             with Client(server.http_url, model=name) as client:
                 needed = {feature.name for feature in client.signature.features}

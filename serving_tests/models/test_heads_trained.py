@@ -16,6 +16,7 @@ from nextitem_training.run_directory import RunDirectory
 from serving_tests.support.encoding import encode_sessions
 from serving_tests.support.made.cache import Made
 from serving_tests.support.made.heads_trained_shop import COLUMNS, VECTOR_WIDTH
+from serving_tests.support.processes import running_triton
 from serving_tests.support.ranking import LOWEST, assert_true, judged
 from serving_tests.support.raw_client import RawClient
 
@@ -40,7 +41,7 @@ def running(request: pytest.FixtureRequest, made: Made, tmp_path_factory: pytest
     datatypes = {"string": "BYTES", "float32": "FP32", "float64": "FP32"}
     features = [{"name": f.name, "datatype": datatypes.get(f.dtype, "INT64")} for f in schema.raw_features]
     assert not {feature["name"] for feature in features} & set(COLUMNS)  # nobody sends what is predicted
-    with TritonServer(repository) as server:
+    with running_triton(repository) as server:
         yield Running(server, made.run(name), features)
 
 

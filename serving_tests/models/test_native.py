@@ -56,6 +56,7 @@ from serving_tests.support.encoding import encode_sessions
 from serving_tests.support.made.cache import Made
 from serving_tests.support.made.shop import MAX_TOP_K, NATIVE
 from serving_tests.support.native_shim import as_python_backend
+from serving_tests.support.processes import running_triton
 from serving_tests.support.ranking import SCORE_TOLERANCE
 from serving_tests.support.raw_client import RawClient
 
@@ -76,7 +77,7 @@ def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     repository.mkdir()
     for name in NATIVE:
         as_python_backend(exported / name, repository, BACKENDS[name])
-    with TritonServer(repository, verify=False) as running:
+    with running_triton(repository, verify=False) as running:
         yield running
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nextitem_server import TritonServer
 from nextitem_training.offline import OfflinePredictor
 from nextitem_training.run_directory import RunDirectory
 from serving_tests.support.commands import succeed
 from serving_tests.support.encoding import encode_sessions
 from serving_tests.support.made.shop import ROOT
+from serving_tests.support.processes import running_triton
 from serving_tests.support.ranking import assert_true
 from serving_tests.support.raw_client import RawClient
 
@@ -61,7 +61,7 @@ def test_every_held_out_session_is_answered_as_offline(zoo_run: RunDirectory, tm
         {"name": feature.name, "datatype": DATATYPES.get(feature.dtype, "INT64")}
         for feature in zoo_run.schema.raw_features
     ]
-    with TritonServer(tmp_path / "repository") as server:
+    with running_triton(tmp_path / "repository") as server:
         for format_name in FORMATS:
             raw_client = RawClient("http", server.http_url, format_name)
             best = set()

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from nextitem_server import TritonServer
+
+
+@contextmanager
+def running_triton(repository: Path, **options: Any) -> Iterator[TritonServer]:
+    """A server that is killed at the end. An orderly end takes Triton up to ten seconds, and server/tests have it."""
+    server = TritonServer(repository, **options).start()
+    try:
+        yield server
+    finally:
+        server.stop(kill=True)
 
 
 def processes_of(server: TritonServer, model: str) -> list[int]:

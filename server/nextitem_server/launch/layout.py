@@ -145,6 +145,8 @@ def environment(installation: Installation, inherited: Mapping[str, str]) -> dic
     variables.setdefault("OMP_NUM_THREADS", "1")
     # glibc gives each of Triton's many threads a heap of its own, of which nothing comes back: it grew for an hour and longer.
     variables.setdefault("MALLOC_ARENA_MAX", "2")
+    # Bodies of megabytes are mapped and given back; by itself glibc soon puts them into the heaps, among what stays.
+    variables.setdefault("MALLOC_MMAP_THRESHOLD_", "131072")
     return variables
 
 

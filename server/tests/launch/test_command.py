@@ -59,6 +59,6 @@ def test_the_environment_of_the_stub():
     assert variables["PATH"].split(os.pathsep) == [str(Path(sys.executable).parent), "/usr/bin"]
     assert variables["LD_LIBRARY_PATH"].split(os.pathsep) == ["/a", "/b", "/mine"]
     assert variables["OMP_NUM_THREADS"] == "1"
-    assert variables["MALLOC_ARENA_MAX"] == "2"
+    assert (variables["MALLOC_ARENA_MAX"], variables["MALLOC_MMAP_THRESHOLD_"]) == ("2", "131072")
     kept = environment(Installation(Path("t")), {"OMP_NUM_THREADS": "4", "MALLOC_ARENA_MAX": "8"})
     assert (kept["OMP_NUM_THREADS"], kept["MALLOC_ARENA_MAX"]) == ("4", "8")

@@ -105,7 +105,7 @@ def _joined(chunks: Sequence[_Chunk], name: str, *, as_numbers: bool) -> pa.Chun
             "same way in all files, or say in [data.types] what it is."
         )
     kind = _common(typed)
-    chunks: list[pa.Array] = []
+    joined: list[pa.Array] = []
     for chunk in chunks:
         try:
             values = chunk.values.cast(kind)
@@ -114,8 +114,8 @@ def _joined(chunks: Sequence[_Chunk], name: str, *, as_numbers: bool) -> pa.Chun
                 f"{chunk.file}: column '{name}' is {chunk.values.type} and cannot be read as {kind}, which other files need: "
                 f"{error}. Write it the same way in all files."
             ) from error
-        chunks.extend(values.chunks)
-    return pa.chunked_array(chunks, kind)
+        joined.extend(values.chunks)
+    return pa.chunked_array(joined, kind)
 
 
 def _common(chunks: Sequence[_Chunk]) -> pa.DataType:
