@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,8 @@ UNPICKLERS_BY_FILE = {
 }
 UNPICKLING_ARGUMENTS = {("allow_pickle", True), ("weights_only", False)}
 DRAWERS = {"utils.py", "util.py", "helpers.py", "helper.py", "common.py", "misc.py"}
+#: What each page of docs/decisions/ says, in this order.
+DECISION_HEADINGS = ("Context", "Decision", "Alternatives considered", "Consequences")
 LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)")
 
 
@@ -94,6 +97,24 @@ def misplaced(path: Path) -> Iterator[str]:
         )
 
 
+def decision_faults(folder: Path) -> Iterator[str]:
+    """A sentence for each decision without a number of its own, one of the four headings, or a line in README.md."""
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    pages = sorted(page for page in folder.glob("*.md") if page.name != "README.md")
+    numbers = Counter(page.name[:4] for page in pages)
+    for page in pages:
+        text, number = page.read_text(encoding="utf-8"), page.name[:4]
+        if numbers[number] > 1:
+            yield f"{page}: {number} is the number of {numbers[number]} decisions; give this one the next free number."
+        if not text.startswith(f"# {number}: "):
+            yield f"{page} does not begin with '# {number}: ' and its title."
+        headings = tuple(re.findall(r"^## (.*)", text, re.MULTILINE))
+        if headings != DECISION_HEADINGS:
+            yield f"{page} has the headings {headings}, expected are {DECISION_HEADINGS}."
+        if f"({page.name})" not in index:
+            yield f"{page} has no line in {folder}/README.md."
+
+
 def test_nothing_of_ours_reads_pickles():
     found = [v for path in our_files() if path.suffix == ".py" for v in unpicklings(path)]
     assert not found, "\n".join(found)
@@ -112,6 +133,12 @@ def test_relative_links_lead_somewhere():
 def test_files_are_named_after_what_they_are_about():
     found = {v for path in our_files() for v in misplaced(path.relative_to(ROOT))}
     assert not found, "\n".join(sorted(found))
+
+
+def test_decisions_have_numbers_of_their_own_and_the_four_headings():
+    assert list((ROOT / "docs/decisions").glob("0*.md"))
+    found = list(decision_faults(ROOT / "docs/decisions"))
+    assert not found, "\n".join(found)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +192,24 @@ def test_a_broken_link_is_found(tmp_path):
     )
     (violation,) = broken_links(page)
     assert violation.startswith(f"{page}:6 links to docs/gone.md")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "fault"),
+    [
+        ("0001-b.md", "", "number of 2 decisions"),
+        ("0002-b.md", "# 2. b", "does not begin"),
+        ("0002-b.md", "## Context", "has the headings ('Context',)"),
+        ("0002-b.md", "", "has no line"),
+    ],
+)
+def test_a_faulty_decision_is_found(tmp_path, name, text, fault):
+    right = "".join(f"\n## {heading}\n" for heading in DECISION_HEADINGS)
+    (tmp_path / "0001-a.md").write_text("# 0001: a\n" + right)
+    (tmp_path / "README.md").write_text("(0001-a.md)")
+    assert not list(decision_faults(tmp_path))
+    (tmp_path / name).write_text(text)
+    assert any(fault in sentence for sentence in decision_faults(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["a/utils.py", "x/common.py", "a/categories/unique.x.parquet"])
