@@ -1,5 +1,6 @@
 """deploy/systemd/nextitem-serve.service agrees with nextitem-serve: options, signals, exit codes, limits."""
 
+import re
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,12 @@ from nextitem_server.launch.command import check_options, stop_grace_s
 from nextitem_server.launch.guard import MOST_FILES
 from nextitem_server.launch.stack import STACK_BYTES
 
-UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "nextitem-serve.service"
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "deploy" / "systemd" / "nextitem-serve.service"
+#: The drop-ins that the page shows.
+DROP_INS = re.findall(
+    r"^```ini\n(.*?)^```", (ROOT / "docs" / "production.md").read_text("utf-8"), re.DOTALL | re.MULTILINE
+)
 #: What nextitem-serve and its guard need at most beside tritonserver's own time to end, in seconds.
 CLEANING_UP_S = 3.0
 
@@ -21,7 +27,7 @@ Unit = dict[str, dict[str, str]]
 
 
 def parsed(text: str) -> Unit:
-    """Each section of a unit; a backslash at a line's end joins it to the next one."""
+    """Each section of a unit; a backslash at a line's end joins it to the next one, and an empty value resets its key."""
     unit: Unit = {}
     section: dict[str, str] = {}
     lines = [line for line in text.splitlines() if line.strip() and line.lstrip()[0] not in "#;"]
@@ -30,7 +36,7 @@ def parsed(text: str) -> Unit:
             section = unit.setdefault(line.strip("[]"), {})
             continue
         key, _, value = line.partition("=")
-        assert key not in section, f"{key} stands twice"
+        assert not section.get(key), f"{key} stands twice"
         section[key] = " ".join(value.split())
     return unit
 
@@ -43,8 +49,12 @@ def service() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def command(service) -> list[str]:
     """The program and its arguments, as systemd passes them."""
-    assert not set("%$'\"") & set(service["ExecStart"]), "systemd would replace or unquote something"
-    return service["ExecStart"].split()
+    return words(service["ExecStart"])
+
+
+def words(command: str) -> list[str]:
+    assert not set("%$'\"") & set(command), "systemd would replace or unquote something"
+    return command.split()
 
 
 def triton_options(command: list[str]) -> list[str]:
@@ -74,6 +84,16 @@ def test_every_option_is_one_of_nextitem_serves(command):
     assert options.model_repository == ["/srv/nextitem/model_repository"]
     check_options(triton_options(command))
     assert all(option.startswith("--metrics-config=") for option in triton_options(command))
+
+
+def test_the_drop_in_of_the_page_is_what_the_front_expects():
+    (dropped,) = [unit["Service"]["ExecStart"] for unit in map(parsed, DROP_INS) if "ExecStart" in unit["Service"]]
+    command = words(dropped)
+    options = cli._parser().parse_args(command[1 : command.index("--")])
+    check_options(triton_options(command))
+    front = (ROOT / "deploy" / "load-balancer" / "pod.cfg").read_text(encoding="utf-8")
+    ports = re.findall(r"server triton 127\.0\.0\.1:(\d+)", front)
+    assert [options.http_port, options.grpc_port, options.metrics_port] == list(map(int, ports))
 
 
 def test_the_log_lies_where_the_service_may_write(service, command):
@@ -122,25 +142,25 @@ def test_the_limits_leave_what_tritonserver_needs(service):
     assert "NoExecPaths" not in service, "Triton runs programs in /tmp"
 
 
+def complaints(unit: str, folder: Path) -> list[str]:
+    """What systemd says of a unit whose program is another one, which is there and can be run."""
+    copy = folder / UNIT.name
+    copy.write_text(unit.replace("/opt/nextitem/bin/nextitem-serve", sys.executable), encoding="utf-8")
+    command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", copy]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return [line for line in done.stderr.splitlines() if UNIT.name in line]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not on the PATH")
+@pytest.mark.parametrize("drop_in", ["", *DROP_INS])
+def test_systemd_understands_it(tmp_path, drop_in):
+    assert complaints(f"{UNIT.read_text(encoding='utf-8')}\n{drop_in}", tmp_path) == []
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not on the PATH")
 @pytest.mark.parametrize(
-    ("old", "new", "complaint"),
-    [
-        ("", "", ""),
-        ("RestartSec=3", "RestartSecs=3", "RestartSecs"),
-        ("OOMPolicy=continue", "OOMPolicy=no", "OOM policy"),
-    ],
+    ("mistake", "complaint"), [("RestartSecs=3", "RestartSecs"), ("OOMPolicy=no", "OOM policy"), ("ExecStart=x", "x")]
 )
-def test_systemd_understands_it(command, tmp_path, old, new, complaint):
-    copy = tmp_path / UNIT.name
-    text = UNIT.read_text(encoding="utf-8").replace(command[0], sys.executable)  # which is there and can be run
-    assert old in text
-    copy.write_text(text.replace(old, new) if old else text, encoding="utf-8")
-    done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", copy],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    ours = [line for line in done.stderr.splitlines() if UNIT.name in line]
-    assert (complaint in "\n".join(ours)) if complaint else (ours == [] and done.returncode == 0), done.stderr
+def test_a_mistake_in_a_unit_is_found(tmp_path, mistake, complaint):
+    (found, *_) = complaints(f"{UNIT.read_text(encoding='utf-8')}\n[Service]\n{mistake}\n", tmp_path)
+    assert complaint in found
