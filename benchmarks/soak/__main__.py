@@ -104,6 +104,7 @@ def metrics_of(windows: Sequence[Window], rate: float) -> dict[str, float]:
         "well_formed_failed": sum(window.well_formed_failed for window in windows),
         "malformed": sum(window.malformed for window in windows),
         "malformed_otherwise": sum(window.malformed_otherwise for window in windows),
+        "refused": sum(window.refused for window in windows),
         "compared": sum(window.compared for window in windows),
         "wrong_answers": sum(window.wrong for window in windows),
         "p50_ms": statistics.median(window.p50_ms for window in windows),

@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+#: HTTP's status and gRPC's code of a server that has too much to do.
+REFUSALS = (503, "UNAVAILABLE")
+
 
 @dataclasses.dataclass(frozen=True)
 class Window:
@@ -16,6 +19,7 @@ class Window:
     well_formed_failed: int
     malformed: int
     malformed_otherwise: int
+    refused: int
     compared: int
     wrong: int
     p50_ms: float
@@ -42,13 +46,22 @@ class Counts:
     well_formed_failed: int = 0
     malformed: int = 0
     malformed_otherwise: int = 0
+    refused: int = 0
     compared: int = 0
     wrong: int = 0
     latencies_ms: list[float] = dataclasses.field(default_factory=list)
     problems: list[str] = dataclasses.field(default_factory=list)
 
-    def add(self, request: Request, found: int | str, latency_ms: float, body: Any | None) -> None:
-        """Count one request; `body` is compared where it is given."""
+    def add(
+        self, request: Request, found: int | str, latency_ms: float, body: Any | None, again: Callable[[], int | str]
+    ) -> None:
+        """Count one request; `body` is compared where it is given.
+
+        again: sends it once more. A refusal under load counts as `refused`, and as what comes of it then: so do clients.
+        """
+        if found in REFUSALS and found != request.expected:
+            self.refused += 1
+            found, body = again(), None
         as_expected = found == request.expected
         if request.right is None:
             self.malformed += 1

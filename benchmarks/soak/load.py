@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ PATIENCE_S = 10.0
 def served(folder: Path, bundles: Sequence[str]) -> Path:
     """The repository with these bundles, made by serving_tests where there is none of this project's sources."""
     key = hashlib.sha256(" ".join(bundles).encode())
-    for package in ("training", "export"):
+    for package in ("bundle", "training", "export"):
         for file in sorted((ROOT / package / f"nextitem_{package}").rglob("*.py")):
             key.update(file.read_bytes())
     made = folder / key.hexdigest()[:12]
@@ -115,6 +116,7 @@ class Load:
                     "well_formed_failed",
                     "malformed",
                     "malformed_otherwise",
+                    "refused",
                     "compared",
                     "wrong",
                 )
@@ -139,14 +141,16 @@ class Load:
 
     def _ask_http(self, rate: float, seconds: float, seed: int) -> Counts:
         requests = self._mixed(self.http, self._malformed_http, np.random.default_rng(seed))
+        port = self._server.ports.http
         trial = run_trial(
-            self._server.ports.http, [request.sent for request in requests], rate, seconds, seed=seed,
+            port, [request.sent for request in requests], rate, seconds, seed=seed,
             patience_s=PATIENCE_S, kept=COMPARED,
         )  # fmt: skip
         counts = Counts(problems=list(trial.problems))
         latencies = (trial.done - trial.intended) * 1e3
         for number, place in enumerate(trial.which.tolist()):
-            counts.add(requests[place], int(trial.status[number]), latencies[number], trial.kept.get(number))
+            request, body = requests[place], trial.kept.get(number)
+            counts.add(request, int(trial.status[number]), latencies[number], body, partial(_send, port, request.sent))
         return counts
 
     def _ask_grpc(self, rate: float, seconds: float, seed: int) -> Counts:
@@ -169,19 +173,20 @@ class Load:
                 code = call.code().name  # waits for it
                 body = call.result() if code == "OK" and number % every == 0 else None
                 ended = told[0] if told else time.perf_counter()
-                counts.add(request, code, (ended - intended) * 1e3, body)
+                counts.add(request, code, (ended - intended) * 1e3, body, partial(_code, ask, request.sent))
         return counts
 
     def _ask_large(self) -> Counts:
         counts = Counts()
         for request in self._malformed_http:
             if len(request.sent) > LARGE_BYTES:
-                counts.add(request, _send(self._server.ports.http, request.sent), 0.0, None)
+                send = partial(_send, self._server.ports.http, request.sent)
+                counts.add(request, send(), 0.0, None, send)
         with grpc.insecure_channel(self._server.grpc_url.split("//")[1]) as channel:
             for request in self._malformed_grpc:
                 if len(request.sent) > LARGE_BYTES:
-                    call = channel.unary_unary(wire_grpc.METHOD).future(request.sent, timeout=60)
-                    counts.add(request, call.code().name, 0.0, None)
+                    send = partial(_code, channel.unary_unary(wire_grpc.METHOD), request.sent)
+                    counts.add(request, send(), 0.0, None, send)
         return counts
 
 
@@ -253,6 +258,10 @@ def _send(port: int, sent: bytes) -> int:
         return connection.getresponse().status
     finally:
         connection.close()
+
+
+def _code(ask: Callable[..., Any], sent: bytes) -> str:
+    return ask.future(sent, timeout=60).code().name
 
 
 def _http_check(protocol: Protocol, expected: Answer) -> Callable[[bytes], bool]:
