@@ -113,7 +113,7 @@ def test_vectors_are_trained_and_a_catalogue_is_made_of_them(tmp_path):
 
 def test_every_command_is_run_by_a_test():
     tests = [path.read_text(encoding="utf-8") for path in ROOT.glob("**/tests/**/test_*.py")]
-    tests += [path.read_text(encoding="utf-8") for path in (ROOT / "serving_tests").glob("test_*.py")]
+    tests += [path.read_text(encoding="utf-8") for path in (ROOT / "serving_tests").rglob("test_*.py")]
     elsewhere = {
         name
         for name in commands()

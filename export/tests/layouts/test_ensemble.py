@@ -87,7 +87,7 @@ def test_each_version_folder_has_the_runtime_s_source_and_a_model_that_imports_i
     copied = {
         str(p.relative_to(version / "nextitem_runtime")): p.read_bytes()
         for p in version.rglob("*.py")
-        if p.name != "model.py"
+        if p != version / "model.py"
     }
     assert copied == {str(p.relative_to(source)): p.read_bytes() for p in source.rglob("*.py")}
     tree = ast.parse((version / "model.py").read_text())
