@@ -53,8 +53,8 @@ class ModelConfig(Section):
     item_bias: bool = False
     """Learn one number per item that is added to the item's score."""
     mask_probability: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    """Share of a session's interactions that `mlm` and `rtd` mask and that `plm` predicts, see docs/pretraining.md. `clm` ignores
-    it."""
+    """Share of a session's interactions that `mlm` and `rtd` mask and that `plm` predicts, see docs/pretraining.md.
+    `clm` ignores it."""
     generator_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     """`rtd` only: width and attention heads of the generator as a share of the body's. The ELECTRA paper takes 0.25 to 0.5."""
     detection_weight: NonNegativeFloat = 1.0
