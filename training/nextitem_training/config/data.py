@@ -106,8 +106,8 @@ class DataConfig(FilesConfig):
     def _check_split(self) -> None:
         if self.holdout == LAST_INTERACTION and self.validation_days:
             raise ConfigError(
-                f"[data] validation_days is {self.validation_days:g}, but holdout is '{LAST_INTERACTION}', which knows no "
-                "days; set validation_interaction = true instead."
+                f"[data] validation_days is {self.validation_days:g}, but holdout is '{LAST_INTERACTION}', which does not "
+                "split by days; set validation_interaction = true instead."
             )
         if self.holdout == DAYS and self.validation_interaction:
             raise ConfigError(

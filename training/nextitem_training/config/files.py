@@ -45,14 +45,16 @@ class FilesConfig(Section):
     raise `nextitem-export --max-id-bytes` too."""
 
     def check_files(self) -> None:
-        """Raises ConfigError where a setting has no meaning."""
+        """Raises ConfigError for a setting that cannot be used."""
         if self.time_from and not 3 <= len(self.time_from) <= 6:
             raise ConfigError(
                 f"[data] time_from lists {len(self.time_from)} columns; it takes those of year, month, day and, after them, of"
                 " hour, minute and second."
             )
         if self.time_from and self.time_unit:
-            raise ConfigError("[data] time_unit and time_from are two ways of telling the time; leave one out.")
+            raise ConfigError(
+                "[data] time_unit and time_from are both set; each says how to read the time. Leave one out."
+            )
         if self.separator and (len(self.separator) != 1 or not self.separator.isascii() or self.separator in '\r\n"\0'):
             raise ConfigError(
                 f"[data] separator is {self.separator!r}; it has to be one ASCII character, such as ';' or '\\t', and neither "

@@ -1,7 +1,7 @@
 """What the tables of the configuration have in common: pydantic checks them, and errors are sentences.
 
 A table is a dataclass. The docstring under a field is the key's meaning: mkdocstrings shows it, and
-`nextitem_training.configuration_reference` writes docs/configuration.md from it.
+scripts/configuration_reference.py writes docs/configuration.md from it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Writes docs/configuration.md: every key of the configuration, from the classes of `nextitem_training.config`.
 
-python -m nextitem_training.configuration_reference > docs/configuration.md
+.venv/bin/python scripts/configuration_reference.py
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -25,6 +26,8 @@ from nextitem_training.config.section import Section
 from nextitem_training.loop.trainer import SCHEDULES
 from nextitem_training.pretraining import APPROACHES, COMPATS
 from nextitem_training.workflow import TIME_FEATURES
+
+PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
 
 TABLES: tuple[type[Section], ...] = (DataConfig, InputsConfig, ModelConfig, HeadConfig, LossConfig, TrainingConfig)
 """The tables of the TOML file, in the order of the page."""
@@ -50,7 +53,7 @@ _INTRODUCTION = """\
 - A number is an integer or a decimal, never NaN or infinite.
 
 <!-- Generated from the docstrings in training/nextitem_training/config/. To change the page, change them and run
-python -m nextitem_training.configuration_reference > docs/configuration.md -->
+python scripts/configuration_reference.py -->
 """
 
 _TYPES = {"string": "string", "integer": "integer", "number": "number", "boolean": "`true` or `false`"}
@@ -120,4 +123,4 @@ def _prose(text: str) -> str:
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    PAGE.write_text(page(), encoding="utf-8")
