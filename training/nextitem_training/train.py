@@ -23,7 +23,14 @@ from nextitem_training.data.given import TEST_OPTION, GivenFiles
 from nextitem_training.data.split import Given, Split, sample_sessions, split_interactions
 from nextitem_training.data.targets import check_targets
 from nextitem_training.evaluation import last_of_each, metrics_of, model_ranks
-from nextitem_training.evaluation.baselines import cooccurrence_ranks, popularity_ranks
+from nextitem_training.evaluation.baselines import (
+    CO_OCCURRENCE,
+    MODEL,
+    POPULARITY,
+    baseline_warning,
+    cooccurrence_ranks,
+    popularity_ranks,
+)
 from nextitem_training.evaluation.heads import evaluate_heads
 from nextitem_training.evaluation.log import read_log
 from nextitem_training.evaluation.plots import draw
@@ -164,9 +171,13 @@ def train_on(
         )
         model = train_with_workers(training, model, validation)
         metrics = _evaluate(model, encoded, config.data)
+        warning = baseline_warning(metrics, config.training.metric)
+        if warning:
+            logger.warning(warning)
         heads = evaluate_heads(model, config.heads, encoded.training, encoded.held_out)
         report = {
             "metrics": metrics,
+            **({"warning": warning} if warning else {}),
             **({"heads": heads} if heads else {}),
             "held_out_sessions": int((encoded.held_out.lengths >= 2).sum()),
             **({"cutoff": str(split.cutoff)} if split.cutoff is not None else {}),
@@ -242,8 +253,8 @@ def _evaluate(model: SessionModel, encoded: Encoded, data: DataConfig) -> dict[s
     questions = last_of_each(encoded.held_out, item, exclude_seen=data.exclude_seen)
     logger.info("Ranking %d items for each of %d held-out sessions.", len(counts), len(questions))
     ranks = {
-        "model": model_ranks(model, encoded.held_out.features, counts, questions, progress="evaluation"),
-        "co-occurrence": cooccurrence_ranks(encoded.training, item, counts, questions),
-        "popularity": popularity_ranks(counts, questions),
+        MODEL: model_ranks(model, encoded.held_out.features, counts, questions, progress="evaluation"),
+        CO_OCCURRENCE: cooccurrence_ranks(encoded.training, item, counts, questions),
+        POPULARITY: popularity_ranks(counts, questions),
     }
     return {name: metrics_of(found) for name, found in ranks.items()}

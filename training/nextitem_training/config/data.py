@@ -1,4 +1,4 @@
-"""[data]: which columns there are and how they are split."""
+"""[data]: the columns of the interactions and how they are split."""
 
 from __future__ import annotations
 
@@ -18,45 +18,58 @@ LAST_INTERACTION: Final = "last-interaction"
 
 @dataclass(frozen=True)
 class DataConfig(FilesConfig):
-    """The columns of the interactions, how their files are read and how they are split."""
+    """The columns of the interactions, and which sessions are held out for evaluation and validation. See docs/training.md."""
 
     session_column: str = "session_id"
+    """Column with the session's id. It groups interactions, is no feature and is not sent in requests. Its name must not end in
+    `_list`, `_count`, `_nunique`, `_mean`, `_median`, `_std`, `_var` or `_sum`."""
     item_column: str = "item_id"
+    """Column with the item's id, strings or integers: what the model reads and recommends."""
     time_column: str = "timestamp"
+    """Column with the time of the interaction, which orders a session; docs/data.md lists the formats. With `time_from`, the
+    name of the column that is made."""
     categorical: Names = ()
-    """Further columns of strings or integers; the item column is always read."""
+    """Further columns of strings or integers as categorical features. The item column is always one."""
     continuous: Names = ()
-    """Columns of numbers that are normalised."""
+    """Columns of numbers as features, standardised by mean and standard deviation of the training part. Null becomes the
+    mean."""
     log_continuous: Names = ()
-    """Columns of amounts, such as prices: log(1 + x), then normalised; below 0 counts as 0."""
+    """Columns of skewed amounts, such as prices, as features: log(1 + x), then standardised. Values below 0 count as 0."""
     time_features: Names = ()
-    """Read from the time column: weekday, hour, month."""
+    """Categorical features that are computed from the time column, in UTC. Callers send the time, not these."""
     targets: Names = ()
-    """Columns of numbers that heads predict: known in training alone, and nothing that a caller sends."""
+    """Columns of numbers or booleans that `[[heads]]` predict. Read in training only: no model input, and not sent in
+    requests."""
     tie_breaker_column: str = "row_position"
-    """Made while reading: the row's position in the data, which orders interactions of one time."""
+    """Name of a column that nextitem-train adds: the row's position in the data, which orders interactions of the same time.
+    Change it only if you list a column of this name."""
     window: PositiveInt = 20
-    """The newest interactions of a session that the model reads."""
+    """T, the longest sequence that the model reads: the newest interactions of a session. Requests may send more. Training cuts
+    longer sessions into several examples."""
     holdout: Literal["days", "last-interaction"] = DAYS
-    """What is held out for evaluation: `days`, whole sessions by `holdout_days`; `last-interaction`, the newest interaction of
-    each session (leave-one-out), for sessions that are all that a user does."""
+    """What is held out for evaluation. `days`: whole sessions, by `holdout_days`. `last-interaction`: the newest interaction of
+    each session (leave-one-out), for data where a session is the whole history of a user. `--test-data` replaces it."""
     holdout_days: PositiveFloat = 14.0
-    """With `days`: sessions that start in the last so many days are held out."""
+    """`days` only: sessions that start in the last `holdout_days` days of the data are held out."""
     validation_days: NonNegativeFloat = 0.0
-    """With `days`: of the rest, those of the last so many days are kept for judging checkpoints; 0 for none."""
+    """`days` only: of the remaining sessions, those that start in the last `validation_days` days choose the best checkpoint.
+    0: no validation sessions."""
     validation_interaction: bool = False
-    """With `last-interaction`: each session's newest interaction of the rest is kept for judging checkpoints."""
+    """`last-interaction` only: the newest interaction of what remains of each session chooses the best checkpoint."""
     exclude_seen: bool = False
-    """Items of the input are no answer where the model is judged, as in a request with `exclude_seen`."""
+    """Evaluate and validate without the items of the input session, as requests with `exclude_seen` are answered. It does not
+    change what is served."""
     min_session_length: Annotated[int, Field(ge=2)] = 2
-    """Sessions of which training sees fewer interactions are no training examples; answers are given for them all the same."""
+    """Sessions with fewer interactions in the training part are not trained on. They still count for the vocabulary and for
+    popularity, and they are evaluated and served like others."""
     min_item_count: PositiveInt = 1
-    """Items with fewer interactions in training are unknown: neither learnt nor recommended."""
+    """Items with fewer interactions in the training part are unknown: they get no embedding and are never recommended."""
     sample_sessions: PositiveInt = 500
-    """Held-out sessions that are kept raw in the run directory."""
+    """Number of held-out sessions that the run directory keeps raw, as `sample.parquet`. nextitem-export proves a bundle on
+    them."""
     item_group: str = ""
-    """The column of `categorical` by which items are alike: where training starts from an older run, a new item starts from its
-    group's mean. The first of `categorical` if empty."""
+    """The column of `categorical` that groups items. With `--init-from`, a new item starts from the mean embedding of its
+    group. Empty: the first of `categorical`."""
 
     def __post_init__(self) -> None:
         self.check_files()
@@ -66,7 +79,7 @@ class DataConfig(FilesConfig):
         for name in names:
             if names.count(name) > 1:
                 raise ConfigError(f"[data] lists '{name}' more than once; a column or time feature has one use.")
-        # Groupby takes such an ending for its own and changes the column's type.
+        # Groupby takes such an ending for one of its aggregations and changes the column's type.
         if re.search("_(list|count|nunique|mean|median|std|var|sum)$", self.session_column):
             raise ConfigError(
                 f"[data] session_column is '{self.session_column}': NVTabular's Groupby takes the "
@@ -87,14 +100,14 @@ class DataConfig(FilesConfig):
 
     @property
     def validates(self) -> bool:
-        """Whether a part of the data is kept for judging checkpoints."""
+        """Whether validation sessions are split off, which choose the best checkpoint."""
         return bool(self.validation_days or self.validation_interaction)
 
     def _check_split(self) -> None:
         if self.holdout == LAST_INTERACTION and self.validation_days:
             raise ConfigError(
-                f"[data] validation_days is {self.validation_days:g}, but holdout is '{LAST_INTERACTION}', which knows no "
-                "days; set validation_interaction = true instead."
+                f"[data] validation_days is {self.validation_days:g}, but holdout is '{LAST_INTERACTION}', which does not "
+                "split by days; set validation_interaction = true instead."
             )
         if self.holdout == DAYS and self.validation_interaction:
             raise ConfigError(

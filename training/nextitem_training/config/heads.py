@@ -1,4 +1,4 @@
-"""[[heads]]: what is predicted beside the next item."""
+"""[[heads]]: predictions beside the next item."""
 
 from __future__ import annotations
 
@@ -15,30 +15,32 @@ from nextitem_training.errors import ConfigError
 BINARY: Final = "binary"
 REGRESSION: Final = "regression"
 HeadKind = Literal["binary", "regression"]
+"""What a head predicts."""
 
 WIDTH = 1
-"""How many numbers a head of either kind gives for a session."""
+"""Numbers per session that a head of either kind gives."""
 
 
 @dataclass(frozen=True)
 class HeadConfig(Section):
-    """One further prediction: of a column's value at the interaction that is predicted.
+    """One further output: the value of a column at the session's next interaction. One `[[heads]]` table per output.
 
-    A column that is constant in a session is a property of the session.
+    For a property of the whole session use a column that is constant within each session. See docs/inputs-heads-losses.md.
     """
 
     table: ClassVar[str] = "[[heads]]"
 
     name: str
-    """Of the output in the response."""
+    """Name of the output in the response: letters, digits and underscores, a letter first. Not the name of a column that
+    callers send, nor one that the served model uses itself, such as `scores`."""
     kind: HeadKind
-    """`binary`: the probability that the column is 1; `regression`: its value, in the column's own unit."""
+    """`binary`: the probability that the column is 1. `regression`: the column's value, in its own unit."""
     column: str
-    """One of [data] targets."""
+    """The column to predict, one of `[data] targets`."""
     weight: NonNegativeFloat = 1.0
-    """Of this head's loss beside that of the next item, whose weight is [loss] item_weight."""
+    """Weight of this head's loss. The weight of the loss over items is `[loss] item_weight`."""
     hidden: NonNegativeInt = 0
-    """Width of a hidden layer; 0 for none."""
+    """Width of a hidden layer with GELU. 0: a linear head."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", self.name) or is_reserved(self.name):

@@ -1,4 +1,4 @@
-"""[inputs]: how an interaction's features become one vector."""
+"""[inputs]: how the features of an interaction become one vector."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ CONCAT: Final = "concat"
 SUM: Final = "sum"
 ITEM_MULTIPLIED_SUM: Final = "item-multiplied-sum"
 Aggregation = Literal["concat", "sum", "item-multiplied-sum"]
+"""How feature embeddings are combined."""
 
 AS_INPUT: Final = "input"
 AS_ITEM: Final = "item"
@@ -21,32 +22,38 @@ AS_ITEM: Final = "item"
 
 @dataclass(frozen=True)
 class InputsConfig(Section):
-    """Embeddings of the features and how they are joined. Names and meanings follow Transformers4Rec where it has them."""
+    """Embeddings of the features and how they are combined into one vector of width `d_model`.
+
+    Names and meanings follow Transformers4Rec where it has them. See docs/inputs-heads-losses.md.
+    """
 
     table: ClassVar[str] = "[inputs]"
 
     aggregation: Aggregation = CONCAT
-    """`concat`: side by side, then one projection to d_model; `sum`: every feature of width d_model, added up;
-    `item-multiplied-sum`: the sum of all others times the item's embedding."""
+    """`concat`: embeddings side by side, then one projection to `d_model`. `sum`: all of width `d_model`, added up.
+    `item-multiplied-sum`: the sum of all other features times the item's embedding; needs a feature beside the item."""
     soft_one_hot: Names = ()
-    """Continuous features that become a mixture of embeddings, by a softmax of a projection of the value."""
+    """Features of `[data] continuous` or `log_continuous` that become a mixture of learned embeddings, weighted by a softmax
+    of a projection of the value (Transformers4Rec's SoftEmbedding)."""
     soft_one_hot_count: Annotated[int, Field(ge=2)] = 10
-    """How many embeddings such a feature mixes."""
+    """Number of embeddings that each `soft_one_hot` feature mixes."""
     swap_noise: Share = 0.0
-    """In training, the share of interactions whose features are taken from others of the batch, feature by feature."""
+    """Share of feature values that training replaces by values of other interactions of the batch, drawn for each feature
+    separately (Transformers4Rec's StochasticSwapNoise)."""
     layer_norm: bool = False
-    """Normalise the joined vector."""
+    """Apply layer normalisation to the combined vector."""
     dropout: Share = 0.0
-    """Of the joined vector."""
+    """Dropout rate of the combined vector, after the layer normalisation."""
     pretrained_items: str = ""
-    """An .npz file with `ids` (raw item ids) [N] and `vectors` float32 [N, P]; items that it lacks get zeros."""
+    """Path of an .npz file with `ids` [N], raw item ids, and `vectors` float32 [N, P], for example text embeddings. Items
+    without a vector get zeros. Empty: no pretrained vectors."""
     pretrained_as: Literal["input", "item"] = AS_INPUT
-    """`input`: a further feature of each interaction; `item`: projected and added to the item's own embedding, which also
-    scores the item."""
+    """`input`: the vector is a further input feature. `item`: its projection is added to the item embedding, as input and where
+    items are scored."""
     pretrained_frozen: bool = True
-    """Keep the vectors as they are and learn the projection alone."""
+    """Keep the vectors fixed and learn only their projection. `false`: train the vectors too."""
     pretrained_width: NonNegativeInt = 0
-    """P, written by training: 0 in the file."""
+    """P, the width of the vectors. nextitem-train sets it in the run directory; leave it out of the file."""
 
     def __post_init__(self) -> None:
         for name in self.soft_one_hot:

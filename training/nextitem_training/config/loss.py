@@ -1,4 +1,4 @@
-"""[loss]: what makes the next item likely."""
+"""[loss]: the loss over items."""
 
 from __future__ import annotations
 
@@ -14,33 +14,36 @@ FULL: Final = "full"
 SAMPLED_SOFTMAX: Final = "sampled-softmax"
 GBCE: Final = "gbce"
 LossKind = Literal["full", "sampled-softmax", "gbce"]
+"""Which loss."""
 
 UNIFORM: Final = "uniform"
 POPULARITY: Final = "popularity"
 IN_BATCH: Final = "in-batch"
 Sampling = Literal["uniform", "popularity", "in-batch"]
+"""Where negatives come from."""
 
 
 @dataclass(frozen=True)
 class LossConfig(Section):
-    """The loss over items."""
+    """The loss over items. See docs/inputs-heads-losses.md and, for which to choose, docs/choosing.md."""
 
     table: ClassVar[str] = "[loss]"
 
     kind: LossKind = FULL
-    """`full`: cross-entropy over the whole catalogue; `sampled-softmax`: over the target and sampled negatives, corrected by
-    the log of their sampling probability (Bengio and Senécal 2008; Yi et al. 2019); `gbce`: generalised binary cross-entropy
-    over the same (gSASRec; Petrov and Macdonald 2023)."""
+    """`full`: cross-entropy over the whole catalogue. `sampled-softmax`: cross-entropy over the target and sampled negatives,
+    corrected by the log of their sampling probability (Bengio and Senécal, 2008; Yi et al., 2019). `gbce`: generalised binary
+    cross-entropy over the target and sampled negatives (gSASRec; Petrov and Macdonald, 2023)."""
     negatives: PositiveInt = 512
-    """Sampled for each batch (`sampled-softmax`) or for each target (`gbce`)."""
+    """Number of negatives: per batch with `sampled-softmax`, per target with `gbce`. `full` ignores it."""
     sampling: Sampling = UNIFORM
-    """Where negatives come from: `uniform`, `popularity` (by count in training) or `in-batch` (the batch's other targets)."""
+    """Where negatives come from: `uniform` over all items, `popularity` (by count in training) or `in-batch` (the other
+    targets of the batch, at most `negatives` of them). `gbce` needs `uniform`; `full` ignores it."""
     calibration: Annotated[float, Field(ge=0, le=1)] = 0.75
-    """gBCE's t: 0 is binary cross-entropy, 1 ranks as full softmax does."""
+    """`gbce` only: the paper's t. 0 is plain binary cross-entropy, 1 ranks as full cross-entropy does."""
     label_smoothing: Share = 0.0
-    """`full` alone."""
+    """`full` only: share of the probability that is spread over all items."""
     item_weight: NonNegativeFloat = 1.0
-    """Weight of this loss beside the other heads'."""
+    """Weight of this loss beside those of `[[heads]]`."""
 
     def __post_init__(self) -> None:
         if self.label_smoothing and self.kind != FULL:

@@ -1,4 +1,4 @@
-"""Names that a column cannot have, since callers could not send it."""
+"""Column names that are refused, because a request could not carry them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nextitem_training.errors import ConfigError
 
 
 def check_sent(names: Iterable[str]) -> None:
-    """Raises ConfigError where callers of the served model could not send a column of one of these names."""
+    """Raises ConfigError for a name of a column that callers of the served model could not send."""
     for name in names:
         if is_reserved(name):
             raise ConfigError(

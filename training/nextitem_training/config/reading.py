@@ -1,4 +1,4 @@
-"""Reads the configuration's TOML file and refuses what it does not know."""
+"""Reads the configuration's TOML file and refuses unknown keys."""
 
 from __future__ import annotations
 
@@ -27,16 +27,22 @@ else:
 
 @dataclass(frozen=True)
 class Config(Section):
-    """Everything that decides what a training run makes of given interactions."""
+    """The whole configuration of a training run, one table per field. A table that the file leaves out has its defaults."""
 
     table: ClassVar[str] = "the configuration"
 
     data: DataConfig = Field(default_factory=DataConfig)
+    """Columns, files and splits."""
     inputs: InputsConfig = Field(default_factory=InputsConfig)
+    """From features to one vector per interaction."""
     model: ModelConfig = Field(default_factory=ModelConfig)
+    """The session model."""
     heads: Annotated[tuple[HeadConfig, ...], Strict(False)] = ()
+    """Predictions beside the next item."""
     loss: LossConfig = Field(default_factory=LossConfig)
+    """The loss over items."""
     training: TrainingConfig = Field(default_factory=TrainingConfig)
+    """The training loop."""
 
     def __post_init__(self) -> None:
         _check_heads(self.heads, self.data)
@@ -50,7 +56,7 @@ class Config(Section):
 
 
 def _check_heads(heads: tuple[HeadConfig, ...], data: DataConfig) -> None:
-    """Raises ConfigError where heads do not fit each other or the columns."""
+    """Raises ConfigError for heads of one name, and for heads whose column is no target."""
     names = [head.name for head in heads]
     sent = (data.item_column, data.time_column, *data.categorical, *data.continuous, *data.log_continuous)
     for head in heads:
@@ -69,7 +75,7 @@ def _check_heads(heads: tuple[HeadConfig, ...], data: DataConfig) -> None:
 
 
 def read_config(path: str | Path) -> Config:
-    """Reads a TOML file. Raises ConfigError where it is missing, malformed or has unknown keys."""
+    """Reads a TOML file. Raises ConfigError if it is missing, malformed, has unknown keys or values that are not allowed."""
     path = Path(path)
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows put a byte order mark first
@@ -83,5 +89,5 @@ def read_config(path: str | Path) -> Config:
 
 
 def config_from(tables: Mapping[str, Any]) -> Config:
-    """Builds the configuration from nested tables. Raises ConfigError on unknown keys."""
+    """Builds the configuration from nested tables. Raises ConfigError as `read_config` does."""
     return Config(**tables)

@@ -1,4 +1,4 @@
-"""A table of named things that is filled once and read often."""
+"""Registries: named implementations of one kind, such as bodies."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ Registered = TypeVar("Registered")
 
 
 class Registry(Generic[Entry]):
-    """Names of one kind of thing, such as bodies. Iterating gives the names, sorted."""
+    """Named implementations of one kind, such as bodies. Iterating gives the names, sorted."""
 
     def __init__(self, kind: str, package: str | None = None) -> None:
-        """package: all its modules are imported before the first look, so that a file in it is all that an entry costs."""
+        """Makes an empty registry.
+
+        Args:
+            kind: what an entry is, for messages.
+            package: all its modules are imported before the first lookup, so that a new entry costs one file there.
+        """
         self._kind = kind
         self._package = package
         self._entries: dict[str, Entry] = {}
 
     def register(self, name: str) -> Callable[[Registered], Registered]:
-        """A decorator that adds what it is put on. Raises ValueError where the name is taken."""
+        """A decorator that registers a class, function or value. Raises ValueError if the name is taken."""
 
         def add(entry: Registered) -> Registered:
             if name in self._entries:
@@ -34,7 +39,7 @@ class Registry(Generic[Entry]):
         return add
 
     def get(self, name: str) -> Entry:
-        """Returns the entry. Raises ConfigError that lists the known names on a miss."""
+        """Returns the entry. Raises ConfigError, which lists the known names, if there is none."""
         if name not in self._found():
             raise ConfigError(f"There is no {self._kind} '{name}'.{nearest(name, self)} Known are {', '.join(self)}.")
         return self._entries[name]

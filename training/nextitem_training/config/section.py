@@ -1,4 +1,8 @@
-"""What the tables of the configuration have in common: pydantic checks them, and says in a sentence what is wrong."""
+"""What the tables of the configuration have in common: pydantic checks them, and errors are sentences.
+
+A table is a dataclass. The docstring under a field is the key's meaning: mkdocstrings shows it, and
+scripts/configuration_reference.py writes docs/configuration.md from it.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +17,24 @@ from pydantic.dataclasses import dataclass
 from nextitem_training.errors import ConfigError, nearest
 
 Names = Annotated[tuple[str, ...], Strict(False)]
-"""A list in TOML."""
+"""A list of names in TOML."""
 Share = Annotated[float, Field(ge=0, lt=1)]
+"""A rate or share from 0 to below 1."""
 
 _UNKNOWN, _LACKING = "unexpected_keyword_argument", "missing"
 # Where pydantic's own words are Python's.
 _EXPECTED = {"tuple_type": "be a list", "dict_type": "be a table", "dataclass_exact_type": "be a table"}
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
+_CONFIG = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True, config=_CONFIG)
 class Section:
-    """A table. Whether read from a file or made in Python, it raises ConfigError where a value does not fit."""
+    """A table. Read from a file or made in Python, it raises ConfigError for a value that is not allowed."""
 
     table: ClassVar[str]
-    """Its name as the file has it, for messages."""
+    """The table's name as the TOML file has it."""
 
     @model_validator(mode="wrap")
     @classmethod

@@ -1,4 +1,4 @@
-"""Offline evaluation over the whole catalogue: what is asked, how the model ranks it, and what that comes to."""
+"""Offline evaluation over the whole catalogue: evaluation questions, ranks and metrics."""
 
 from __future__ import annotations
 
@@ -17,33 +17,36 @@ from nextitem_training.model import SessionModel
 from nextitem_training.special_ids import FIRST_KNOWN
 
 SCORE_BYTES = 64 << 20
-"""Of the scores that are held at once, however large the catalogue; one session's at least."""
+"""Upper bound, in bytes, of the scores held at once, whatever the catalogue. At least one session's scores are held."""
 _MOST_SESSIONS = 512
 
 
 @dataclass(frozen=True)
 class Questions:
-    """N questions: which item follows the interactions [start, start + length) of a session?"""
+    """N evaluation questions: which item follows the interactions [start, start + length) of a session?"""
 
     items: np.ndarray
-    """int64 [number of interactions], the codes of all sessions one after another."""
+    """int64 [number of interactions], the item codes of all sessions, concatenated."""
     starts: np.ndarray
-    """int64 [N]."""
+    """int64 [N], the index in `items` of each input's first interaction."""
     lengths: np.ndarray
-    """int64 [N], at least 1."""
+    """int64 [N], the interactions of each input, at least 1. The target follows them."""
     exclude_seen: bool = False
-    """Items of the input are no answer, also those before the window."""
+    """Do not rank the items of the input, those before the window included."""
 
     def __len__(self) -> int:
         return len(self.starts)
 
     @property
     def targets(self) -> np.ndarray:
-        """int64 [N]: the right answers as places in [V - 3], below 0 for an item that training did not know."""
+        """int64 [N]: the targets as indices in [V - 3], below 0 for an item that training did not know."""
         return self.items[self.starts + self.lengths] - FIRST_KNOWN
 
     def seen(self, question: int) -> np.ndarray:
-        """int64, the places of the known items that are no answer; an item may come twice."""
+        """int64: indices in [V - 3] of the known items of the input, which are not ranked. An item may occur twice.
+
+        Empty without `exclude_seen`.
+        """
         if not self.exclude_seen:
             return np.empty(0, np.int64)
         start = self.starts[question]
@@ -52,7 +55,13 @@ class Questions:
 
 
 def last_of_each(sessions: EncodedSessions, item_feature: str, *, exclude_seen: bool = False) -> Questions:
-    """Asks for each session's last interaction, given those before it; sessions of one interaction are left out."""
+    """The question for each session's last interaction, given those before it. Sessions of one interaction are left out.
+
+    Args:
+        sessions: whole sessions.
+        item_feature: the feature that holds the item codes.
+        exclude_seen: as in `Questions`.
+    """
     chosen = np.flatnonzero(sessions.lengths >= 2)
     return Questions(
         sessions.features[item_feature], sessions.offsets[chosen], sessions.lengths[chosen] - 1, exclude_seen
@@ -67,22 +76,24 @@ def model_ranks(
     *,
     progress: str = "",
 ) -> np.ndarray:
-    """Ranks [N] by the model as it is served: newest `window` interactions, popularity where none is known.
+    """Ranks float64 [N] by the model as it is served: newest `window` interactions, popularity if no item is known.
 
-    Scores are computed in blocks of at most SCORE_BYTES and given up once their targets are ranked.
+    Scores are computed in blocks of at most SCORE_BYTES, and each block is freed once its targets are ranked. Raises
+    DivergenceError if a score is NaN or infinite.
 
     Args:
         model: in evaluation mode, on any device.
-        features: ragged features of the sessions, to which the questions point.
-        counts: int64 [V - 3], popularity.
-        progress: what the progress bar on stderr is called; none is shown where this is empty or stderr is no terminal.
+        features: ragged features of the sessions; `questions` index into them.
+        counts: int64 [V - 3], how often each item occurs in training.
+        questions: the sessions and their targets.
+        progress: label of the progress bar on stderr. No bar if this is empty or stderr is no terminal.
     """
     size = max(1, min(_MOST_SESSIONS, SCORE_BYTES // (4 * max(1, len(counts)))))
     ranks, targets = np.empty(len(questions)), questions.targets
-    # Of like lengths, because a block is padded to its longest.
+    # By length, because a block is padded to its longest session.
     order = np.argsort(np.minimum(questions.lengths, model.window), kind="stable")
     with torch.inference_mode(), tqdm(total=len(order), desc=progress, unit="session", **_bar(progress)) as bar:
-        table = model.item_table()[FIRST_KNOWN:].T  # once, as it may have to be normalised
+        table = model.item_table()[FIRST_KNOWN:].T  # once: normalising it is slow
         for start in range(0, len(order), size):
             block = order[start : start + size]
             scores = _scores(model, table, features, counts, questions.starts[block], questions.lengths[block])
@@ -94,7 +105,7 @@ def model_ranks(
 
 
 def _bar(progress: str) -> dict[str, bool | None]:
-    """Of tqdm: None shows the bar where stderr is a terminal."""
+    """Arguments of tqdm. `disable=None` shows the bar if stderr is a terminal."""
     return {"disable": None if progress else True, "leave": False}
 
 
@@ -108,7 +119,7 @@ def _scores(
 ) -> np.ndarray:
     """float32 [B, V - 3] of the sessions' inputs; `table` float32 [D, V - 3].
 
-    Raises DivergenceError where a score is not finite, as of weights that are and have grown too large.
+    Raises DivergenceError if a score is NaN or infinite, which finite but very large weights can cause.
     """
     kept = np.minimum(lengths, model.window)
     padded = pad({name: features[name] for name in model.feature_names}, starts + lengths - kept, kept)
@@ -116,26 +127,26 @@ def _scores(
     products = query @ table
     if not is_finite(products):
         raise DivergenceError(
-            "The model's scores of the sessions that judge it are NaN or infinite: its weights have grown too large for "
+            "The model's scores on held-out sessions are NaN or infinite: its weights have grown too large for "
             "float32. Lower [training] learning_rate, or raise weight_decay."
         )
     scores = products.cpu().numpy()
-    # Counts that float32 makes equal stay in their order: ties are ranked by code, the most frequent first.
+    # Counts that are equal as float32 keep their order: ties are ranked by code, and codes are by frequency.
     scores[~(padded[model.item_feature] >= FIRST_KNOWN).any(axis=1)] = counts
     return scores
 
 
 def ranks_of(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Each target's rank, from 1: float64 [B]. Equal scores are ranked by code; NaN counts as above every number.
+    """Each target's rank, from 1: float64 [B]. Equal scores are ranked by code; NaN ranks above every number.
 
-    Infinite, that is missed, where the target is unknown, is left out (-inf) or has itself NaN for a score.
+    The rank is infinite, a miss, if the target is unknown, is excluded (score -inf) or has the score NaN.
 
     Args:
         scores: float32 [B, V - 3].
         targets: int64 [B], columns of `scores`; below 0 for an unknown item.
     """
     ranks = np.full(len(targets), np.inf)
-    # Row by row, because the scores of one session stay in the processor's cache.
+    # Row by row, because one session's scores fit the processor's cache.
     for place, (row, target) in enumerate(zip(scores, targets.tolist(), strict=True)):
         if target >= 0 and row[target] > -np.inf:
             behind = np.count_nonzero(row < row[target]) + np.count_nonzero(row[target:] == row[target])
@@ -144,7 +155,7 @@ def ranks_of(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def metrics_of(ranks: np.ndarray) -> dict[str, float]:
-    """recall@k, ndcg@k and mrr@k for k in CUTOFFS of ranks [N] from 1, with one target per question."""
+    """recall@k, ndcg@k and mrr@k, for each k in CUTOFFS, of ranks float64 [N] from 1 with one target each."""
     metrics = {}
     for k in CUTOFFS:
         hit = ranks <= k
@@ -155,7 +166,7 @@ def metrics_of(ranks: np.ndarray) -> dict[str, float]:
 
 
 def as_table(results: Mapping[str, Mapping[str, float]]) -> str:
-    """One line per ranker, one column per metric, for the terminal."""
+    """A table for the terminal: one line per ranker, one column per metric. results: metrics by ranker."""
     columns: Sequence[str] = list(next(iter(results.values())))
     width = max(len(name) for name in results)
     lines = [" " * width + "".join(f"{column:>11}" for column in columns)]

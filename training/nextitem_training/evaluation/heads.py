@@ -1,4 +1,4 @@
-"""Offline evaluation of the heads: what they say of each held-out session's last interaction."""
+"""Offline evaluation of the output heads, on the last interaction of each held-out session."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from nextitem_training.model import SessionModel
 from nextitem_training.special_ids import FIRST_KNOWN
 
 _BATCH = 512
-# Of a probability of 0 or 1, whose logarithm would be infinite where it is wrong.
+# Probabilities are clipped to it, since the log loss of a wrong 0 or 1 is infinite.
 _LEAST = 1e-7
 
 Measures = dict[str, float | None]
-"""By name; None where there is nothing to measure it on, as JSON has no NaN."""
+"""Values by the measure's name. None if there are no sessions to compute it from, as JSON has no NaN."""
 
 
 def evaluate_heads(
@@ -27,15 +27,17 @@ def evaluate_heads(
 ) -> dict[str, Measures]:
     """Compares each head with its column at the last interaction of held-out sessions, given those before it.
 
-    Left out are sessions of one interaction, those in whose input no item is known, to which the model says nothing, and those
-    where the column is null.
+    Sessions are left out if they have one interaction, if no item of the input is known (the model predicts nothing then), or
+    if the column is null.
 
     Args:
         model: in evaluation mode.
-        training, held_out: whole sessions with the heads' columns.
+        heads: the model's output heads.
+        training: whole sessions of the training part, with the heads' columns.
+        held_out: whole held-out sessions, with the heads' columns.
 
     Returns:
-        By head its measures, see `binary_measures` and `regression_measures`, and `sessions`, how many were judged.
+        Measures by head, see `binary_measures` and `regression_measures`, and `sessions`, the number of sessions evaluated.
     """
     if not heads:
         return {}
@@ -53,7 +55,7 @@ def evaluate_heads(
 
 @torch.inference_mode()
 def _predictions(model: SessionModel, held_out: EncodedSessions) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The sessions that are answered, int64 [N], and by head the predictions, float64 [N]."""
+    """The sessions with a prediction, int64 [N], and the predictions by head, float64 [N]."""
     features = {name: held_out.features[name] for name in model.feature_names}
     device = next(model.parameters()).device
     chosen = np.flatnonzero(held_out.lengths >= 2)
@@ -72,13 +74,17 @@ def _predictions(model: SessionModel, held_out: EncodedSessions) -> tuple[np.nda
 
 
 MEASURES: Registry[Callable[[np.ndarray, np.ndarray, np.ndarray], Measures]] = Registry("kind of head")
+"""(predicted, targets, values in training) → measures, by kind of head."""
 
 
 @MEASURES.register(BINARY)
 def binary_measures(predicted: np.ndarray, targets: np.ndarray, training: np.ndarray) -> Measures:
-    """AUC (the share of pairs of a positive and a negative that are in order, ties half), log loss, and share of positives.
+    """`auc`, `log_loss` and `positives`, the share of positives. In the AUC, ties count half.
 
-    predicted: probabilities float64 [N]; targets: 0 or 1 [N].
+    Args:
+        predicted: float64 [N], probabilities.
+        targets: [N], 0 or 1.
+        training: the column's values in training, not used.
     """
     positive = targets == 1
     count, others = int(positive.sum()), int((~positive).sum())
@@ -95,9 +101,12 @@ def binary_measures(predicted: np.ndarray, targets: np.ndarray, training: np.nda
 
 @MEASURES.register(REGRESSION)
 def regression_measures(predicted: np.ndarray, targets: np.ndarray, training: np.ndarray) -> Measures:
-    """The root of the mean squared error, and that of who always says the mean in training.
+    """`rmse`, the root mean squared error, and `rmse_of_training_mean`, that of always predicting the mean in training.
 
-    predicted: float64 [N]; targets: float32 [N]; training: the column's values there.
+    Args:
+        predicted: float64 [N].
+        targets: float32 [N].
+        training: the column's values in training.
     """
     if not len(targets):
         return {"rmse": None, "rmse_of_training_mean": None}

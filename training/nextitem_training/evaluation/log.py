@@ -1,4 +1,4 @@
-"""training_log.jsonl: a line of JSON for each step that is logged and for each validation, as they come."""
+"""training_log.jsonl: one line of JSON per logged training step and per validation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAMES = {"loss": "loss", "grad_norm": "gradient_norm", "learning_rate": "learni
 
 
 class TrainingLog(TrainerCallback):
-    """Writes the log of process 0. After a cut it begins as the checkpoint knows it."""
+    """Writes the log, in process 0. A resumed run begins with the log up to the checkpoint."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -23,7 +23,7 @@ class TrainingLog(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Begins the file with what was logged up to the checkpoint."""
+        """Writes what was logged up to the checkpoint, if there is one."""
         if state.is_world_process_zero:
             beside = self.path.with_suffix(".new")
             beside.write_text("".join(map(_line, state.log_history)), encoding="utf-8")
@@ -37,12 +37,12 @@ class TrainingLog(TrainerCallback):
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log: {step, epoch, seconds} with {loss, gradient_norm, learning_rate} or with {validation: {…}}."""
+    """Reads a log: a dict per line, {step, epoch, seconds} with {loss, gradient_norm, learning_rate} or {validation: {…}}."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _line(entry: Mapping[str, Any]) -> str:
-    """An entry of the Trainer's history as a line; its summary at the end is none."""
+    """An entry of the Trainer's history as a line; empty for its summary at the end."""
     validation = {
         name.removeprefix(_VALIDATION): value for name, value in entry.items() if name.startswith(_VALIDATION)
     }

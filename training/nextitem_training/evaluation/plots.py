@@ -1,4 +1,4 @@
-"""The log as pictures, drawn without a display; all that imports matplotlib."""
+"""Plots of the training log, drawn without a display. The only module that imports matplotlib."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ VALIDATION = "validation.png"
 
 
 def draw(lines: Sequence[Mapping[str, Any]], folder: Path, metric: str) -> None:
-    """Writes `loss.png`, and `validation.png` where there was a validation.
+    """Writes `loss.png` and, if there was a validation, `validation.png`.
 
     Args:
-        lines: as `training_log.read_log` gives them.
-        metric: the one by which the best epoch was chosen, which is marked.
+        lines: as `log.read_log` returns them.
+        folder: where the files go.
+        metric: the metric that chose the best epoch, which is marked.
     """
     losses = [line for line in lines if "loss" in line]
     if losses:
         _draw(folder / LOSS, "loss", {"loss": [(line["epoch"], line["loss"]) for line in losses]})
-    judged = [line for line in lines if "validation" in line]
-    if judged:
-        names = [name for name in judged[0]["validation"] if name.startswith("recall") or name == metric]
-        curves = {name: [(line["epoch"], line["validation"][name]) for line in judged] for name in names}
+    validated = [line for line in lines if "validation" in line]
+    if validated:
+        names = [name for name in validated[0]["validation"] if name.startswith("recall") or name == metric]
+        curves = {name: [(line["epoch"], line["validation"][name]) for line in validated] for name in names}
         # As the best checkpoint is chosen: the first of equals.
         best = max(curves[metric], key=lambda point: point[1])
         _draw(folder / VALIDATION, "on validation sessions", curves, best)

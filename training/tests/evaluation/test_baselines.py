@@ -1,5 +1,6 @@
-"""Ranks that are counted, against scores of the whole catalogue that are sorted."""
+"""Ranks that are counted, against sorted scores of the whole catalogue; and the sentence that compares model and baselines."""
 
+import dataclasses
 import itertools
 import tracemalloc
 
@@ -8,7 +9,8 @@ import pytest
 
 from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.evaluation import Questions, last_of_each
-from nextitem_training.evaluation.baselines import cooccurrence_ranks, popularity_ranks
+from nextitem_training.evaluation.baselines import baseline_warning, cooccurrence_ranks, popularity_ranks
+from nextitem_training.train import train_run
 
 ITEMS = 12
 
@@ -72,3 +74,51 @@ def test_no_scores_of_the_catalogue_are_held():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 16 << 20, "64 MB would be 40 sessions' scores"
+
+
+def compared(model, cooccurrence, popularity):
+    values = {"model": model, "co-occurrence": cooccurrence, "popularity": popularity}
+    return baseline_warning({name: {"recall@20": value, "mrr@20": 0.0} for name, value in values.items()}, "recall@20")
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ((0.5, 0.4, 0.3), None),
+        ((1.0, 1.0, 1.0), None),  # fewer items than 20: nothing could be better
+        (
+            (0.58, 0.5992, 0.2),
+            "The model does not beat co-occurrence (0.5992): its recall@20 is 0.5800. See docs/choosing.md for what to change.",
+        ),
+        (
+            (0.2, 0.3, 0.2),
+            "The model does not beat co-occurrence (0.3000) or popularity (0.2000): its recall@20 is 0.2000. "
+            "See docs/choosing.md for what to change.",
+        ),
+        (
+            (0.9, 1.0, 0.1),
+            "The model does not beat co-occurrence (1.0000): its recall@20 is 0.9000. See docs/choosing.md for what to change.",
+        ),
+    ],
+)
+def test_a_model_that_does_not_beat_a_baseline_is_warned_of(values, sentence):
+    assert compared(*values) == sentence
+
+
+def test_the_command_and_the_run_directory_say_so(clicks_path, config, tmp_path, caplog):
+    untrained = dataclasses.replace(
+        config,
+        data=dataclasses.replace(config.data, categorical=(), continuous=(), time_features=()),
+        training=dataclasses.replace(config.training, epochs=1, learning_rate=1e-9, metric="recall@10"),
+    )
+    with caplog.at_level("WARNING", logger="nextitem_training"):
+        result = train_run(clicks_path, untrained, tmp_path / "run")
+    warning = result.run.metrics()["warning"]
+    assert warning == baseline_warning(result.metrics, "recall@10")
+    assert warning.startswith("The model does not beat co-occurrence (")
+    assert "docs/choosing.md" in warning
+    assert warning in caplog.messages
+
+
+def test_a_run_that_no_baseline_can_beat_has_no_warning(run):
+    assert "warning" not in run.metrics()

@@ -109,7 +109,7 @@ def test_a_model_whose_scores_overflow_is_not_judged(run, trained):
     sessions = EncodedSessions(
         np.arange(1), np.array([0, 3]), {f.name: np.full(3, 4, dtype=f.dtype) for f in run.schema.features}
     )
-    with pytest.raises(DivergenceError, match="scores of the sessions that judge it are NaN or infinite"):
+    with pytest.raises(DivergenceError, match="scores on held-out sessions are NaN or infinite"):
         Validation(sessions, np.ones(run.schema.item_count - 3, np.int64)).metrics(model)
 
 
