@@ -25,7 +25,9 @@ PACKAGES = ("bundle", "training", "export", "server", "client")
 #: Where a forge shows a file or folder, below `repo_url`.
 SOURCES = "blob/main"
 #: Text that is no link whatever stands in it: fenced blocks and `code`.
-CODE = re.compile(r"^(?P<fence>```|~~~).*?^(?P=fence)|(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)", re.MULTILINE | re.DOTALL)
+CODE = re.compile(
+    r"^(?P<fence>```|~~~).*?^(?P=fence)|(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)", re.MULTILINE | re.DOTALL
+)
 LINK = re.compile(r"(?P<image>!?)(?P<text>\[[^\]]*\])\((?P<target>[^)\s]+)(?P<title>\s[^)]*)?\)")
 
 
@@ -46,7 +48,7 @@ def prose_links(text: str) -> Iterator[re.Match[str]]:
     """The links of a page that are not in code."""
     code = [match.span() for match in CODE.finditer(text)]
     for match in LINK.finditer(text):
-        if not any(start < match.start("target") < end and start <= match.start() for start, end in code):
+        if not any(start <= match.start() < end for start, end in code):
             yield match
 
 
@@ -99,7 +101,9 @@ def stage(folder: Path, root: Path = ROOT) -> int:
     pictures: set[Path] = set()
     for page in map(Path, pages):
         if not (root / page).is_file():
-            raise ValueError(f"The nav of mkdocs.yml lists {page}, which is not there: write the page or drop the line.")
+            raise ValueError(
+                f"The nav of mkdocs.yml lists {page}, which is not there: write the page or drop the line."
+            )
         text = (root / page).read_text(encoding="utf-8")
         pictures |= pictures_of(text, page)
         place = folder / "pages" / page
