@@ -138,6 +138,25 @@ def test_the_sites_pages_have_no_link_that_leaves_the_site(tmp_path):
                 assert (page.parent / target.split("#")[0]).is_file(), f"{page} links to {target}"
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="zensical and mkdocstrings run on Python 3.11 and newer")
+def test_the_site_builds(tmp_path):
+    stage(tmp_path)
+    command = [
+        Path(sys.executable).with_name("zensical"),
+        "build",
+        "--strict",
+        "--config-file",
+        tmp_path / "mkdocs.yml",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "griffe:" not in done.stdout + done.stderr
+    reference = (tmp_path / "site/docs/api/client/index.html").read_text(encoding="utf-8")
+    assert 'id="nextitem_client.Client.recommend_many"' in reference
+    assert "seconds for one request to the server" in reference
+
+
 def test_links_to_sources_lead_to_the_repository():
     repository = "https://example.org/shop/nextitem/"
     pages = {"README.md", "docs/a.md", "docs/training.md", "client/README.md"}
