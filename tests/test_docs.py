@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from scripts import site_pages
-from tests.support.public_names import Documented, documented, names_of, public_names
+from tests.support.public_names import (
+    PRIVATE_MODULES,
+    PUBLIC_MODULES,
+    Documented,
+    documented,
+    names_of,
+    public_names,
+)
 from tests.support.repository_files import ROOT, our_files
 
 #: What a page of docs/api shows: `::: nextitem_client.Client`, or a whole module.
@@ -43,6 +50,11 @@ ATTRIBUTES = {
 def test_every_public_name_is_documented_with_its_parameters():
     found = [fault for name in public_names() for one in name.with_members() for fault in faults(one)]
     assert not found, "\n".join(found)
+
+
+def test_every_module_of_the_format_is_public_or_named_as_private():
+    modules = {f"nextitem_bundle.{path.stem}" for path in (ROOT / "bundle/nextitem_bundle").glob("[!_]*.py")}
+    assert modules - {*PUBLIC_MODULES, *PRIVATE_MODULES} == set()
 
 
 def shown_names() -> set[str]:

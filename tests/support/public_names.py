@@ -31,6 +31,8 @@ PUBLIC_MODULES = (
     "nextitem_bundle.wire",
     "nextitem_training.operators",
 )
+#: Modules of nextitem_bundle that only the project's own packages import.
+PRIVATE_MODULES = ("nextitem_bundle.commands",)
 #: Of a module that is private but for these.
 PUBLIC_NAMES = {"nextitem_training.workflow": ("null_safe", "vocabulary")}
 #: Sections of a docstring in Google style whose entries have names.
