@@ -4,6 +4,7 @@
 #   make test            the tests without the long matrices: unit tests, then those with a server, whose bundles stay in .cache/
 #   make test-all        all tests, hypothesis at random (SEED=N repeats a run)
 #   make lint            format, lint and types, and the Dockerfile
+#   make docs            the documentation site in site/; a broken link or an undocumented name fails (Python 3.11)
 #   make bench           the compiled features step against NVTabular (QUICK=1: under two minutes)
 #   make bench-serving   servers under load: ours and others (an hour; QUICK=1: ten minutes)
 #   make bench-catalogue large catalogues: exact, int8, index (QUICK=1: to a million items)
@@ -19,7 +20,7 @@
 # What begins with bench writes its figures to benchmarks/results/, with QUICK=1 nowhere, with JSON=FILE to that file.
 # PYTHON=python3.10 chooses the interpreter of .venv.
 
-.PHONY: help demo test test-all lint bench bench-serving bench-catalogue bench-accuracy bench-choices bench-retraining \
+.PHONY: help demo test test-all lint docs bench bench-serving bench-catalogue bench-accuracy bench-choices bench-retraining \
 	bench-client bench-libraries bench-soak test-container clean bootstrap
 .DEFAULT_GOAL := help
 
@@ -58,6 +59,15 @@ lint: $(READY)
 	$(BIN)/pyright
 	$(BIN)/hadolint Dockerfile
 
+docs: $(READY)
+	@test -x $(BIN)/zensical || { echo 'The tools of the site need Python 3.11: make docs PYTHON=python3.11' >&2; exit 1; }
+	rm -rf build/site site
+	$(BIN)/python -m pytest -q -m 'not slow' tests/test_docs.py
+	$(BIN)/python scripts/site_pages.py build/site
+	$(BIN)/zensical build --strict --config-file build/site/mkdocs.yml >build/site/log 2>&1 || { cat build/site/log; exit 1; }
+	@! grep '^griffe:' build/site/log # docstrings that do not fit their signature, which zensical lets pass
+	mv build/site/site site
+
 # How much is measured, and the file of the figures; $(call figures,FILE) where it is benchmarks/results/FILE.json by default.
 figures = $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)',$(if $(QUICK),,--json benchmarks/results/$(1).json))
 DATA_SET = --dataset '$(or $(DATASET),eshop)' $(if $(DATA),--data '$(DATA)')
@@ -94,7 +104,7 @@ test-container: $(READY)
 	$(BIN)/python scripts/test-container
 
 clean:
-	rm -rf .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .pytest_cache .ruff_cache .hypothesis build dist site
 	rm -rf $(foreach package,bundle training export server client,$(package)/build $(package)/dist $(package)/*.egg-info)
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 	@echo 'Kept: .venv, runs/, model_repository/, .cache/ (what tests ask). To make .venv anew: rm -rf .venv'

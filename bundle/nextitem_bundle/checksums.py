@@ -17,7 +17,18 @@ _BLOCK_BYTES = 1 << 20
 
 
 def checksums_of(repository: Path, files: Iterable[Path]) -> dict[str, str]:
-    """The sha256 of files, in hexadecimal, by their paths in the repository. Raises OSError."""
+    """The sha256 of files, in hexadecimal.
+
+    Args:
+        repository: the model repository's folder.
+        files: files in it.
+
+    Returns:
+        The digest of each file, by its path in the repository.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
     paths = list(files)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # hashing lets other threads run
         digests = pool.map(_sha256, paths)
@@ -25,10 +36,16 @@ def checksums_of(repository: Path, files: Iterable[Path]) -> dict[str, str]:
 
 
 def verify(repository: Path, manifest: Manifest, *, answers: bool) -> None:
-    """Compare every file of a version with its checksum. Raises BundleError with the first that differs or is not there.
+    """Compare every file of a version with its checksum.
 
-    answers: whether it is the version that answers, so that each model's own config.pbtxt has to be the version's; one that is
-    pinned otherwise, as an interrupted switch leaves it, is right all the same.
+    Args:
+        repository: the model repository's folder.
+        manifest: the version's manifest.
+        answers: the version is the active one, so that each model's own config.pbtxt has to be the version's. A file
+            that is pinned otherwise, as an interrupted switch leaves it, passes all the same.
+
+    Raises:
+        BundleError: a file differs or is missing; the message names the first.
     """
     files = [file for file in manifest.sha256 if answers or not _is_shared(file)]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:

@@ -17,8 +17,8 @@ from .errors import BundleError
 from .file_names import file_name
 from .versions import CONFIG, WARM_UP
 
-#: Triton's Python backend, in the embedded server and in NVIDIA's images.
 PYTHON_BACKEND = "python"
+"""Triton's Python backend, in the embedded server and in NVIDIA's images."""
 
 
 @functools.cache
@@ -34,9 +34,14 @@ def _text_format() -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class TensorSpec:
-    """A tensor of a model: KServe v2 type, dims without the batch where the model is batched.
+    """A tensor of a model.
 
-    ragged: requests with other dims may come in one batch.
+    Attributes:
+        name: the tensor's name.
+        datatype: the KServe v2 datatype.
+        dims: the shape, without the batch where the model is batched.
+        optional: a request may leave it out.
+        ragged: requests with other dims may come in one batch.
     """
 
     name: str
@@ -48,7 +53,12 @@ class TensorSpec:
 
 @dataclasses.dataclass(frozen=True)
 class WarmUp:
-    """One warm-up request. tensors: name to array with its whole shape, the batch included."""
+    """One warm-up request.
+
+    Attributes:
+        name: the request's name.
+        tensors: name to array with its whole shape, the batch included.
+    """
 
     name: str
     tensors: Mapping[str, NDArray[Any]]
@@ -56,11 +66,14 @@ class WarmUp:
 
 @dataclasses.dataclass(frozen=True)
 class Batching:
-    """How Triton joins requests.
+    """How Triton joins requests to a batch.
 
-    preferred_size: sessions that are joined at most; None: all that wait, and the model itself makes batches of them.
-    max_queue_delay_us: how long a request waits for others to join it.
-    queue_timeout_ms: a request that has waited longer is refused; 0 is no limit, and anything else costs (docs/tuning.md).
+    Attributes:
+        preferred_size: the largest number of sessions in a batch. None: all that wait; the model makes batches of them
+            itself.
+        max_queue_delay_us: microseconds that a request waits for others to join its batch.
+        queue_timeout_ms: milliseconds after which a request that still waits is refused. 0: no limit; anything else
+            costs (docs/tuning.md).
     """
 
     preferred_size: int | None
@@ -70,14 +83,23 @@ class Batching:
 
 @dataclasses.dataclass(frozen=True)
 class StepConfig:
-    """A model, of Triton's Python backend unless another is named.
+    """The configuration of a step, a model of Triton's Python backend unless another is named.
 
-    max_batch_size: 0 where the batch is one of the dims. batching: for the others. instances: processes that each answer one
-    batch at a time. warm_ups: run at load, before the model counts as ready.
-    version: the one that is served, None for all. warm_up_folder: where in `warmup/` the warm-up data are. parameters: name to
-    what is stored as a JSON document. backend_parameters: settings of another backend than Python, by its own names.
-    accelerator: `cuda` or `tensorrt`, for a model that runs on a GPU.
-    reasons: a field's beginning in config.pbtxt to the comment in front of it.
+    Attributes:
+        name: the model's name.
+        inputs: its input tensors.
+        outputs: its output tensors.
+        max_batch_size: the largest batch. 0 where the batch is one of the dims.
+        batching: how Triton joins requests. None: not at all.
+        instances: processes, each of which answers one batch at a time.
+        warm_ups: requests that run at load, before the model counts as ready.
+        warm_up_folder: where in `warmup/` the warm-up data are.
+        version: the version that is served. None: all.
+        parameters: name to what is stored as a JSON document.
+        reasons: the beginning of a field in config.pbtxt to the comment in front of it.
+        backend: Triton's name of the backend.
+        accelerator: `cuda` or `tensorrt` for a model that runs on a GPU; `none`.
+        backend_parameters: settings of another backend than Python, by its own names.
     """
 
     name: str
@@ -96,7 +118,11 @@ class StepConfig:
     backend_parameters: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
 
     def write(self, folder: Path) -> None:
-        """Write config.pbtxt and the warm-up data into the model's folder."""
+        """Write config.pbtxt and the warm-up data.
+
+        Args:
+            folder: the model's folder.
+        """
         config = _pb().ModelConfig(name=self.name, backend=self.backend, max_batch_size=self.max_batch_size)
         _add_tensors(config, self.inputs, self.outputs)
         if self.version is None:
@@ -131,7 +157,14 @@ _REASONS = {
 
 @dataclasses.dataclass(frozen=True)
 class EnsembleStep:
-    """A step in the ensemble, in one of its versions: the step's tensor names to the ensemble's."""
+    """A step in the ensemble, in one of its versions.
+
+    Attributes:
+        model: the step's model.
+        version: its version.
+        input_map: the step's input tensors to the ensemble's tensors.
+        output_map: the step's output tensors to the ensemble's tensors.
+    """
 
     model: str
     version: int
@@ -148,9 +181,16 @@ def write_ensemble(
     steps: Sequence[EnsembleStep],
     parameters: Mapping[str, Any],
 ) -> None:
-    """Write the ensemble's config.pbtxt, pinned to `version`.
+    """Write the ensemble's config.pbtxt.
 
-    parameters: name to what is stored as a JSON document.
+    Args:
+        folder: the ensemble's folder.
+        name: the ensemble's name.
+        version: the version that is served.
+        inputs: its input tensors.
+        outputs: its output tensors.
+        steps: in the order in which they run.
+        parameters: name to what is stored as a JSON document.
     """
     config = _pb().ModelConfig(name=name, platform="ensemble", max_batch_size=0)
     _add_tensors(config, inputs, outputs)
@@ -233,7 +273,13 @@ def _write(config: Any, folder: Path, reasons: Mapping[str, str] | None = None) 
 class Config:
     """What stands in a model's config.pbtxt.
 
-    versions: those that its policy names. steps: of an ensemble, in the order in which they run; () of another model.
+    Attributes:
+        name: the model's name.
+        versions: those that its version policy names.
+        inputs: its input tensors.
+        outputs: its output tensors.
+        parameters: name to text.
+        steps: of an ensemble, in the order in which they run; () of another model.
     """
 
     name: str
@@ -245,7 +291,18 @@ class Config:
 
 
 def read_config(path: Path) -> Config:
-    """Read a config.pbtxt. Raises BundleError where it cannot be read, ImportError where tritonclient is not installed."""
+    """Read a config.pbtxt.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        BundleError: the file cannot be read as a configuration.
+        ImportError: tritonclient is not installed.
+    """
     config = _parsed(path)
     return Config(
         name=config.name,
@@ -261,14 +318,28 @@ def read_config(path: Path) -> Config:
 
 
 def pinned_to(config: bytes, versions: Sequence[int]) -> bytes:
-    """The configuration with another version policy, for the time of a switch."""
+    """The configuration with another version policy, for the time of a switch.
+
+    Args:
+        config: the text of a config.pbtxt, in UTF-8.
+        versions: the versions that are served.
+    """
     message: Any = _text_format().Parse(config.decode("utf-8"), _pb().ModelConfig())
     message.version_policy.specific.versions[:] = sorted(versions)
     return _text_format().MessageToString(message, as_utf8=True).encode("utf-8")
 
 
 def same_outside(one: Path, other: Path) -> bool:
-    """Whether two config.pbtxt have the same inputs and outputs."""
+    """Whether two config.pbtxt have the same inputs and outputs.
+
+    Args:
+        one: a file.
+        other: the file to compare it with.
+
+    Raises:
+        BundleError: a file cannot be read as a configuration.
+        ImportError: tritonclient is not installed.
+    """
     first, second = (_parsed(path) for path in (one, other))
     return list(first.input) == list(second.input) and list(first.output) == list(second.output)
 

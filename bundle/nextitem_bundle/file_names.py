@@ -10,7 +10,14 @@ _LONGEST = 200
 
 
 def file_name(column: str) -> str:
-    """The column's name where a file may have it as it is, otherwise one made of its hash, the same each time."""
+    """A file name for a column, which may have any name.
+
+    Args:
+        column: the column's name.
+
+    Returns:
+        The column's name where a file may have it, otherwise one made of its hash, the same each time.
+    """
     if re.fullmatch(r"[\w .()-]+", column) and len(column.encode()) <= _LONGEST:
         return column
     return f"column-{hashlib.sha256(column.encode()).hexdigest()[:32]}"

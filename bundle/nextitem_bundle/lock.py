@@ -16,10 +16,17 @@ from .errors import BundleError
 
 @contextlib.contextmanager
 def locked(repository: Path, name: str, progress: Callable[[str], None] = lambda _: None) -> Generator[None]:
-    """Hold the lock of the bundle `name`; waits where another export or activation holds it, and says so.
+    """Hold the lock of a bundle; wait where another export or activation holds it.
 
-    Where the system has no such locks (some network file systems) nothing is kept apart. Raises BundleError where the
-    file cannot be made.
+    Where the system has no such locks (some network file systems) nothing is kept apart.
+
+    Args:
+        repository: the model repository's folder.
+        name: the bundle.
+        progress: called with a sentence before a wait.
+
+    Raises:
+        BundleError: the lock's file cannot be made.
     """
     path = repository / f".{name}.lock"  # Triton takes folders alone for models
     try:

@@ -11,17 +11,33 @@ from typing import Any, cast
 from .errors import BundleError
 from .signature import FORMAT_VERSION
 
-#: The manifest's file in `<name>/<version>/`.
 MANIFEST = "bundle.json"
+"""The manifest's file in `<name>/<version>/`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What stands in bundle.json.
+    """What stands in bundle.json. What a manifest does not say is empty.
 
-    models: the bundle's, the one that clients call last. sha256: by each file's path in the repository. request: the document
-    of the signature. holds_pickle: whether a step unpickles what is in the bundle. availability_given: whether the list of what
-    may be recommended came with the export. created: ISO 8601, UTC. What a manifest does not say is empty.
+    Attributes:
+        name: the bundle.
+        version: the version.
+        models: the bundle's models, the one that clients call last.
+        sha256: the digest of each file, by its path in the repository.
+        created: ISO 8601, UTC.
+        made_from: what the exporter was told of the model's origin.
+        layout: `ensemble` or `fused`.
+        format: how the session model is written.
+        runtime: what runs the session model.
+        features: how the features are computed.
+        holds_pickle: a step unpickles what is in the bundle.
+        availability_given: the list of what may be recommended came with the export.
+        request: the document of the signature.
+        response: the tensors of the answer.
+        catalogue_size: V, the number of items.
+        model_features: the features that the session model reads.
+        libraries: the version of each library that the bundle was exported with, None where it was not there.
+        parity: how each case of the parity gate came out.
     """
 
     name: str
@@ -44,7 +60,14 @@ class Manifest:
     parity: Sequence[Mapping[str, Any]] = dataclasses.field(default_factory=list[Mapping[str, Any]])
 
     def write(self, repository: Path) -> Path:
-        """Write it to its place in a repository; returns the file's path."""
+        """Write it to its place.
+
+        Args:
+            repository: the model repository's folder.
+
+        Returns:
+            The file's path.
+        """
         path = manifest_path(repository, self.name, self.version)
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         # The checksums last, as they are the longest.
@@ -55,14 +78,29 @@ class Manifest:
 
 
 def manifest_path(repository: Path, name: str, version: int) -> Path:
-    """Where the manifest of a version is."""
+    """Where the manifest of a version is.
+
+    Args:
+        repository: the model repository's folder.
+        name: the bundle.
+        version: the version.
+    """
     return repository / name / str(version) / MANIFEST
 
 
 def read_manifest(repository: Path, name: str, version: int) -> Manifest:
-    """The manifest of a version; keys that are not known are ignored.
+    """Read the manifest of a version. Unknown keys are ignored.
 
-    Raises BundleError where there is none, where it is damaged, that of another bundle, or of another format.
+    Args:
+        repository: the model repository's folder.
+        name: the bundle.
+        version: the version.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        BundleError: it is missing, damaged, that of another bundle, or of another format.
     """
     path = manifest_path(repository, name, version)
     try:

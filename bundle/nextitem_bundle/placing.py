@@ -18,9 +18,15 @@ from .versions import CONFIG, WARM_UP, active_version, same_but_for_versions
 
 @contextlib.contextmanager
 def build_folder(repository: Path) -> Generator[Path]:
-    """A folder beside the repository, on the same file system, that is gone afterwards.
+    """A folder beside the repository, on the same file system, that is removed afterwards.
 
     Beside and not inside: Triton takes any folder of a repository for a model.
+
+    Args:
+        repository: the model repository's folder. It is made where it does not exist.
+
+    Raises:
+        BundleError: the folder cannot be made, or the repository is a file system of its own.
     """
     repository = repository.resolve()
     try:
@@ -43,10 +49,22 @@ def build_folder(repository: Path) -> Generator[Path]:
 
 
 def check_place(repository: Path, built: Path, models: list[str], *, replace: bool) -> bool:
-    """Whether the built models have to take the place of all that is there; else they can be a version beside it.
+    """Say whether the built models have to replace all that is there; otherwise they can become a version beside it.
 
-    A step's config.pbtxt is shared by all its versions, and so are its warm-up data; and clients that ask the bundle should
-    not notice a new version. Raises BundleError where that does not fit and may not be replaced.
+    A step's config.pbtxt is shared by all its versions, and so are its warm-up data. Clients should not notice a new
+    version.
+
+    Args:
+        repository: the model repository's folder.
+        built: the folder with the built models.
+        models: the models' names, the one that clients call last.
+        replace: replacing is allowed.
+
+    Returns:
+        Whether `place` has to replace.
+
+    Raises:
+        BundleError: a folder of that name is not a model of a bundle, or the models do not fit and must not replace.
     """
     name = models[-1]
     reasons: list[str] = []
@@ -87,11 +105,20 @@ def _same_configuration(there: Path, built: Path) -> bool:
 
 
 def place(repository: Path, built: Path, models: list[str], version: int, *, replace: bool = False) -> None:
-    """Move the built models into the repository, the one that clients call (the last of `models`) last.
+    """Move the built models into the repository, the one that clients call last.
 
-    Models that are there get a version more, which is not served yet. replace: they are taken out instead, with all their
-    versions. If anything fails, the repository is put back as it was; BundleError also where the version has come to be
-    there since its number was chosen.
+    Models that are there get one more version, which is not served yet. If anything fails, the repository is put back
+    as it was.
+
+    Args:
+        repository: the model repository's folder.
+        built: the folder with the built models, on the same file system.
+        models: the models' names, the one that clients call last.
+        version: the version of the built models.
+        replace: take the models that are there out instead, with all their versions.
+
+    Raises:
+        BundleError: a model cannot be moved, or another export has placed the version meanwhile.
     """
     if not replace and any((repository / model / str(version)).exists() for model in models):
         raise BundleError(

@@ -35,16 +35,28 @@ class _Way:
 
 
 class AsyncClient(BaseClient):
-    """Client for asyncio: the same methods, awaited; tasks may share it, also those of several event loops.
+    """`Client` for asyncio: the same methods, awaited. Tasks may share it, also tasks of several event loops.
 
-    Each event loop has connections of its own, since asyncio's belong to one.
+    Each event loop has connections of its own, since asyncio's connections belong to one loop. The model's signature is
+    read by `async with` or `open()`; the first call opens the client where neither was used.
 
     Args:
-        max_concurrency: requests that one recommend_many() has under way at once.
-        pool_size: connections at most (HTTP); further requests wait for one, within timeout_s.
+        url: `http://host:8000` or `grpc://host:8001`; `https://` and `grpcs://` with TLS. Over gRPC the servers behind
+            a name take turns, or those in a list of addresses: `grpc://192.0.2.4:8001,192.0.2.5:8001`.
+        model: the bundle's name. None takes the server's only nextitem model.
+        timeout_s: seconds for one request to the server, all its attempts together.
+        connect_timeout_s: of these, seconds for one attempt to connect.
+        retries: how often a request is repeated where that may help (the server does not answer, is shutting down, or
+            its queue is full), with growing pauses, within `timeout_s`.
+        retry_too_many_requests: repeat a request that a rate limit refused (HTTP 429), too.
+        headers: sent with every request: HTTP headers, gRPC metadata. For API keys and the like.
+        compression: "gzip" compresses requests and asks for compressed responses. None sends them as they are.
+        tls: certificates, beyond the system's trust store.
+        pool_size: the largest number of connections (HTTP). Further requests wait for one, within `timeout_s`.
+        max_concurrency: the largest number of requests that one `recommend_many()` has in flight at once.
 
-    The others as for Client. The model's signature is read by `async with` or open(), which the
-    first call does by itself.
+    Raises:
+        InvalidOption: an argument is out of its range.
     """
 
     def __init__(
@@ -78,7 +90,12 @@ class AsyncClient(BaseClient):
         self._ways: dict[asyncio.AbstractEventLoop, _Way] = {}
 
     async def open(self) -> None:
-        """Connect and read the model's signature; may be repeated. Raises ServerError's family."""
+        """Connect and read the model's signature. May be called again.
+
+        Raises:
+            ClientClosed: the client was closed before.
+            ServerError: the server does not answer or has no such model; a subclass says which.
+        """
         self._require_open()
         if self._found is not None:
             return
@@ -98,7 +115,27 @@ class AsyncClient(BaseClient):
         exclude_seen: bool = False,
         request_id: str | None = None,
     ) -> Recommendation:
-        """The next items of one session; see Client.recommend_many()."""
+        """Recommend the next items of one session.
+
+        Args:
+            session: a list of events (dicts from feature to value), or a dict from feature to a column of values;
+                oldest first where the model has no time column.
+            k: items wanted, 1 to `signature.top_k_limit`. None: the model's default.
+            exclude: raw ids never to recommend, at most `signature.max_filter_ids`.
+            allow: raw ids; only these may be recommended. At least one id.
+            exclude_seen: leave out the items of the session itself.
+            request_id: appears in the server's log. None makes one up.
+
+        Returns:
+            The answer to the session, best item first.
+
+        Raises:
+            InvalidSession: the session does not fit the model's features.
+            InvalidOption: another argument is out of its range.
+            UnsupportedOption: the model was exported without an option that was given.
+            ClientClosed: the client was closed before.
+            ServerError: the server does not answer or refuses the request; a subclass says which.
+        """
         await self.open()
         inferences = self._inferences([session], k, exclude, allow, exclude_seen, request_id, one=True)
         return (await self._answers(inferences))[0]
@@ -113,12 +150,35 @@ class AsyncClient(BaseClient):
         exclude_seen: bool | Sequence[bool] = False,
         request_id: str | None = None,
     ) -> Recommendations:
-        """As Client.recommend_many(); several requests are under way at once, max_concurrency at most."""
+        """Recommend the next items of each session, in the order of `sessions`.
+
+        More sessions than one request may hold are sent in several requests, at most `max_concurrency` of them at once.
+
+        Args:
+            sessions: each a list of events (dicts from feature to value) or a dict from feature to a column of values,
+                oldest first where the model has no time column. May be empty.
+            k: items wanted for each session, 1 to `signature.top_k_limit`. None: the model's default.
+            exclude: raw ids never to recommend: one collection for all sessions, or a list with one collection (or
+                None) for each session. At most `signature.max_filter_ids` for each session.
+            allow: raw ids; only these may be recommended. Given as `exclude` is. An empty collection is refused.
+            exclude_seen: leave out the items of the session itself; for all sessions, or a list with one bool for each.
+            request_id: appears in the server's log. None makes one up. Several requests get -0, -1 … behind it.
+
+        Returns:
+            One answer for each session.
+
+        Raises:
+            InvalidSession: a session does not fit the model's features.
+            InvalidOption: another argument is out of its range.
+            UnsupportedOption: the model was exported without an option that was given.
+            ClientClosed: the client was closed before.
+            ServerError: the server does not answer or refuses the request; a subclass says which.
+        """
         await self.open()
         return await self._answers(self._inferences(sessions, k, exclude, allow, exclude_seen, request_id))
 
     async def close(self) -> None:
-        """Close the connections, those of all event loops; may be repeated."""
+        """Close the connections of all event loops. May be called again."""
         self._closed = True
         while self._ways:
             loop, way = self._ways.popitem()

@@ -64,12 +64,20 @@ class BaseClient:
 
     @property
     def model(self) -> str:
-        """The name of the model that answers."""
+        """The name of the model that answers.
+
+        Raises:
+            ClientClosed: the client was closed before, or is not open yet.
+        """
         return self._asked().model
 
     @property
     def signature(self) -> Signature:
-        """The model's features, options and limits."""
+        """The model's features, options and limits.
+
+        Raises:
+            ClientClosed: the client was closed before, or is not open yet.
+        """
         return self._asked().signature
 
     def _asked(self) -> _Found:

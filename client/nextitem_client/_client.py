@@ -27,24 +27,27 @@ _LEFT_BY_FORK: list[Transport] = []
 
 
 class Client(BaseClient):
-    """A connection to one model of a nextitem server; threads may share it.
+    """A connection to one model of a nextitem server. Threads may share it.
+
+    The constructor reads the model's signature. The client reads it again when another version of the model answers.
 
     Args:
-        url: http://host:8000 or grpc://host:8001, https:// and grpcs:// with TLS. Over gRPC the servers behind a name
-            take turns, or those in a list of addresses: grpc://192.0.2.4:8001,192.0.2.5:8001.
-        model: the bundle's name; None takes the server's only nextitem model.
+        url: `http://host:8000` or `grpc://host:8001`; `https://` and `grpcs://` with TLS. Over gRPC the servers behind
+            a name take turns, or those in a list of addresses: `grpc://192.0.2.4:8001,192.0.2.5:8001`.
+        model: the bundle's name. None takes the server's only nextitem model.
         timeout_s: seconds for one request to the server, all its attempts together.
         connect_timeout_s: of these, seconds for one attempt to connect.
-        retries: how often a request is repeated where that may help (nobody answers, the server is
-            going down or its queue is full), with growing pauses, within timeout_s.
-        retry_too_many_requests: repeat also what a rate limit refused (HTTP 429).
+        retries: how often a request is repeated where that may help (the server does not answer, is shutting down, or
+            its queue is full), with growing pauses, within `timeout_s`.
+        retry_too_many_requests: repeat a request that a rate limit refused (HTTP 429), too.
         headers: sent with every request: HTTP headers, gRPC metadata. For API keys and the like.
-        compression: "gzip" compresses requests and asks for compressed responses.
+        compression: "gzip" compresses requests and asks for compressed responses. None sends them as they are.
         tls: certificates, beyond the system's trust store.
-        pool_size: connections at most, which are kept open (HTTP; gRPC needs one for each server).
+        pool_size: the largest number of connections that are kept open (HTTP). gRPC needs one for each server.
 
-    The model's signature is read here, and again when another version of the model answers. Raises InvalidOption and
-    ServerError's family.
+    Raises:
+        InvalidOption: an argument is out of its range.
+        ServerError: the server does not answer or has no such model; a subclass says which.
     """
 
     def __init__(
@@ -89,7 +92,27 @@ class Client(BaseClient):
         exclude_seen: bool = False,
         request_id: str | None = None,
     ) -> Recommendation:
-        """The next items of one session; see recommend_many()."""
+        """Recommend the next items of one session.
+
+        Args:
+            session: a list of events (dicts from feature to value), or a dict from feature to a column of values;
+                oldest first where the model has no time column.
+            k: items wanted, 1 to `signature.top_k_limit`. None: the model's default.
+            exclude: raw ids never to recommend, at most `signature.max_filter_ids`.
+            allow: raw ids; only these may be recommended. At least one id.
+            exclude_seen: leave out the items of the session itself.
+            request_id: appears in the server's log. None makes one up.
+
+        Returns:
+            The answer to the session, best item first.
+
+        Raises:
+            InvalidSession: the session does not fit the model's features.
+            InvalidOption: another argument is out of its range.
+            UnsupportedOption: the model was exported without an option that was given.
+            ClientClosed: the client was closed before.
+            ServerError: the server does not answer or refuses the request; a subclass says which.
+        """
         inferences = self._inferences([session], k, exclude, allow, exclude_seen, request_id, one=True)
         return self._answers(inferences)[0]
 
@@ -103,27 +126,34 @@ class Client(BaseClient):
         exclude_seen: bool | Sequence[bool] = False,
         request_id: str | None = None,
     ) -> Recommendations:
-        """The next items of each session, in the order of `sessions`.
+        """Recommend the next items of each session, in the order of `sessions`.
+
+        More sessions than one request may hold are sent in several requests, one after the other.
 
         Args:
-            sessions: each a list of events (dicts from feature to value) or a dict from feature to
-                a column of values, oldest first where the model has no time column. May be empty.
-            k: items wanted per session, 1 to signature.top_k_limit; None: the model's default.
-            exclude: raw ids never to recommend: one collection for all sessions, or a list with one
-                collection (or None) per session. At most signature.max_filter_ids per session.
-            allow: raw ids of which alone to recommend, likewise; an empty collection is refused.
-            exclude_seen: leave out what was sent in the session; for all, or a list of bools.
-            request_id: for the server's log; None makes one up. Of several requests each has -0,
-                -1 … behind it.
+            sessions: each a list of events (dicts from feature to value) or a dict from feature to a column of values,
+                oldest first where the model has no time column. May be empty.
+            k: items wanted for each session, 1 to `signature.top_k_limit`. None: the model's default.
+            exclude: raw ids never to recommend: one collection for all sessions, or a list with one collection (or
+                None) for each session. At most `signature.max_filter_ids` for each session.
+            allow: raw ids; only these may be recommended. Given as `exclude` is. An empty collection is refused.
+            exclude_seen: leave out the items of the session itself; for all sessions, or a list with one bool for each.
+            request_id: appears in the server's log. None makes one up. Several requests get -0, -1 … behind it.
 
-        More sessions than one request may hold are sent in several, one after the other. Raises
-        InvalidSession, InvalidOption (UnsupportedOption where the model lacks an option),
-        ClientClosed and ServerError's family.
+        Returns:
+            One answer for each session.
+
+        Raises:
+            InvalidSession: a session does not fit the model's features.
+            InvalidOption: another argument is out of its range.
+            UnsupportedOption: the model was exported without an option that was given.
+            ClientClosed: the client was closed before.
+            ServerError: the server does not answer or refuses the request; a subclass says which.
         """
         return self._answers(self._inferences(sessions, k, exclude, allow, exclude_seen, request_id))
 
     def close(self) -> None:
-        """Close the connections; may be repeated."""
+        """Close the connections. May be called again."""
         self._closed = True
         if self._transport is not None and self._process == os.getpid():
             self._transport.close()

@@ -60,8 +60,10 @@ class BundleError(NextItemError):
 class ServerError(NextItemError):
     """Base of all errors that come from the server or the way to it.
 
-    `retryable`: the same request may succeed a moment later; the client has already tried as often
-    as `retries` says. `retry_after_s`: when the server says so itself.
+    Attributes:
+        retryable: whether the same request may succeed a moment later. The client has already tried as often as
+            `retries` says.
+        retry_after_s: seconds to wait, where the server names them; else None.
     """
 
     retryable: bool = False

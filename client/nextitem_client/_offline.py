@@ -36,16 +36,21 @@ _PIP: Mapping[str, str] = {
 
 
 class OfflineClient(Client):
-    """Answers from a bundle on disk as a server would that serves it: the same graphs, results and errors.
+    """Answers from a bundle on disk as a server that serves it would: the same graphs, results and errors.
+
+    Opening a bundle runs the Python source in it. Open only what you or somebody you trust has exported: checksums find
+    damage, not malice. Nothing is written. The availability list is read once, by the constructor. Threads may share a
+    client.
 
     Args:
-        bundle: the bundle's folder, `<repository>/<name>`; the version is the one that its configuration is pinned to.
+        bundle: the bundle's folder, `<repository>/<name>`. The version is the one that its configuration is pinned to.
         verify: compare every file with the checksums in bundle.json first.
         trust_pickle: open a bundle that holds a pickle (`--features nvtabular`), which can run any code.
 
-    Opening a bundle runs the Python source in it: open only what you or somebody you trust has exported; checksums
-    find damage, not malice. Nothing is written. The availability list is read once, here. Threads may share a client.
-    Raises BundleError, UnsupportedSignature, MissingPackage.
+    Raises:
+        BundleError: the folder holds no bundle, a damaged one, or one that is not trusted.
+        UnsupportedSignature: another version of the format.
+        MissingPackage: a package that the bundle needs is not installed.
     """
 
     def __init__(

@@ -31,13 +31,13 @@ _RESERVED_HEADERS = {
 
 @dataclass(frozen=True)
 class Tls:
-    """What https:// and grpcs:// need beyond the system's trust store. Files are PEM.
+    """What `https://` and `grpcs://` need beyond the system's trust store. Files are PEM.
 
     Args:
         ca_file: certificates of the authorities to trust, instead of the system's.
-        certificate_file: our own certificate (chain), for servers that ask clients for one.
-        key_file: its private key; None where certificate_file holds it.
-        server_name: the name that the server's certificate must have; None: the URL's host.
+        certificate_file: the client's own certificate (chain), for servers that ask for one.
+        key_file: its private key. None where `certificate_file` holds it.
+        server_name: the name that the server's certificate must have. None: the URL's host.
     """
 
     ca_file: Optional[Union[str, os.PathLike[str]]] = None

@@ -39,7 +39,16 @@ _OPTIONS = ("session_length", "top_k", EXCLUDE, ALLOW, EXCLUDE_SEEN)
 
 @dataclass(frozen=True)
 class FakeRequest:
-    """One session of a request, as the server sees it: raw values, None for null."""
+    """One session of a request, as the server sees it: raw values, None for null.
+
+    Attributes:
+        session: the values of each feature, oldest first.
+        k: items wanted.
+        exclude: raw ids never to recommend.
+        allow: raw ids; only these may be recommended. None where there is no such rule.
+        exclude_seen: leave out the items of the session itself.
+        request_id: as the client sent it.
+    """
 
     session: dict[str, list[Any]]
     k: int
@@ -51,7 +60,14 @@ class FakeRequest:
 
 @dataclass(frozen=True)
 class FakeAnswer:
-    """Item ids, best first; scores fall from 1 where they are not given, status is ok or empty, heads are null."""
+    """The answer to one session.
+
+    Args:
+        item_ids: raw ids, best first.
+        scores: one for each id. None: falling from 1.
+        status: "ok", "cold" or "empty". None: "ok", or "empty" for a session without events.
+        heads: the values of each further head. None: all of them null.
+    """
 
     item_ids: Sequence[Any]
     scores: Optional[Sequence[float]] = None
@@ -59,25 +75,33 @@ class FakeAnswer:
     heads: Optional[Mapping[str, Sequence[Optional[float]]]] = None
 
 
-#: The ids that every session gets, or a function from a session to them. k and filters act afterwards.
 Answer = Union[Sequence[Any], FakeAnswer, Callable[[FakeRequest], Union[Sequence[Any], FakeAnswer]]]
+"""The ids that every session gets, or a function from a session to them. `k` and the filters act afterwards."""
 
 
 @dataclass
 class FakeServer:
-    """Answers clients made by client() and async_client().
+    """Answers the clients that `client()` and `async_client()` make.
 
     Args:
-        answer: see Answer.
-        features: name → kind (string, integer, boolean, float, datetime) of what a session holds.
-        item_column: which of them is the item; None: the first.
-        signature: the text of a real model's `nextitem.signature`, instead of features and the limits.
-        model, version: what the answers say.
-        top_k_default, top_k_limit, max_sessions_per_request: the model's.
+        answer: the ids that every session gets, or a function from a session to them.
+        features: name to kind (string, integer, boolean, float, datetime) of what a session holds.
+        item_column: the feature that is the item. None: the first.
+        signature: the text of a real model's `nextitem.signature`, instead of features and limits.
+        model: the model's name.
+        version: the model's version, as the answers say it.
+        top_k_default: items in an answer where a call does not say how many.
+        top_k_limit: the largest number of items in an answer.
+        max_sessions_per_request: the largest number of sessions in one request.
         options: the optional tensors that the model knows.
-        heads: name → number of values of the model's further heads; FakeAnswer gives their values.
+        heads: name to number of values of the model's further heads. FakeAnswer gives their values.
 
-    `requests` lists the sessions that came. Raises InvalidOption, UnsupportedSignature.
+    Attributes:
+        requests: the sessions that came, in order.
+
+    Raises:
+        InvalidOption: a kind of feature is unknown, or there is no feature.
+        UnsupportedSignature: `signature` cannot be read.
     """
 
     answer: Answer
@@ -99,29 +123,62 @@ class FakeServer:
         self._signature = parse_signature(self._document, self.model)
 
     def client(self, **options: Any) -> Client:
-        """A Client of this server; `options` as for Client (retries, timeout_s …)."""
+        """Make a Client of this server.
+
+        Args:
+            **options: as for Client: `retries`, `timeout_s` …
+
+        Returns:
+            The client.
+        """
         return _FakeClient(self, options)
 
     def async_client(self, **options: Any) -> AsyncClient:
-        """An AsyncClient of this server; `options` as for AsyncClient."""
+        """Make an AsyncClient of this server.
+
+        Args:
+            **options: as for AsyncClient: `retries`, `timeout_s` …
+
+        Returns:
+            The client.
+        """
         return _FakeAsyncClient(self, options)
 
     def fail(self, *errors: Exception) -> None:
-        """Answer the next requests with these errors, such as ServerUnavailable("down"), one each."""
+        """Answer the next requests with errors, such as `ServerUnavailable("down")`.
+
+        Args:
+            *errors: one for each request.
+        """
         self._failures += errors
 
     def ready_models(self) -> list[str]:
-        """What the server's index says."""
+        """The models of the server's index."""
         return [self.model]
 
     def model_parameters(self, model: str) -> Mapping[str, str]:
-        """What the model's configuration says."""
+        """The parameters in the model's configuration.
+
+        Args:
+            model: the model's name.
+
+        Raises:
+            ModelNotFound: the server has no such model.
+        """
         if model != self.model:
             raise ModelNotFound(f"unknown model {model}")
         return {PARAMETER: self._document}
 
     def infer(self, inference: Inference) -> Reply:
-        """Answer one request."""
+        """Answer one request.
+
+        Args:
+            inference: the request's tensors, as the transport sends them.
+
+        Raises:
+            ModelNotFound: the server has no such model.
+            RequestRejected: the request breaks a limit of the signature.
+        """
         if self._failures:
             raise self._failures.pop(0)
         if inference.model != self.model:
@@ -167,12 +224,28 @@ class FakeServer:
 
 
 def fake_client(answer: Answer, **server: Any) -> Client:
-    """A Client without a server; `server` as for FakeServer."""
+    """Make a Client without a server.
+
+    Args:
+        answer: the ids that every session gets, or a function from a session to them.
+        **server: as for FakeServer: `features`, `model` …
+
+    Returns:
+        The client.
+    """
     return FakeServer(answer, **server).client()
 
 
 def fake_async_client(answer: Answer, **server: Any) -> AsyncClient:
-    """An AsyncClient without a server; `server` as for FakeServer."""
+    """Make an AsyncClient without a server.
+
+    Args:
+        answer: the ids that every session gets, or a function from a session to them.
+        **server: as for FakeServer: `features`, `model` …
+
+    Returns:
+        The client.
+    """
     return FakeServer(answer, **server).async_client()
 
 

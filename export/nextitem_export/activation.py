@@ -30,7 +30,14 @@ from .options import KEEP_VERSIONS
 
 @dataclasses.dataclass(frozen=True)
 class Activation:
-    """What was done. before: the version that answered; pruned: those that were removed."""
+    """What an activation has done.
+
+    Attributes:
+        name: the bundle.
+        version: the version that is active now.
+        before: the version that was active before.
+        pruned: the versions that were removed.
+    """
 
     name: str
     version: int
@@ -48,15 +55,26 @@ def activate_bundle(
     keep_versions: int = KEEP_VERSIONS,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Activation:
-    """Let a version of a bundle answer: a new one, or for a rollback an older one.
+    """Activate a version of a bundle: a new one, or an older one for a rollback.
 
-    version: the newest in the repository if not given. url: a running server of this repository, http://host:8000, which is
-    switched without failing a request; without it the version answers from the next start on. key: opens the server's model
-    control. keep_versions: versions that stay in the repository, with the one that answers. One change of a bundle is made at
-    a time: where another export or activation of it is under way, this waits until that is done.
+    One change of a bundle is made at a time: while another export or activation of it runs, this call waits.
 
-    Raises RepositoryError (a file is not the one that was exported, no such version …) and ControlError; then the version
-    that answered before goes on answering.
+    Args:
+        repository: the model repository's folder.
+        name: the bundle.
+        version: the version to activate. None: the newest in the repository.
+        url: a running server of this repository, `http://host:8000`, which switches without failing a request. None:
+            the version answers from the next start on.
+        key: the server's control key.
+        keep_versions: versions that stay in the repository, the active one included.
+        progress: called with a sentence before each stage.
+
+    Returns:
+        The versions that were switched and removed.
+
+    Raises:
+        RepositoryError: the repository has no such version, or a file is not the one that was exported.
+        ControlError: the server cannot be switched. The version that answered before goes on answering.
     """
     repository = Path(repository)
     control = None if url is None else ModelControl(url, key)

@@ -45,8 +45,14 @@ class Target:
 class Bundle:
     """A bundle in its place: the model `<name>`, and in the layout `ensemble` its steps beside it.
 
-    active: the version that answers once a server is started; another than `version` until that one is activated.
-    warnings: what the gate could not prove, sentences.
+    Attributes:
+        repository: the model repository's folder.
+        name: the model that clients call.
+        version: the version that was exported.
+        parity: how each case of the parity gate came out.
+        active: the version that answers once a server is started. It differs from `version` until that one is
+            activated.
+        warnings: what the parity gate could not prove, a sentence each.
     """
 
     repository: Path
@@ -81,24 +87,39 @@ def export_bundle(
 ) -> Bundle:
     """Export any torch session model and any fitted `nvtabular.Workflow` as a Triton bundle.
 
-    model: has `query(features) -> float32 [B, D]` and `item_table() -> float32 [V, D]`, or only a forward(features) ->
-    scores [B, V]; features is a dict of tensors [B, T], int64 codes or float32, padded on the right with 0, T = window.
-    workflow: groups interactions into sessions with one Groupby and returns one list a session for each feature.
-    sample: raw interactions of some hundred sessions, with all of the workflow's columns; the parity gate asks them.
-    repository, name: the model repository's folder and the name that clients call.
-    item_column: the raw column of item ids. item_feature: the workflow's output with their codes; found if not given.
-    features: the workflow's outputs that the model reads; the model's `feature_names` or all list outputs if not given.
-    window: T; the workflow's ListSlice if not given.
-    tie_breaker_column: a raw column that only makes the sort by time unique and is never sent.
-    raw_dtypes: pins raw columns to `string`, `bool`, `int64`, `float32`, `datetime` …, where pandas had to change the
-    type (integers with nulls).
-    made_from: stored in bundle.json.
-    progress: called with a sentence before each stage.
+    The bundle is moved into the repository after the parity gate. The first of its name answers as soon as a server is
+    started. A later one adds a version; the active one keeps serving until `activate_bundle`. A ParityWarning is issued
+    where NVTabular has an answer for less than half of the sample's sessions.
 
-    Returns the bundle, moved into place after the parity gate: the first of its name answers as soon as a server is started,
-    a later one is a version beside it until `activate_bundle`. Warns (ParityWarning, and `warnings` of what is returned) where
-    NVTabular has an answer for less than half of the sample's sessions. Raises ExportError (UnsupportedWorkflow,
-    UnsupportedModel, ParityError, RepositoryError); then the repository is as it was.
+    Args:
+        model: has `query(features) -> float32 [B, D]` and `item_table() -> float32 [V, D]`, or only `forward(features)
+            -> float32 [B, V]`. `features` is a dict of tensors [B, T], int64 codes or float32, padded on the right with
+            0, where T is the window.
+        workflow: groups interactions into sessions with one Groupby and returns one list for each session and feature.
+        sample: raw interactions of some hundred sessions, with all of the workflow's columns. The parity gate sends
+            them.
+        repository: the model repository's folder.
+        name: the name that clients call.
+        item_column: the raw column of item ids.
+        item_feature: the workflow's output with the items' codes. None: found.
+        features: the workflow's outputs that the model reads. None: the model's `feature_names`, or all list outputs.
+        window: T, the interactions that the model reads at most. None: the workflow's ListSlice.
+        tie_breaker_column: a raw column that only makes the sort by time unique and is never sent.
+        raw_dtypes: pins raw columns to `string`, `bool`, `int64`, `float32`, `datetime` …, where pandas had to change
+            the type (integers with nulls).
+        options: how the bundle is made. None: the defaults.
+        made_from: stored in bundle.json.
+        progress: called with a sentence before each stage.
+
+    Returns:
+        The bundle in its place.
+
+    Raises:
+        UnsupportedWorkflow: the workflow cannot be served as it is.
+        UnsupportedModel: the model does not fit the workflow, or cannot be exported.
+        ParityError: the exported graphs do not answer as NVTabular and the eager model do.
+        RepositoryError: the bundle cannot be placed. As with every error, the repository is as it was.
+        ExportError: the name cannot be the name of a model.
     """
     columns = Columns(item_column, item_feature, features, window, tie_breaker_column, raw_dtypes)
     target = Target(Path(repository), name, made_from or {})

@@ -26,7 +26,12 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Refused:
-    """A column that a bundle cannot have, and why: an output of the workflow or a raw column that it reads."""
+    """A column that a bundle cannot have: an output of the workflow, or a raw column that it reads.
+
+    Attributes:
+        column: the column's name.
+        reason: the error that an export would raise.
+    """
 
     column: str
     reason: UnsupportedWorkflow
@@ -42,10 +47,22 @@ def explain_workflow(
     raw_dtypes: Mapping[str, str] | None = None,
     keep_workflow_window: bool = False,
 ) -> list[Explained | Refused]:
-    """What becomes of each column of a fitted `nvtabular.Workflow` when it is compiled, all refusals at once.
+    """Say what becomes of each column of a fitted `nvtabular.Workflow` when it is compiled, with all refusals at once.
 
-    features: the outputs that a model would read, all lists if not given. The other arguments are those of `export_bundle` and
-    `ExportOptions`. Raises UnsupportedWorkflow where the workflow is not fitted or has no one session column.
+    Args:
+        workflow: the fitted workflow.
+        item_column: the raw column of item ids.
+        item_feature: the workflow's output with the items' codes. None: found.
+        features: the outputs that a model would read. None: all lists.
+        tie_breaker_column: a raw column that only makes the sort by time unique and is never sent.
+        raw_dtypes: pins raw columns to a type, as for `export_bundle`.
+        keep_workflow_window: accept a workflow whose ListSlice keeps the oldest interactions.
+
+    Returns:
+        One entry for each column.
+
+    Raises:
+        UnsupportedWorkflow: the workflow is not fitted, or has no single session column.
     """
     columns = Columns(item_column, item_feature, features, None, tie_breaker_column, raw_dtypes)
     return explain_columns(workflow, columns, keep_oldest=keep_workflow_window)

@@ -44,33 +44,43 @@ class Columns:
 class ExportOptions:
     """How a bundle is made.
 
-    layout: `ensemble`, three steps behind one name; `fused`, one model, fewest hops.
-    format: `onnx`, `onnx_dynamo` (the same by torch.export) or `torchscript`, how the session model is written.
-    runtime: what runs the session model: `python`, Triton's Python backend; `native`, its own backends, which NVIDIA's images
-    have. Features and items run in the Python backend in either case.
-    features: `compiled`, the workflow as a graph; `nvtabular`, the workflow itself, slow and pickled.
-    accelerator: `cuda` or `tensorrt` for a native bundle whose retrieval step runs on a GPU.
-    scoring: `exact`; `int8-rerank`, a scan of int8 whose best are scored exactly; `ann`, a faiss index, likewise.
-    min_recall: the least recall@20 of an approximate scoring on the sample's sessions; 0 for the scoring's own bound.
-    top_k, max_top_k: items in an answer by default and at most.
-    max_sessions: sessions in one request at most, and the retrieval step's batch.
-    max_interactions: interactions of one session in a request at most; the model reads the newest of them.
-    max_id_bytes: bytes of UTF-8 in one string at most.
-    threads: threads of retrieval's graph. instances: processes of the model that ranks; 0 for the layout's own number, see
-    `own_instances`.
-    preferred_batch_size: sessions of several requests that are answered together at most.
-    max_queue_delay_us: microseconds that a request waits for others to join it.
-    max_queue_size, max_queue_ms: requests that are taken at most of those that wait, and what they may take to be answered by
-    the latest measurements; further ones are refused. 0 is no limit. Of the layout fused alone.
-    queue_timeout_ms: milliseconds after which a request that still waits is refused; 0 is no limit, and the only value
-    that costs nothing: any other makes Triton 24.10 miss requests for up to 500 ms.
-    availability: a JSON file of items that are not to be recommended, or of those that alone are; see the format of a bundle.
-    item_codes: `fitted`, a Categorify of the workflow gives items their codes; `as-is`, raw ids are integers that the model has
-    rows for, and what is no row is unknown.
-    item_padding: the value of the item feature that the model was trained on where a session has no interaction; 0 where it is
-    not given, which `as-is` needs. It is no item.
-    keep_workflow_window: serve a workflow whose ListSlice keeps the oldest interactions as it is.
-    replace: put the bundle in place of one of the same name, also where the steps' configuration differs.
+    Args:
+        layout: `ensemble`, three steps behind one name; `fused`, one model, fewest hops.
+        format: how the session model is written: `onnx`, `onnx_dynamo` (the same by torch.export) or `torchscript`.
+        runtime: what runs the session model: `python`, Triton's Python backend; `native`, Triton's own backends, which
+            NVIDIA's images have. Features and items run in the Python backend in either case.
+        features: `compiled`, the workflow as a graph; `nvtabular`, the workflow itself, slow and pickled.
+        accelerator: `cuda` or `tensorrt` for a native bundle whose retrieval step runs on a GPU; `none`.
+        scoring: `exact`; `int8-rerank`, a scan in int8 whose best items are scored exactly; `ann`, a faiss index,
+            likewise.
+        min_recall: the least recall@20 of an approximate scoring on the sample's sessions, 0 to 1. 0: the scoring's own
+            bound.
+        top_k: items in an answer where a request does not say how many.
+        max_top_k: the largest number of items in an answer.
+        max_sessions: the largest number of sessions in one request, and the retrieval step's batch.
+        max_interactions: the largest number of interactions of one session in a request. The model reads the newest of
+            them.
+        max_id_bytes: the largest number of bytes of UTF-8 in one string.
+        threads: threads of the retrieval step's graph.
+        instances: processes of the retrieval step's model. 0: the layout's own number, see `own_instances`.
+        preferred_batch_size: the largest number of sessions of several requests that are answered in one batch.
+        max_queue_delay_us: microseconds that a request waits for others to join its batch.
+        max_queue_size: requests that may wait; further ones are refused. 0: no limit. For the layout `fused` alone.
+        max_queue_ms: milliseconds that the waiting requests may take to be answered, by the latest measurements;
+            further ones are refused. 0: no limit. For the layout `fused` alone.
+        queue_timeout_ms: milliseconds after which a request that still waits is refused. 0: no limit, and the only
+            value that costs nothing: any other makes Triton 24.10 miss requests for up to 500 ms.
+        availability: a JSON file of items that must not be recommended, or of those that alone may be. None: all items
+            may. model_repository/README.md describes the file.
+        item_codes: `fitted`, a Categorify of the workflow gives items their codes; `as-is`, raw ids are integers that
+            the model has rows for, and an id without a row is unknown.
+        item_padding: the value of the item feature that the model was trained on where a session has no interaction. No
+            item may have it. None: 0; `as-is` needs a value.
+        keep_workflow_window: serve a workflow whose ListSlice keeps the oldest interactions as it is.
+        replace: put the bundle in place of one of the same name, also where the steps' configuration differs.
+
+    Raises:
+        ExportError: a value is out of its range, or two values exclude each other.
     """
 
     layout: str = "ensemble"
@@ -100,10 +110,10 @@ class ExportOptions:
 
     @property
     def own_instances(self) -> int:
-        """Processes where no number is given.
+        """Processes where no number is given: one, and two of `fused`.
 
-        Two of `fused`: one computes while Triton carries the other's requests and answers, which takes
-        half as long as answering them.
+        One process of `fused` computes while Triton carries the other's requests and answers, which takes half as long
+        as answering them.
         """
         return 2 if self.layout == "fused" else 1
 

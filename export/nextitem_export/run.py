@@ -26,10 +26,21 @@ def export_run(
     options: ExportOptions | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Bundle:
-    """Export a run directory; see `export_bundle` for what is returned and raised.
+    """Export a run directory. The workflow in it is unpickled: export only runs that you trust.
 
-    Raises ExportError also if the folder is no run directory. Unpickles the run's workflow: export only runs that you
-    trust.
+    Args:
+        run: the run directory.
+        repository: the model repository's folder.
+        name: the name that clients call.
+        options: how the bundle is made. None: the defaults.
+        progress: called with a sentence before each stage.
+
+    Returns:
+        The bundle in its place.
+
+    Raises:
+        ExportError: the folder is not a run directory, or the export was refused as `export_bundle` says; a subclass
+            says why. The repository is as it was.
     """
     target = Target(Path(repository), name, {"run": Path(run).name})
     progress("opening the run")

@@ -52,7 +52,12 @@ class StartTimeout(ServeError):
 
 
 class ModelsFailed(ServeError):
-    """One or more models could not be loaded; `reasons` maps model to Triton's reason."""
+    """One or more models could not be loaded.
+
+    Args:
+        message: the whole sentence.
+        reasons: model to Triton's reason.
+    """
 
     def __init__(self, message: str, reasons: Mapping[str, str]):
         super().__init__(message)

@@ -14,9 +14,14 @@ SIGNATURE = "nextitem.signature"
 
 @dataclass(frozen=True)
 class ModelState:
-    """One model of the repository; `called` where it is a bundle's outside, not one of its steps.
+    """One model of the repository.
 
-    `state` is Triton's: READY, UNAVAILABLE, LOADING, UNLOADING, or empty if never loaded.
+    Attributes:
+        name: the model's name.
+        version: the version that is loaded.
+        state: Triton's word: READY, UNAVAILABLE, LOADING, UNLOADING; empty if the model was never loaded.
+        reason: why the model is not ready; empty otherwise.
+        called: clients call this model. A step of a bundle is not called.
     """
 
     name: str

@@ -14,7 +14,13 @@ from nextitem_server.errors import InvalidOption, PortInUse
 
 @dataclass(frozen=True)
 class Ports:
-    """One port per service; 0 stands for "any free one"."""
+    """One port for each service. 0 stands for any free port.
+
+    Attributes:
+        http: the port of HTTP.
+        grpc: the port of gRPC.
+        metrics: the port of the Prometheus metrics.
+    """
 
     http: int
     grpc: int

@@ -32,23 +32,34 @@ _EVERY_INTERFACE = "0.0.0.0"
 
 
 class TritonServer:
-    """A Triton that serves the models in `repository`, as a context manager or start()/stop().
+    """A Triton that serves the models in `repository`. Use it as a context manager, or call start() and stop().
+
+    While it runs, dead processes of models are started again (docs/operating.md).
 
     Args:
         repository: the model repository, as nextitem-export writes it, or several.
-        host: IPv4 address (or name of one) that HTTP, gRPC and metrics listen on.
-        http_port, grpc_port, metrics_port: 0 picks a free one.
-        server: an installed tritonserver; None takes the one in the nvidia-pytriton wheel.
+        host: the IPv4 address (or name of one) that HTTP, gRPC and metrics listen on.
+        http_port: the port of HTTP. 0 picks a free one.
+        grpc_port: the port of gRPC. 0 picks a free one.
+        metrics_port: the port of the Prometheus metrics. 0 picks a free one.
+        server: an installed tritonserver. None takes the one in the nvidia-pytriton wheel.
         timeout_s: seconds from start to ready.
         options: further options of tritonserver, such as "--log-verbose=1".
         open_apis: what clients may reach of Triton's APIs that are closed by default: "shared-memory", "trace",
             "logging" and "model-repository".
-        log_path: where Triton's log goes, see `logfile.py`; None keeps it only until stop().
-        control_key: opens what is closed to whoever sends it, such as loading models anew; None makes one up.
+        log_path: the file of Triton's log, its last 256 MB; the part before goes to a file with .1 behind its name. None keeps
+            the log only until stop().
+        control_key: the key with which a request reaches the closed APIs, such as loading models anew. None makes one
+            up.
         verify: compare the bundles' files with their checksums before the start.
 
-    `ports` and the URLs are known after start(). While it runs, dead processes of models are started again, see
-    `supervise.py`; `notices` takes what whoever runs the server should be told of that, a sentence each.
+    Attributes:
+        repositories: the model repositories.
+        ports: the ports; known after start() where 0 was given.
+        notices: what whoever runs the server should know: at most the latest 100 notices, a sentence each.
+
+    Raises:
+        InvalidOption: an API in `open_apis` does not exist.
     """
 
     def __init__(
@@ -105,9 +116,13 @@ class TritonServer:
         self.stop()
 
     def start(self) -> TritonServer:
-        """Start and return when every model is ready; whatever fails, nothing is left running.
+        """Start Triton, and return when every model is ready. Whatever fails, nothing is left running.
 
-        Raises a ServeError: see nextitem_server.errors for the tree.
+        Returns:
+            The server itself.
+
+        Raises:
+            ServeError: the server does not start; a subclass says why.
         """
         if self._guard is not None:
             raise ServeError("This TritonServer runs already: stop() it first, or make another.")
@@ -139,9 +154,10 @@ class TritonServer:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def stop(self, *, kill: bool = False) -> None:
-        """End tritonserver and its stubs, remove work folder and shared memory. May be repeated.
+        """End tritonserver and its stubs, and remove work folder and shared memory. May be called again.
 
-        Requests under way are answered first, unless `kill`.
+        Args:
+            kill: end at once. Otherwise requests that are in progress are answered first.
         """
         process, folder = self._guard, self._folder
         dead = self._supervisor is not None and self._supervisor.stop()
@@ -317,7 +333,11 @@ class TritonServer:
         )
 
     def death_notice(self, log: str | None = None) -> str:
-        """What is known about a tritonserver that ended by itself, or that the supervisor ended."""
+        """What is known about a tritonserver that ended by itself, or that the supervisor ended.
+
+        Args:
+            log: Triton's log. None reads it.
+        """
         if self._gave_up is not None:
             return self._gave_up
         words = diagnosis.last_words(self.logs() if log is None else log)

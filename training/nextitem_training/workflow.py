@@ -251,7 +251,14 @@ class NullSafeCategorify(ops.Categorify):
 
 
 def null_safe(workflow: nvt.Workflow) -> nvt.Workflow:
-    """A copy that takes null in any column, see NullSafeCategorify."""
+    """A copy of a workflow whose Categorify takes null in any column, see NullSafeCategorify.
+
+    Args:
+        workflow: a fitted workflow.
+
+    Returns:
+        The copy.
+    """
     copied = cloudpickle.loads(cloudpickle.dumps(workflow))
     for node in iter_nodes([copied.output_node]):
         if isinstance(node.op, ops.Categorify):
@@ -266,9 +273,14 @@ def _operators(workflow: nvt.Workflow) -> list[ops.Operator]:
 
 
 def vocabulary(workflow: nvt.Workflow, column: str) -> Vocabulary:
-    """Reads a categorical column's vocabulary, code 3 first.
+    """Read the vocabulary of a categorical column, code 3 first.
 
-    The file's index is the code, less an offset that NVTabular adds where it begins below 3.
+    Args:
+        workflow: a fitted workflow.
+        column: the raw column.
+
+    Returns:
+        The values and how often fitting saw each, in the order of their codes.
     """
     categories = [op.categories for op in _operators(workflow) if isinstance(op, ops.Categorify)]
     # Workflows of earlier versions encode every column under its own name.

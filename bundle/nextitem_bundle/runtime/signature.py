@@ -9,10 +9,10 @@ from typing import Any, cast
 
 from .wire import DATATYPES
 
-#: Of the whole written format: signature, manifest, names of the models.
 FORMAT_VERSION = 2
-#: The parameter in the configuration of a bundle that holds the signature.
+"""The version of the whole written format: signature, manifest, names of the models."""
 PARAMETER = "nextitem.signature"
+"""The parameter in the configuration of a bundle that holds the signature."""
 # Of signatures that do not say.
 _MAX_FILTER_IDS = 16_384
 
@@ -25,7 +25,9 @@ class SignatureError(ValueError):
 class Feature:
     """One column of raw interactions as a caller sends it: a tensor [B, T] of `datatype`.
 
-    kind: what it holds, `string`, `integer`, `boolean`, `datetime` (ns since 1970 UTC) or `float`.
+    Attributes:
+        name: the column's name.
+        kind: what it holds: `string`, `integer`, `boolean`, `datetime` (ns since 1970, UTC) or `float`.
     """
 
     name: str
@@ -39,7 +41,12 @@ class Feature:
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """A further output of the model: FP32 [B, width], named by the head."""
+    """A further output of the model: FP32 [B, width], named by the head.
+
+    Attributes:
+        name: the head's name.
+        width: the number of values for each session.
+    """
 
     name: str
     width: int
@@ -47,10 +54,21 @@ class Head:
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """All that a client needs to know of a bundle: its features and limits.
+    """All that a client needs to know of a bundle: its features and limits. The features step checks the limits.
 
-    window: the newest interactions of a session that the model reads. max_id_bytes: the longest string, in bytes of UTF-8.
-    options: the optional tensors that are understood. The limits are checked by the features step and named in its errors.
+    Attributes:
+        bundle_version: the version that was exported.
+        window: the number of newest interactions of a session that the model reads.
+        item_column: the feature that is the item.
+        features: the features of a request, in order.
+        top_k_default: items in an answer where a request does not say how many.
+        top_k_limit: the largest number of items in an answer.
+        max_sessions_per_request: the largest number of sessions in one request.
+        max_interactions_per_session: the largest number of interactions of one session in a request.
+        max_id_bytes: the longest string, in bytes of UTF-8.
+        max_filter_ids: the largest number of ids in a filter of one session.
+        options: the optional tensors that the model understands.
+        heads: the model's further outputs.
     """
 
     bundle_version: int
@@ -72,7 +90,11 @@ class Signature:
         return tuple(feature.name for feature in self.features)
 
     def feature(self, name: str) -> Feature:
-        """The raw feature of that name."""
+        """The raw feature of that name.
+
+        Args:
+            name: the feature's name.
+        """
         return next(feature for feature in self.features if feature.name == name)
 
     def to_json(self) -> dict[str, Any]:
@@ -94,9 +116,18 @@ class Signature:
 
     @classmethod
     def from_json(cls, document: Any) -> Signature:
-        """Read the document of `nextitem.signature`, as JSON's text or parsed.
+        """Read the document of `nextitem.signature`.
 
-        Keys that are not known are ignored, so that readers that are out there outlive later exporters. Raises SignatureError.
+        Unknown keys are ignored, so that installed readers keep working with later exporters.
+
+        Args:
+            document: JSON, as text or parsed.
+
+        Returns:
+            The signature.
+
+        Raises:
+            SignatureError: the document is damaged, or of another format.
         """
         try:
             parsed = json.loads(document) if isinstance(document, str) else document

@@ -113,9 +113,10 @@ def _is_int32(value: Any) -> bool:
     return abs(number) <= _INT32_MAX
 
 
-#: A list of events, each a dict from feature to value; or a dict from feature to a column of
-#: values (list, tuple, numpy array …), where a single value stands for a constant column.
 Session = Union[Sequence[Mapping[str, Any]], Mapping[str, Any]]
+"""A list of events, each a dict from feature to value; or a dict from feature to a column of values (list, tuple, numpy
+array …), where a single value stands for a constant column.
+"""
 
 
 def encode_session(session: Any, signature: Signature, index: int) -> list[list[Any]]:

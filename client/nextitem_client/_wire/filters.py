@@ -18,10 +18,10 @@ from nextitem_bundle.wire import NULL_INT64
 from nextitem_client._exceptions import InvalidOption, UnsupportedOption
 from nextitem_client._wire.values import ENCODERS, NULL_BYTES, ValueRefused, encode_plain, is_list, show
 
-#: Raw item ids, as in the training data: a list, tuple, set, numpy array, pandas Series …
 ItemIds = Union[Sequence[Any], Set[Any], "np.ndarray[Any, Any]"]
-#: One collection for all sessions, or a list with one collection (or None) per session.
+"""Raw item ids, as in the training data: a list, tuple, set, numpy array, pandas Series …"""
 ItemIdsPerSession = Union[ItemIds, Sequence[Optional[ItemIds]]]
+"""One collection for all sessions, or a list with one collection (or None) for each session."""
 
 EXCLUDE, ALLOW, EXCLUDE_SEEN = "exclude_item_ids", "allow_item_ids", "exclude_seen"
 

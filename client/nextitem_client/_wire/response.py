@@ -23,12 +23,16 @@ OUTPUTS = ("item_ids", "scores", "status")
 class Recommendation:
     """The answer to one session, best item first.
 
-    `item_ids` and `scores` have the same length: k, or fewer where fewer items exist. `status` is
-    "ok"; "cold" if no item of the session is known and "empty" if the session has no event: the
-    answer is then the most popular items. `model_version` is the version that answered, `request_id`
-    what the server's log calls the request (two answers may be equal in spite of it). `heads` holds the
-    values of each further head of the model (`signature.heads`), None for null: where the session is
-    cold or empty, all of them.
+    Attributes:
+        item_ids: raw ids, `k` of them, or fewer where fewer items exist.
+        scores: one for each item, falling.
+        status: "ok"; "cold" if no item of the session is known, "empty" if the session has no event. For these two the
+            answer is the most popular items.
+        model: the model that answered.
+        model_version: the version of it.
+        request_id: what the server's log calls the request. It plays no part where two answers are compared.
+        heads: the values of each further head of the model (`signature.heads`); all of them None where the session is
+            cold or empty.
     """
 
     item_ids: list[Union[str, int]]
@@ -41,14 +45,18 @@ class Recommendation:
 
 
 class Recommendations(list[Recommendation]):
-    """The answers to several sessions, in their order: a list, and a table where pandas is there."""
+    """The answers to several sessions, in their order: a list that pandas can turn into a table."""
 
     def to_pandas(self) -> Any:
-        """A pandas.DataFrame with a row per recommended item: session, rank, item_id, score, status, and the heads.
+        """A table with a row for each recommended item.
 
-        `session` is the position among the sessions asked, `rank` begins at 1. The value of a head stands in
-        `head_<name>`, of one with several values in `head_<name>.0` and so on, in each row of the session. A
-        session without any recommended item has no row. Raises MissingPackage.
+        Returns:
+            A pandas.DataFrame with the columns session (the position among the sessions of the call), rank (from 1),
+            item_id, score, status, and the heads: `head_<name>`, or `head_<name>.0` and so on for a head with several
+            values. A session without a recommended item has no row.
+
+        Raises:
+            MissingPackage: pandas is not installed.
         """
         try:
             library: Any = importlib.import_module("pandas")

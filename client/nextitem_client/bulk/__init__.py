@@ -27,7 +27,9 @@ from nextitem_client.bulk._parts import Parts, failures_file, is_unfinished, par
 __all__ = ["DEFAULT_CONCURRENCY", "DEFAULT_SESSION_COLUMN", "BulkReport", "recommend_file"]
 
 DEFAULT_CONCURRENCY = 4
+"""Requests in flight at a time."""
 DEFAULT_SESSION_COLUMN = "session_id"
+"""The column whose equal values make rows one session."""
 
 #: By the end of a file's name: how interactions are read from it …
 READERS: Mapping[str, Callable[[Path, str, Signature], RowFile]] = {
@@ -50,9 +52,13 @@ Row = tuple[Any, ...]
 class BulkReport:
     """What a run has done.
 
-    sessions: all of the file, of which `failed` are listed in the file `failures` (None where there are none) and
-    `resumed` were done by an earlier run. complete_before: the output was complete already, so that nothing was asked
-    and `sessions` is None.
+    Attributes:
+        output: the file of recommendations.
+        sessions: all of the file. None where the output was complete already.
+        failed: of these, sessions without an answer.
+        resumed: of these, sessions that an earlier run had done.
+        failures: the file that lists the failed sessions with the reason. None where there are none.
+        complete_before: the output was complete already, so that no request was sent.
     """
 
     output: Path
@@ -78,25 +84,33 @@ def recommend_file(
     overwrite: bool = False,
     progress: bool = True,
 ) -> BulkReport:
-    """Recommend to every session of a file; docs/offline.md describes both files.
+    """Recommend to every session of a file. docs/offline.md describes both files.
+
+    Sessions that cannot be answered are listed with the reason in `<output>.failed.jsonl`. Where the run ends early (an
+    error of the server, Ctrl-C, a killed process) what is done stays beside the output for `resume`.
 
     Args:
         sessions: .parquet, .csv or .jsonl, one row for each interaction: `session_column` and the model's features.
         output: .parquet, .csv or .jsonl, one row for each recommended item, sessions in order of first appearance.
         client: a Client or an OfflineClient.
         session_column: rows that are equal here are one session.
-        k: items wanted per session; None: the model's default.
-        exclude, allow: raw ids never to recommend, or of which alone to recommend, the same for all sessions.
-        exclude_seen: leave out what the session itself holds.
-        concurrency: requests under way at a time.
-        resume: continue a run that was interrupted; nothing is done where the output is complete and newer than
-            the sessions.
+        k: items wanted for each session. None: the model's default.
+        exclude: raw ids never to recommend, the same for all sessions.
+        allow: raw ids; only these may be recommended, the same for all sessions.
+        exclude_seen: leave out the items of the session itself.
+        concurrency: requests in flight at a time, 1 or more.
+        resume: continue an interrupted run. Nothing is done where the output is complete and newer than the sessions.
         overwrite: replace an output, and drop what an interrupted run has left.
         progress: draw a progress bar on a terminal.
 
-    Sessions that cannot be answered are listed with the reason in `<output>.failed.jsonl`. Where the run ends early
-    (an error of the server, Ctrl-C, a killed process) what is done stays beside the output for `resume`.
-    Raises InvalidOption, MissingPackage, ServerError's family and OSError.
+    Returns:
+        How many sessions were answered, and where the failures are.
+
+    Raises:
+        InvalidOption: an argument is out of its range, or a file cannot be used.
+        MissingPackage: a package that the kind of file needs is not installed.
+        ServerError: the server does not answer; a subclass says why.
+        OSError: the output cannot be written.
     """
     source, target = Path(sessions), Path(output)
     if concurrency < 1:

@@ -55,7 +55,15 @@ class CompiledWorkflow:
 
 @dataclasses.dataclass(frozen=True)
 class Explained:
-    """What a feature is computed from and how."""
+    """What a feature is computed from and how.
+
+    Attributes:
+        column: the feature's name.
+        raw: the raw column it is made from.
+        operators: the workflow's operators, in order.
+        lookups: the kind and size of the tables that it looks values up in, or "none".
+        form: what computes it: an ONNX graph, or the numpy program and why.
+    """
 
     column: str
     raw: str

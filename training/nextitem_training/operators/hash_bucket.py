@@ -16,9 +16,14 @@ from nextitem_training.special_ids import NULL
 class HashBucket(Operator):
     """Codes of hashed values: 0 padding, 1 null, 2 to num_buckets + 1 the buckets.
 
-    NVTabular 23.8's own hashes the value together with its row, so that equal values get different buckets.
+    NVTabular 23.8's own operator hashes the value together with its row, so that equal values get different buckets.
+    Columns may hold strings, integers, booleans or date-times.
 
-    num_buckets: for all columns, or by column name. Columns: strings, integers, booleans, date-times.
+    Args:
+        num_buckets: the number of buckets, for all columns or by column name.
+
+    Raises:
+        ValueError: a number of buckets is not a whole number of at least 1.
     """
 
     def __init__(self, num_buckets: int | dict[str, int]) -> None:

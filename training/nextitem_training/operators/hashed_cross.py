@@ -16,11 +16,15 @@ from nextitem_training.operators.hashing import combine, hash_series
 class HashedCross(Operator):
     """Codes of combinations: 0 padding, 1 where all columns are null, 2 to num_buckets + 1 the buckets.
 
-    NVTabular 23.8's own hashes the values together with their row, so that equal pairs get different buckets. A column that
-    is null counts as a value of its own beside one that is not.
+    NVTabular 23.8's own operator hashes the values together with their row, so that equal pairs get different buckets.
+    A column that is null counts as a value of its own beside one that is not. Apply it to `["a", "b"]` for the one
+    cross `a_X_b`, or to `[("a", "b"), ("a", "c")]` for several.
 
-    num_buckets: for all crosses, or by the output's name. Apply it to `["a", "b"]` for the one cross `a_X_b`, or to
-    `[("a", "b"), ("a", "c")]` for several.
+    Args:
+        num_buckets: the number of buckets, for all crosses or by the output's name.
+
+    Raises:
+        ValueError: a number of buckets is not a whole number of at least 1.
     """
 
     def __init__(self, num_buckets: int | dict[str, int]) -> None:

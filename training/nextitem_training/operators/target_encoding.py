@@ -16,13 +16,22 @@ from nvtabular.ops import StatOperator
 class TargetEncoding(StatOperator):
     """(sum of the target + p_smooth · mean of all) / (count + p_smooth) per value (Micci-Barreca, 2001).
 
-    NVTabular 23.8's own draws folds by row position, also where nothing is fitted, so that equal values get different
-    numbers. Without folds a row's own target is part of its number: fit on interactions from before those that the model is
-    trained on, or keep p_smooth well above 1. Null, and what fitting never saw, get the mean of all.
+    NVTabular 23.8's own operator draws folds by row position, also where nothing is fitted, so that equal values get
+    different numbers. Without folds a row's own target is part of its number: fit on interactions from before those
+    that the model is trained on, or keep p_smooth well above 1. Null, and values that fitting never saw, get the mean
+    of all.
 
-    target: a numeric column; it is read while fitting alone. After fitting, `workflow.remove_inputs([target])` takes it out
-    of what a request has to carry. p_smooth: interactions that the mean of all counts as. Output: `TE_<column>_<target>`, or
-    with `(a, b)` selected `TE_a_b_<target>`.
+    The output is `TE_<column>_<target>`, or with `(a, b)` selected `TE_a_b_<target>`.
+
+    Args:
+        target: a numeric column. It is read while fitting alone; afterwards `workflow.remove_inputs([target])` takes it
+            out of what a request has to carry.
+        p_smooth: the number of interactions that the mean of all counts as, above 0.
+        out_dtype: numpy's dtype of the output.
+        name_sep: joins the parts of an output's name.
+
+    Raises:
+        ValueError: `target` is not one column's name, or `p_smooth` is not above 0.
     """
 
     def __init__(self, target: str, p_smooth: float = 20, out_dtype: Any = np.float32, name_sep: str = "_") -> None:
