@@ -56,10 +56,10 @@ class Scores(Rows):
 #: Both kinds of model, and ways of exporting them.
 EVERY_FORM = [
     (Rows, {"format": "torchscript"}),
-    (Rows, {"format": "onnx_dynamo"}),
+    pytest.param(Rows, {"format": "onnx_dynamo"}, marks=pytest.mark.slow),
     (Rows, {"layout": "fused"}),
-    (Rows, {"runtime": "native"}),
-    (Scores, {"format": "torchscript"}),
+    pytest.param(Rows, {"runtime": "native"}, marks=pytest.mark.slow),
+    pytest.param(Scores, {"format": "torchscript"}, marks=pytest.mark.slow),
     (Scores, {"runtime": "native"}),
     pytest.param(Scores, {"format": "onnx_dynamo"}, marks=pytest.mark.slow),
     pytest.param(Scores, {"layout": "fused"}, marks=pytest.mark.slow),

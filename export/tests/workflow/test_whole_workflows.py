@@ -169,7 +169,7 @@ def same_dtypes(harness: Harness) -> None:
 WHOLE = {"derandomize": True, "suppress_health_check": list(HealthCheck)}
 
 
-@settings(max_examples=8, **WHOLE)
+@settings(max_examples=5, **WHOLE)
 @given(RECIPES)
 def test_random_workflows_equal_nvtabular(recipe):
     holds(recipe)

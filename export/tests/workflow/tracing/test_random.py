@@ -70,7 +70,7 @@ def holds(source: str, seed: int, *, null: bool) -> None:
 GENEROUS = {"suppress_health_check": list(HealthCheck)}
 
 
-@settings(max_examples=150, derandomize=True, **GENEROUS)
+@settings(max_examples=80, derandomize=True, **GENEROUS)
 @given(EXPRESSIONS, st.integers(0, 2**20), st.booleans())
 def test_random_expressions(source, seed, null):
     holds(source, seed, null=null)
