@@ -54,7 +54,9 @@ def test_each_message_is_said():
     [("No server answers at …", True), ("Port … is … taken", False), ("There is no run directory …; make one", True)],
 )
 def test_a_message_that_nobody_says_is_found(message, found):
-    said = list(texts('f"No server answers at {url} ({why})."\nf"There is no run directory {path}; make one."\nf"Port {n}"'))
+    said = list(
+        texts('f"No server answers at {url} ({why})."\nf"There is no run directory {path}; make one."\nf"Port {n}"')
+    )
     assert is_said(message, said) is found
 
 
