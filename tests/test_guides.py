@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md quotes messages that there are, and the files that docs/your-data.md shows are read."""
+"""docs/README.md lists every page, docs/troubleshooting.md quotes real messages, and docs/your-data.md's files are read."""
 
 import ast
 import json
@@ -16,6 +16,13 @@ MESSAGE = re.compile(r"^### `(.+)`$", re.MULTILINE)
 TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 YOUR_DATA = (ROOT / "docs" / "your-data.md").read_text(encoding="utf-8")
 ELLIPSIS = "…"
+
+
+def test_each_page_is_in_the_index():
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = [path.name for path in our_files() if path.parent == ROOT / "docs" and path.suffix == ".md"]
+    missing = sorted(name for name in pages if name != "README.md" and f"]({name})" not in index)
+    assert not missing, f"docs/README.md does not link {', '.join(missing)}: add each with the question that it answers."
 
 
 def texts(source: str) -> Iterator[str]:
