@@ -22,7 +22,9 @@ def test_each_page_is_in_the_index():
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     pages = [path.name for path in our_files() if path.parent == ROOT / "docs" and path.suffix == ".md"]
     missing = sorted(name for name in pages if name != "README.md" and f"]({name})" not in index)
-    assert not missing, f"docs/README.md does not link {', '.join(missing)}: add each with the question that it answers."
+    assert not missing, (
+        f"docs/README.md does not link {', '.join(missing)}: add each with the question that it answers."
+    )
 
 
 def texts(source: str) -> Iterator[str]:
