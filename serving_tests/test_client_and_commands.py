@@ -9,6 +9,7 @@ import subprocess
 import numpy as np
 import pytest
 
+from nextitem_bundle.versions import active_version
 from nextitem_client import Client, RequestRejected
 from nextitem_training.run_directory import RunDirectory
 from serving_tests.support.commands import BIN, run_command, run_here
@@ -67,11 +68,34 @@ def test_the_readmes_curl_request_works_as_printed(server) -> None:
     assert outputs["status"]["data"] == ["ok"]
 
 
-def test_the_readmes_client_example_runs(server, capsys) -> None:
+def test_the_readmes_client_example_runs(server, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)  # it reads demo/session.json
     block = next(b for b in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "Client(" in b)
     code = block.replace('"http://127.0.0.1:8000"', f'"{server.http_url}", model="shop"')
     exec(compile(code, "README.md", "exec"), {})
     assert "ok" in capsys.readouterr().out
+
+
+def test_the_readmes_session_is_the_demos() -> None:
+    block = re.search(r"<!-- test: session -->\n```json\n(.*?)```", README, re.DOTALL).group(1)
+    assert block == (ROOT / "demo" / "session.json").read_text(encoding="utf-8")
+
+
+def test_the_readmes_session_is_answered_by_the_command(server) -> None:
+    asked = ("--url", server.http_url, "--model", "shop", "--session", ROOT / "demo" / "session.json", "--k", 5)
+    answer = run_here("nextitem-recommend", *asked, "--json")
+    assert answer.returncode == 0, answer.stderr
+    answer = json.loads(answer.stdout)
+    assert (len(answer["item_ids"]), answer["status"]) == (5, "ok")
+
+
+def test_the_readmes_export_adds_an_active_version(run, tmp_path) -> None:
+    (line,) = re.findall(r"^\$ (nextitem-export --run .* --activate)$", README, re.MULTILINE)
+    command = [{"runs/shop": run, "model_repository": tmp_path / "made"}.get(word, word) for word in line.split()]
+    for version in (1, 2):  # as make demo leaves version 1
+        done = run_here(*command)
+        assert done.returncode == 0, done.stderr
+        assert active_version(tmp_path / "made", "shop") == version
 
 
 def test_the_readmes_export_example_runs(run, tmp_path) -> None:
