@@ -15,7 +15,7 @@ import logging
 import os
 import sys
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Optional, Union
+from typing import Any
 
 LOG_VARIABLE = "NEXTITEM_LOG"
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -29,15 +29,15 @@ _COMPLETING = "_ARGCOMPLETE"  # a shell that asks for completions sets it
 class _Version(argparse.Action):
     """Prints the version and leaves; the metadata is read when it is asked for, as that takes a while."""
 
-    def __init__(self, option_strings: Sequence[str], dest: str, const: str, help: Optional[str] = None) -> None:
+    def __init__(self, option_strings: Sequence[str], dest: str, const: str, help: str | None = None) -> None:
         super().__init__(option_strings, argparse.SUPPRESS, nargs=0, const=const, default=argparse.SUPPRESS, help=help)
 
     def __call__(
         self,
         parser: argparse.ArgumentParser,
         namespace: argparse.Namespace,
-        values: Union[str, Sequence[Any], None],
-        option_string: Optional[str] = None,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
     ) -> None:
         print(f"{parser.prog} {importlib.metadata.version(str(self.const))}")
         parser.exit()
@@ -48,9 +48,9 @@ def command_parser(
     *,
     distribution: str,
     description: str,
-    exit_codes: Mapping[Union[int, str], str],
+    exit_codes: Mapping[int | str, str],
     epilog: str = "",
-    usage: Optional[str] = None,
+    usage: str | None = None,
 ) -> argparse.ArgumentParser:
     """A parser with --version, whose --help ends with the epilog, the exit codes and the environment.
 
@@ -101,15 +101,15 @@ def _complete(parser: argparse.ArgumentParser) -> None:
 
 
 @contextlib.contextmanager
-def logs(*, quiet: bool, usual: int = logging.WARNING, others: int = logging.WARNING) -> Generator[None, None, None]:
+def logs(*, quiet: bool, usual: int = logging.WARNING) -> Generator[None, None, None]:
     """Shows on standard error what nextitem's packages log while the block runs.
 
-    usual: the least level that is shown; NEXTITEM_LOG names another, and `quiet` shows warnings and errors alone.
-    others: the least level of other libraries' messages.
+    usual: the least level that is shown, of other libraries too; `quiet` shows warnings and errors alone. NEXTITEM_LOG names
+    another level for nextitem's packages.
     """
     least = max(usual, logging.WARNING) if quiet else usual
     level = LEVELS.get(os.environ.get(LOG_VARIABLE, "").lower(), least)
-    logging.basicConfig(level=others, format=_DETAILED if level == logging.DEBUG else "%(message)s")
+    logging.basicConfig(level=least, format=_DETAILED if level == logging.DEBUG else "%(message)s")
     loggers = [logging.getLogger(name) for name in PACKAGES]
     before = [logger.level for logger in loggers]
     for logger in loggers:

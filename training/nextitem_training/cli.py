@@ -100,8 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     # NVTabular warns on every use that it runs on a CPU, and that TensorFlow is not installed.
     warnings.filterwarnings("ignore", category=UserWarning, module="merlin|nvtabular")
-    least = logging.ERROR if processes.rank() else logging.INFO
-    with commands.logs(quiet=options.quiet, usual=least, others=max(least, logging.WARNING if options.quiet else least)):
+    with commands.logs(quiet=options.quiet, usual=logging.ERROR if processes.rank() else logging.INFO):
         return _run(options)
 
 
