@@ -48,7 +48,7 @@ def command_parser(
     *,
     distribution: str,
     description: str,
-    exit_codes: Mapping[int | str, str],
+    exit_codes: Mapping[int, str] | Mapping[int | str, str],
     epilog: str = "",
     usage: str | None = None,
 ) -> argparse.ArgumentParser:
