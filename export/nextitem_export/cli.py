@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import logging
 import os
 import signal
 import sys
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .bundle import Bundle
 
 _NEWEST = 0
+
+logger = logging.getLogger(__name__)
 
 _EXAMPLE = """\
 example:
@@ -333,7 +336,7 @@ def _explain(run: str, options: choices.ExportOptions, output: _Output) -> int:
 
 @contextlib.contextmanager
 def _progress_line(first: str, output: _Output) -> Generator[Callable[[str], None], None, None]:
-    """One line with the stage and the time so far, on a terminal; what it yields shows the next stage."""
+    """One line with the stage and the time so far, on a terminal; what it yields shows the next stage and logs it."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -341,7 +344,12 @@ def _progress_line(first: str, output: _Output) -> Generator[Callable[[str], Non
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=output.quiet or not console.is_terminal) as line:
         task = line.add_task(first)
-        yield lambda stage: line.update(task, description=stage)
+
+        def show(stage: str) -> None:
+            logger.info(stage)
+            line.update(task, description=stage)
+
+        yield show
 
 
 if __name__ == "__main__":

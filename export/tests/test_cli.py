@@ -169,6 +169,14 @@ def test_an_export_as_json(command, exported):
     assert done.stderr == "nextitem-export: warning: one column is not proved\n", "no progress, as this is no terminal"
 
 
+def test_the_stages_are_logged_where_they_are_asked_for(command, exported, caplog, monkeypatch):
+    command("--run", "x", *PLACE)
+    assert caplog.messages == []
+    monkeypatch.setenv("NEXTITEM_LOG", "info")
+    command("--run", "x", *PLACE)
+    assert caplog.messages == ["tracing [the model]"]
+
+
 def test_an_export_that_is_activated_as_json(command, exported, activated):
     found = json.loads(command("--run", "x", *PLACE, "--activate", "--json").stdout)
     assert found["active"] == 3
