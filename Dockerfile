@@ -4,7 +4,7 @@
 #   docker run --read-only --tmpfs /tmp:exec -v "$PWD/model_repository:/models:ro" \
 #       -p 127.0.0.1:8000:8000 -p 127.0.0.1:8001:8001 -p 127.0.0.1:8002:8002 nextitem-server
 #
-# Versions come from requirements.lock, which pip takes as its constraints here.
+# Versions come from requirements.in, which pip takes as its constraints here.
 
 # Target `server-gpu`, at the end: NVIDIA's own image with nextitem-serve, for native bundles and GPUs.
 
@@ -13,9 +13,9 @@ ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:24.10-py3
 
 FROM ${BASE} AS server-build
 WORKDIR /build
-COPY requirements.lock ./
+COPY requirements.in ./
 # Constrains what packages are built with, too, where one comes as source only.
-ENV PIP_CONSTRAINT=/build/requirements.lock \
+ENV PIP_CONSTRAINT=/build/requirements.in \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore
@@ -53,9 +53,9 @@ RUN if [ "$WITH_FAISS" = 1 ]; then \
 
 COPY deploy/slim_environment.py ./
 RUN python3 slim_environment.py /opt/nextitem
-COPY bundle/pyproject.toml bundle/
+COPY bundle/pyproject.toml bundle/README.md bundle/
 COPY bundle/nextitem_bundle bundle/nextitem_bundle
-COPY server/pyproject.toml server/
+COPY server/pyproject.toml server/README.md server/
 COPY server/nextitem_server server/nextitem_server
 RUN python3 -m pip --python /opt/nextitem/bin/python install --no-deps ./bundle ./server
 
@@ -86,13 +86,13 @@ ENTRYPOINT ["nextitem-serve", "--model-repository", "/models", "--wait-for-model
 FROM ${TRITON_IMAGE} AS server-gpu
 # 1: for bundles of the Python runtime as well.
 ARG WITH_PYTHON_RUNTIME=0
-RUN --mount=type=bind,source=requirements.lock,target=/build/requirements.lock \
+RUN --mount=type=bind,source=requirements.in,target=/build/requirements.in \
     if [ "$WITH_PYTHON_RUNTIME" = 1 ]; then \
-        python3 -m pip install --no-cache-dir --no-deps --constraint /build/requirements.lock numpy onnxruntime; \
+        python3 -m pip install --no-cache-dir --no-deps --constraint /build/requirements.in numpy onnxruntime; \
     fi
-COPY bundle/pyproject.toml /tmp/bundle/
+COPY bundle/pyproject.toml bundle/README.md /tmp/bundle/
 COPY bundle/nextitem_bundle /tmp/bundle/nextitem_bundle
-COPY server/pyproject.toml /tmp/server/
+COPY server/pyproject.toml server/README.md /tmp/server/
 COPY server/nextitem_server /tmp/server/nextitem_server
 RUN python3 -m pip install --no-cache-dir --no-deps /tmp/bundle /tmp/server && rm -rf /tmp/bundle /tmp/server && mkdir -p /models
 ENV PYTHONUNBUFFERED=1 \

@@ -5,6 +5,9 @@
 #   make test-all        all tests, hypothesis at random (SEED=N repeats a run)
 #   make lint            format, lint and types, and the Dockerfile
 #   make docs            the documentation site in site/; a broken link or an undocumented name fails (Python 3.11)
+#   make typecheck       types alone
+#   make dist            the wheels and source archives of all packages, in dist/
+#   make lock            requirements.lock from requirements.in, with the hashes of every file
 #   make bench           the compiled features step against NVTabular (QUICK=1: under two minutes)
 #   make bench-serving   servers under load: ours and others (an hour; QUICK=1: ten minutes)
 #   make bench-catalogue large catalogues: exact, int8, index (QUICK=1: to a million items)
@@ -20,7 +23,7 @@
 # What begins with bench writes its figures to benchmarks/results/, with QUICK=1 nowhere, with JSON=FILE to that file.
 # PYTHON=python3.10 chooses the interpreter of .venv.
 
-.PHONY: help demo test test-all lint docs bench bench-serving bench-catalogue bench-accuracy bench-choices bench-retraining \
+.PHONY: help demo test test-all lint typecheck docs dist lock bench bench-serving bench-catalogue bench-accuracy bench-choices bench-retraining \
 	bench-client bench-libraries bench-soak test-container clean bootstrap
 .DEFAULT_GOAL := help
 
@@ -30,8 +33,9 @@ SEED := $(or $(SEED),$(shell date +%s))
 # Both cores are used, each model on one thread. What measures times under load runs by itself.
 UNIT_TESTS := tests bundle/tests training/tests export/tests
 SERVER_TESTS := server/tests client/tests serving_tests
+PACKAGES := bundle training export server client
 
-$(READY): requirements.lock scripts/bootstrap training/pyproject.toml export/pyproject.toml \
+$(READY): requirements.lock requirements.in scripts/bootstrap training/pyproject.toml export/pyproject.toml \
 		server/pyproject.toml client/pyproject.toml bundle/pyproject.toml $(if $(PYTHON),bootstrap)
 	@PYTHON='$(PYTHON)' scripts/bootstrap
 
@@ -67,6 +71,17 @@ docs: $(READY)
 	$(BIN)/zensical build --strict --config-file build/site/mkdocs.yml >build/site/log 2>&1 || { cat build/site/log; exit 1; }
 	@! grep '^griffe:' build/site/log # docstrings that do not fit their signature, which zensical lets pass
 	mv build/site/site site
+typecheck: $(READY)
+	$(BIN)/pyright
+
+# Each wheel is built from its source archive, so that what the archive lacks is noticed.
+dist: $(READY)
+	rm -rf dist
+	set -e; for package in $(PACKAGES); do $(BIN)/python -m build --no-isolation --outdir dist $$package; done
+
+lock: $(READY)
+	$(BIN)/uv pip compile --universal --python-version 3.10 --no-deps --generate-hashes --no-annotate \
+		--custom-compile-command 'make lock' --quiet --output-file requirements.lock requirements.in
 
 # How much is measured, and the file of the figures; $(call figures,FILE) where it is benchmarks/results/FILE.json by default.
 figures = $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)',$(if $(QUICK),,--json benchmarks/results/$(1).json))
@@ -105,6 +120,6 @@ test-container: $(READY)
 
 clean:
 	rm -rf .pytest_cache .ruff_cache .hypothesis build dist site
-	rm -rf $(foreach package,bundle training export server client,$(package)/build $(package)/dist $(package)/*.egg-info)
+	rm -rf $(foreach package,$(PACKAGES),$(package)/build $(package)/dist $(package)/*.egg-info)
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 	@echo 'Kept: .venv, runs/, model_repository/, .cache/ (what tests ask). To make .venv anew: rm -rf .venv'

@@ -1,4 +1,4 @@
-"""requirements.lock is one exact list, and it agrees with what the packages declare."""
+"""requirements.in is one exact list, the lock has its hashes, and both agree with what the packages declare."""
 
 import ast
 import re
@@ -16,39 +16,51 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
+PINS = ROOT / "requirements.in"
 LOCK = ROOT / "requirements.lock"
-PACKAGES = ["training", "export", "server", "client"]
+PACKAGES = ["bundle", "training", "export", "server", "client"]
 PYTHONS = ["3.10", "3.11"]
 PIN = re.compile(r'[\w.\-]+==[\w.]+(; python_version (<|>=) "3\.11")?')
 
 
 def applies(requirement: Requirement, python: str) -> bool:
     """Whether the requirement's marker, if it has one, holds under `python`."""
-    return requirement.marker is None or requirement.marker.evaluate({"python_version": python})
+    return requirement.marker is None or requirement.marker.evaluate(
+        {"python_version": python, "python_full_version": f"{python}.1"}
+    )
 
 
-def pins(python: str) -> dict[str, str]:
+def pins(python: str, file: Path = PINS) -> dict[str, str]:
     """Version by canonical name under `python`; raises ValueError where a name comes twice."""
     found: dict[str, str] = {}
-    for line in LOCK.read_text().splitlines():
-        if not line or line.startswith("#"):
+    for line in file.read_text().splitlines():
+        if not line or line.startswith(("#", " ")):
             continue
-        requirement = Requirement(line)
+        requirement = Requirement(line.rstrip(" \\"))
         if not applies(requirement, python):
             continue
         name = canonicalize_name(requirement.name)
         if name in found:
-            raise ValueError(f"{LOCK.name} pins {name} twice for Python {python}; keep one line.")
+            raise ValueError(f"{file.name} pins {name} twice for Python {python}; keep one line.")
         found[name] = str(requirement.specifier).removeprefix("==")
     return found
 
 
 def test_every_line_is_one_exact_version_in_order():
-    lines = [x for x in LOCK.read_text().splitlines() if x and not x.startswith("#")]
+    lines = [x for x in PINS.read_text().splitlines() if x and not x.startswith("#")]
     wrong = [line for line in lines if not PIN.fullmatch(line)]
-    assert not wrong, f"{LOCK.name}: write name==version, not {wrong}"
+    assert not wrong, f"{PINS.name}: write name==version, not {wrong}"
     names = [line.split("==")[0].lower().replace("_", "-") for line in lines]
-    assert names == sorted(names), f"{LOCK.name}: keep the lines sorted by name"
+    assert names == sorted(names), f"{PINS.name}: keep the lines sorted by name"
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_lock_has_the_same_versions_each_with_hashes(python):
+    assert pins(python, LOCK) == pins(python), f"{LOCK.name} is older than {PINS.name}: run make lock"
+    blocks = re.findall(r"^[\w.-]+==.*(?:\n    .*)*", LOCK.read_text(), re.MULTILINE)
+    bare = [block.split()[0] for block in blocks if not re.search(r"\\\n    --hash=sha256:[0-9a-f]{64}\b", block)]
+    assert len(blocks) == len([x for x in PINS.read_text().splitlines() if x and not x.startswith("#")])
+    assert not bare, f"{LOCK.name} has no hash of {', '.join(bare)}: run make lock"
 
 
 @pytest.mark.parametrize("python", PYTHONS)
@@ -64,9 +76,9 @@ def test_the_lock_satisfies_what_a_package_declares(package, python):
         name = canonicalize_name(requirement.name)
         if name.startswith("nextitem-") or not applies(requirement, python):
             continue
-        assert name in locked, f"{pyproject}: {requirement} is not in {LOCK.name}; add it there"
+        assert name in locked, f"{pyproject}: {requirement} is not in {PINS.name}; add it there"
         assert requirement.specifier.contains(locked[name], prereleases=True), (
-            f"{pyproject} asks for {requirement}, and {LOCK.name} has {locked[name]}; change one"
+            f"{pyproject} asks for {requirement}, and {PINS.name} has {locked[name]}; change one"
         )
 
 

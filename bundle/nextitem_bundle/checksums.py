@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,8 @@ from .manifest import MANIFEST, Manifest
 from .versions import CONFIG, same_but_for_versions
 
 _BLOCK_BYTES = 1 << 20
+
+logger = logging.getLogger(__name__)
 
 
 def checksums_of(repository: Path, files: Iterable[Path]) -> dict[str, str]:
@@ -53,6 +56,9 @@ def verify(repository: Path, manifest: Manifest, *, answers: bool) -> None:
         for file, what in zip(files, wrong):
             if what:
                 raise BundleError(f"{repository / file} {what}")
+    logger.debug(
+        "all %d files of '%s' version %d are those that were exported", len(files), manifest.name, manifest.version
+    )
 
 
 def _is_shared(file: str) -> bool:

@@ -4,6 +4,8 @@ with Client("http://127.0.0.1:8000") as client:
     print(client.recommend([{"item_id": "a", "timestamp": "2024-05-01T10:00:00Z"}], k=5))
 """
 
+import logging
+
 from nextitem_bundle.signature import Feature, Head, Signature
 from nextitem_client._async_client import AsyncClient
 from nextitem_client._client import Client
@@ -69,3 +71,5 @@ __all__ = [
     "UntrustedServer",
     "WrongProtocol",
 ]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())

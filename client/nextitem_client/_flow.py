@@ -11,6 +11,7 @@ on the server, so that every request may be repeated. Waiting grows exponentiall
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Callable, Generator
@@ -22,6 +23,8 @@ from nextitem_client._settings import Settings
 from nextitem_client._transport import AsyncTransport, Transport
 
 _T = TypeVar("_T")
+
+logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
@@ -55,6 +58,7 @@ def repeated(settings: Settings, ask: Callable[[Any, float], Any]) -> Flow[Any]:
             pause = attempts.pause_after(error)
             if pause is None:
                 raise attempts.last(error) from None
+            logger.debug("asked again in %.2f s: %s", pause, error)
         yield Pause(pause)
 
 

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """The command nextitem-recommend."""
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+from nextitem_bundle import commands
 from nextitem_client._client import Client
 from nextitem_client._exceptions import InvalidOption, InvalidSession, NextItemError
 from nextitem_client._offline import OfflineClient
@@ -32,11 +34,22 @@ example:
   echo '[{"item_id": "A12", "timestamp": "2024-05-01T10:00:00Z"}]' | nextitem-recommend --k 5
   nextitem-recommend --bundle model_repository/shop --sessions sessions.parquet --output items.parquet
 """
+_EXIT_CODES = {
+    0: "done",
+    EXIT_SOME_FAILED: "done, but sessions of the file failed; the summary names the file that lists them",
+    EXIT_FAILED: "a wrong call, or no answer; one sentence on standard error",
+    EXIT_INTERRUPTED: "interrupted",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Ask for the sessions' next items and print them; return the exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = commands.parse_arguments(_parser(), argv)
+    with commands.logs(quiet=arguments.quiet):
+        return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     try:
         whole_file = _check_bulk_arguments(arguments)
         sessions, several = ([], False) if whole_file else _read_sessions(arguments.session)
@@ -140,11 +153,12 @@ def _number(value: float | None) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="nextitem-recommend",
+    parser = commands.command_parser(
+        "nextitem-recommend",
+        distribution="nextitem-client",
         description="Asks a nextitem server, or a bundle, for the next items of sessions.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        exit_codes=_EXIT_CODES,
     )
     add = parser.add_argument
     add("--url", help=f"or grpc://host:8001 ({DEFAULT_URL})")
@@ -157,7 +171,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--exclude", metavar="ID", nargs="+", help="items never to recommend")
     add("--allow", metavar="ID", nargs="+", help="items of which alone to recommend")
     add("--exclude-seen", action="store_true", help="leave out the session's own items")
-    add("--json", action="store_true", help="print JSON instead of a table")
+    commands.add_output_options(
+        parser,
+        json_help="print JSON instead of a table; with --sessions, of the summary",
+        quiet_help="draw no progress bar and print no summary; errors are shown",
+    )
     add("--timeout-s", type=float, default=DEFAULT_TIMEOUT_S, metavar="S", help="default %(default)s")
     add("--header", metavar="'NAME: VALUE'", action="append", default=[], help="sent along, such as an API key")
     add("--ca-file", metavar="FILE", help="authorities to trust with https:// and grpcs://, PEM")
@@ -194,8 +212,8 @@ def _check_bulk_arguments(arguments: argparse.Namespace) -> bool:
     if arguments.sessions is None or arguments.output is None:
         missing = "--output" if arguments.output is None else "--sessions"
         raise InvalidOption(f"{missing} is missing: --sessions FILE and --output FILE belong together.")
-    if arguments.json or arguments.session != "-":
-        raise InvalidOption("--session and --json are for single sessions and do not go with --sessions.")
+    if arguments.session != "-":
+        raise InvalidOption("--session is for single sessions and does not go with --sessions.")
     return True
 
 
@@ -215,9 +233,12 @@ def _recommend_to_file(
         concurrency=arguments.concurrency,
         resume=arguments.resume,
         overwrite=arguments.overwrite,
-        progress=not arguments.no_progress,
+        progress=not (arguments.no_progress or arguments.quiet),
     )
-    print(_summary(report))
+    if arguments.json:
+        commands.print_json(asdict(report))
+    elif not arguments.quiet:
+        print(_summary(report))
     return EXIT_SOME_FAILED if report.failed else 0
 
 

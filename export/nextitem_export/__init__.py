@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 from ._errors import (
@@ -41,6 +42,8 @@ __all__ = [
     "export_bundle",
     "export_run",
 ]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # Imported when first asked for: NVTabular and torch take seconds, which `nextitem-export --help` need not wait for.
 _LATER = {

@@ -1,19 +1,30 @@
+# PYTHON_ARGCOMPLETE_OK
 """`nextitem-export`: a run directory becomes a bundle in a model repository."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import logging
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from nextitem_bundle import commands
 
 from . import options as choices
 
+if TYPE_CHECKING:
+    from .activation import Activation
+    from .bundle import Bundle
+
 _NEWEST = 0
+
+logger = logging.getLogger(__name__)
 
 _EXAMPLE = """\
 example:
@@ -24,15 +35,21 @@ example:
 
 Export only runs that you trust: a run directory holds a pickled NVTabular workflow.
 """
+_EXIT_CODES = {
+    0: "done",
+    2: "a wrong call, or the run cannot be exported, explained in whole or activated; the repository is as it was",
+    130: "interrupted; the repository is as it was",
+}
 
 
 def _parser() -> argparse.ArgumentParser:
     defaults = {f.name: f.default for f in dataclasses.fields(choices.ExportOptions)}
-    parser = argparse.ArgumentParser(
-        prog="nextitem-export",
+    parser = commands.command_parser(
+        "nextitem-export",
+        distribution="nextitem-export",
         description="Export a run directory as a Triton bundle, proved against NVTabular and the eager model.",
         epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        exit_codes=_EXIT_CODES,
     )
     add = parser.add_argument
     add("--run", metavar="DIR", help="the run directory that nextitem-train wrote")
@@ -111,6 +128,11 @@ def _parser() -> argparse.ArgumentParser:
         help="a JSON list of items that are not to be recommended, or alone are (default: %(default)s)",
     )
     add("--replace", action="store_true", help="put the bundle in the place of one with another configuration")
+    commands.add_output_options(
+        parser,
+        json_help="print the bundle, what is explained or the activation as JSON instead of a table and a sentence",
+        quiet_help="show no progress, only the result, warnings and errors",
+    )
     _add_versions(parser)
     return parser
 
@@ -146,6 +168,14 @@ class _Versions:
     keep_versions: int
 
 
+@dataclasses.dataclass(frozen=True)
+class _Output:
+    """json: the result as JSON; quiet: without progress."""
+
+    json: bool
+    quiet: bool
+
+
 def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
@@ -153,7 +183,8 @@ def _interrupt(number: int, frame: object) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns 0, or 2 after a sentence on standard error, 130 after Ctrl-C."""
     parser = _parser()
-    arguments = vars(parser.parse_args(argv))
+    arguments = vars(commands.parse_arguments(parser, argv))
+    output = _Output(json=arguments.pop("json"), quiet=arguments.pop("quiet"))
     run, repository, name, explain = (arguments.pop(key) for key in ("run", "repository", "name", "explain"))
     versions = _Versions(**{field.name: arguments.pop(field.name) for field in dataclasses.fields(_Versions)})
     if wrong := _wrong_call(run, repository, name, explain, versions, arguments["replace"]):
@@ -161,19 +192,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     # NVTabular warns on every use that it runs on a CPU, and that TensorFlow is not installed.
     warnings.filterwarnings("ignore", category=UserWarning, module="merlin|nvtabular")
-    logging.basicConfig(level=logging.WARNING)
 
     from ._errors import ExportError
 
     signal.signal(signal.SIGTERM, _interrupt)  # so that a half-built bundle is removed
     try:
-        if run is None:
-            return _activate(repository, name, versions)
-        # What is imported there takes seconds: NVTabular. --help and a wrong flag answer at once.
-        options = choices.ExportOptions(**arguments)
-        if explain:
-            return _explain(run, options)
-        return _export(run, repository, name, options, versions)
+        with commands.logs(quiet=output.quiet):
+            if run is None:
+                return _activate(repository, name, versions, output)
+            # What is imported there takes seconds: NVTabular. --help and a wrong flag answer at once.
+            options = choices.ExportOptions(**arguments)
+            if explain:
+                return _explain(run, options, output)
+            return _export(run, repository, name, options, versions, output)
     except ExportError as error:
         print(f"nextitem-export: {error.in_flags()}", file=sys.stderr)
         return 2
@@ -203,64 +234,122 @@ def _wrong_call(
     return None
 
 
-def _export(run: str, repository: str, name: str, options: choices.ExportOptions, versions: _Versions) -> int:
-    from rich.console import Console
-
-    from .report import how_to_activate, how_to_serve, parity_table
+def _export(
+    run: str, repository: str, name: str, options: choices.ExportOptions, versions: _Versions, output: _Output
+) -> int:
     from .run import export_run
 
-    with Console(stderr=True).status("opening the run") as status:
-        bundle = export_run(run, repository=repository, name=name, options=options, progress=status.update)
-    output = Console()
-    output.print(parity_table(bundle.parity))
-    for sentence in bundle.warnings:
-        print(f"nextitem-export: warning: {sentence}", file=sys.stderr)
-    where = f"bundle '{bundle.name}' version {bundle.version} is in {bundle.repository}"
+    with _progress_line("opening the run", output) as progress:
+        bundle = export_run(run, repository=repository, name=name, options=options, progress=progress)
     answers = bundle.active == bundle.version
     activate = versions.activate is not None and not (answers and versions.url is None)
-    to_serve = how_to_serve(bundle.repository, options.runtime, options.accelerator)
-    what_next = to_serve if answers else how_to_activate(bundle)
-    output.print(where if activate else f"{where}; {what_next}", soft_wrap=True, highlight=False)
+    for sentence in bundle.warnings:
+        print(f"nextitem-export: warning: {sentence}", file=sys.stderr)
+    if not output.json:
+        _print_bundle(bundle, options, with_next_step=not activate)
+    done = None
     if activate:
-        return _activate(repository, name, dataclasses.replace(versions, activate=bundle.version))
+        done = _activated(repository, name, dataclasses.replace(versions, activate=bundle.version), output)
+    if output.json:
+        commands.print_json({**_bundle_json(bundle, done), "activation": None if done is None else _as_json(done)})
+    elif done is not None:
+        _print_activation(name, versions, done)
     return 0
 
 
-def _activate(repository: str, name: str, versions: _Versions) -> int:
+def _print_bundle(bundle: Bundle, options: choices.ExportOptions, *, with_next_step: bool) -> None:
     from rich.console import Console
 
+    from .report import how_to_activate, how_to_serve, parity_table
+
+    console = Console()
+    console.print(parity_table(bundle.parity))
+    where = f"bundle '{bundle.name}' version {bundle.version} is in {bundle.repository}"
+    to_serve = how_to_serve(bundle.repository, options.runtime, options.accelerator)
+    what_next = to_serve if bundle.active == bundle.version else how_to_activate(bundle)
+    console.print(f"{where}; {what_next}" if with_next_step else where, soft_wrap=True, highlight=False)
+
+
+def _bundle_json(bundle: Bundle, done: Activation | None) -> dict[str, Any]:
+    return {
+        "repository": str(bundle.repository),
+        "name": bundle.name,
+        "version": bundle.version,
+        "active": bundle.active if done is None else done.version,
+        "parity": [report.to_json() for report in bundle.parity],
+        "warnings": list(bundle.warnings),
+    }
+
+
+def _activate(repository: str, name: str, versions: _Versions, output: _Output) -> int:
+    done = _activated(repository, name, versions, output)
+    if output.json:
+        commands.print_json(_as_json(done))
+    else:
+        _print_activation(name, versions, done)
+    return 0
+
+
+def _activated(repository: str, name: str, versions: _Versions, output: _Output) -> Activation:
     from .activation import activate_bundle
     from .control import read_key
 
-    with Console(stderr=True).status("reading the versions") as status:
-        done = activate_bundle(
+    with _progress_line("reading the versions", output) as progress:
+        return activate_bundle(
             repository,
             name,
             versions.activate or None,
             url=versions.url,
             key=None if versions.control_key_file is None else read_key(versions.control_key_file),
             keep_versions=versions.keep_versions,
-            progress=status.update,
+            progress=progress,
         )
+
+
+def _print_activation(name: str, versions: _Versions, done: Activation) -> None:
     where = f"at {versions.url}" if versions.url else "from the next start of a server on"
     gone = f"; removed: version {', '.join(map(str, done.pruned))}" if done.pruned else ""
     print(f"'{name}' answers with version {done.version} {where}; before: {done.before}{gone}")
-    return 0
 
 
-def _explain(run: str, options: choices.ExportOptions) -> int:
+def _as_json(done: Activation) -> dict[str, Any]:
+    return dataclasses.asdict(done)
+
+
+def _explain(run: str, options: choices.ExportOptions, output: _Output) -> int:
     from rich.console import Console
 
     from .explain import Refused
-    from .report import explained_table
+    from .report import explained_json, explained_table
     from .run import explain_run
 
     rows = explain_run(run, options)
-    Console().print(explained_table(rows))
     refused = [row for row in rows if isinstance(row, Refused)]
+    if output.json:
+        commands.print_json(explained_json(rows))
+        return 2 if refused else 0
+    Console().print(explained_table(rows))
     for row in refused:
         print(f"refused: '{row.column}': {row.reason.in_flags()}")
     return 2 if refused else 0
+
+
+@contextlib.contextmanager
+def _progress_line(first: str, output: _Output) -> Generator[Callable[[str], None], None, None]:
+    """One line with the stage and the time so far, on a terminal; what it yields shows the next stage and logs it."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=output.quiet or not console.is_terminal) as line:
+        task = line.add_task(first)
+
+        def show(stage: str) -> None:
+            logger.info(stage)
+            line.update(task, description=stage)
+
+        yield show
 
 
 if __name__ == "__main__":

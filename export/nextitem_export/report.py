@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -68,6 +69,24 @@ def explained_table(rows: Sequence[Explained | Refused]) -> Table:
         if isinstance(row, Explained):
             table.add_row(row.column, row.raw, " → ".join(row.operators), row.lookups, _served_by(row.backend))
     return table
+
+
+def explained_json(rows: Sequence[Explained | Refused]) -> dict[str, Any]:
+    """The rows as `--explain --json` prints them: "features" that are compiled, and what is "refused" with the reason."""
+    features = [
+        {
+            "feature": row.column,
+            "from": row.raw,
+            "operators": list(row.operators),
+            "lookup": row.lookups,
+            "served_by": row.backend.name,
+            "reason": row.backend.reason or None,
+        }
+        for row in rows
+        if isinstance(row, Explained)
+    ]
+    refused = [{"column": row.column, "reason": row.reason.in_flags()} for row in rows if isinstance(row, Refused)]
+    return {"features": features, "refused": refused}
 
 
 def _served_by(backend: BackendChoice) -> str:

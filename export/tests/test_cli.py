@@ -1,13 +1,27 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from nextitem_export import ExportOptions, cli
+from nextitem_export import (
+    Activation,
+    Bundle,
+    Explained,
+    ExportOptions,
+    Refused,
+    UnsupportedWorkflow,
+    activation,
+    cli,
+    run,
+)
+from nextitem_export.parity.gate import CaseReport
+from nextitem_export.workflow.backend_choice import BackendChoice
 
 PLACE = ("--repository", "y", "--name", "z")
 
@@ -25,14 +39,14 @@ class Done:
 def command(own_process, capsys):
     """Runs the command in this process."""
 
-    def run(*arguments) -> Done:
+    def call(*arguments) -> Done:
         try:
             code = cli.main([*map(str, arguments)])
         except SystemExit as left:
             code = left.code
         return Done(code, *capsys.readouterr())
 
-    return run
+    return call
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +135,86 @@ def test_a_key_file_that_is_not_there_is_told(command, tmp_path):
     done = command("--repository", tmp_path, "--name", "shop", "--activate", *words)
     assert done.returncode == 2
     assert f"the key file {tmp_path / 'none'} cannot be read" in done.stderr
+
+
+@pytest.fixture
+def exported(monkeypatch) -> Bundle:
+    """What the command exports, without the work."""
+    parity = (CaseReport("the sample", 60, 59, 1.5e-7, 2.5e-6),)
+    bundle = Bundle(Path("y"), "z", 3, parity, active=2, warnings=("one column is not proved",))
+
+    def export_run(*given, progress, **named):
+        progress("tracing [the model]")  # no markup of rich's
+        return bundle
+
+    monkeypatch.setattr(run, "export_run", export_run)
+    return bundle
+
+
+@pytest.fixture
+def activated(monkeypatch) -> Activation:
+    """What the command activates."""
+    done = Activation("z", 3, 2, (1,))
+    monkeypatch.setattr(activation, "activate_bundle", lambda *given, **named: done)
+    return done
+
+
+def test_an_export_as_json(command, exported):
+    done = command("--run", "x", *PLACE, "--json", "--quiet")
+    assert done.returncode == 0
+    found = json.loads(done.stdout)
+    assert [found[name] for name in ("repository", "name", "version", "active")] == ["y", "z", 3, 2]
+    assert found["parity"][0]["case"] == "the sample"
+    assert found["activation"] is None
+    assert done.stderr == "nextitem-export: warning: one column is not proved\n", "no progress, as this is no terminal"
+
+
+def test_the_stages_are_logged_where_they_are_asked_for(command, exported, caplog, monkeypatch):
+    command("--run", "x", *PLACE)
+    assert caplog.messages == []
+    monkeypatch.setenv("NEXTITEM_LOG", "info")
+    command("--run", "x", *PLACE)
+    assert caplog.messages == ["tracing [the model]"]
+
+
+def test_an_export_that_is_activated_as_json(command, exported, activated):
+    found = json.loads(command("--run", "x", *PLACE, "--activate", "--json").stdout)
+    assert found["active"] == 3
+    assert found["activation"] == {"name": "z", "version": 3, "before": 2, "pruned": [1]}
+
+
+def test_an_activation_as_json_and_as_a_sentence(command, activated):
+    found = json.loads(command(*PLACE, "--activate", "--json").stdout)
+    assert found == {"name": "z", "version": 3, "before": 2, "pruned": [1]}
+    sentence = "'z' answers with version 3 from the next start of a server on; before: 2; removed: version 1\n"
+    assert command(*PLACE, "--activate").stdout == sentence
+
+
+def test_an_export_as_a_table_says_what_is_next(command, exported, activated):
+    out = command("--run", "x", *PLACE).stdout
+    assert "the sample" in out
+    assert "bundle 'z' version 3 is in y; version 2 answers until you activate it" in out
+    out = command("--run", "x", *PLACE, "--activate").stdout
+    assert "bundle 'z' version 3 is in y\n'z' answers with version 3" in out
+
+
+def test_what_is_explained_as_json(command, monkeypatch):
+    rows = [
+        Explained("price-list", "price", ("FillMissing", "Normalize"), "none", BackendChoice("onnx")),
+        Refused("seller-list", UnsupportedWorkflow("give ExportOptions(features='nvtabular')")),
+    ]
+    monkeypatch.setattr(run, "explain_run", lambda *given: rows)
+    done = command("--run", "x", "--explain", "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout) == {
+        "features": [
+            {
+                "feature": "price-list", "from": "price", "operators": ["FillMissing", "Normalize"], "lookup": "none",
+                "served_by": "onnx", "reason": None,
+            }
+        ],
+        "refused": [{"column": "seller-list", "reason": "give --features nvtabular"}],
+    }  # fmt: skip
 
 
 #: The command, with an export that is ended by a signal (the first argument) while the bundle is being built.

@@ -4,6 +4,8 @@ with TritonServer("model_repository") as server:
     print(server.http_url, server.grpc_url, server.metrics_url)
 """
 
+import logging
+
 from nextitem_server.errors import (
     EmptyRepository,
     InvalidOption,
@@ -35,3 +37,5 @@ __all__ = [
     "TritonServer",
     "WorkFolderError",
 ]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -1,16 +1,21 @@
+# PYTHON_ARGCOMPLETE_OK
 """The command nextitem-serve."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from nextitem_bundle import commands
 from nextitem_server import console
 from nextitem_server.access import CLOSABLE
 from nextitem_server.console import LogFollower
@@ -37,10 +42,15 @@ _EPILOG = """\
 example:
   nextitem-serve --model-repository model_repository
   nextitem-serve --model-repository model_repository --http-port 0 -- --log-verbose=1
-
-exit code: 0 stopped as asked (Ctrl-C, SIGTERM), 1 Triton or a model failed, 2 wrong call
-(repository, port, option, installation), 128 + N signal N before the server was ready
 """
+_EXIT_CODES = {
+    EXIT_STOPPED: "stopped as asked (Ctrl-C, SIGTERM)",
+    EXIT_SERVER_FAILED: "Triton or a model failed",
+    EXIT_CALLED_WRONGLY: "wrong call (repository, port, option, installation)",
+    "128 + N": "signal N before the server was ready",
+}
+
+logger = logging.getLogger(__name__)
 
 
 class _Stop(BaseException):
@@ -58,7 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "--" in arguments:
         split = arguments.index("--")
         arguments, options = arguments[:split], arguments[split + 1 :]
-    parsed = _parser().parse_args(arguments)
+    parsed = commands.parse_arguments(_parser(), arguments)
+    with commands.logs(quiet=parsed.quiet):
+        return _run(parsed, options)
+
+
+def _run(parsed: argparse.Namespace, options: Sequence[str]) -> int:
     try:
         key = None if parsed.control_key_file is None else key_from(Path(parsed.control_key_file))
     except InvalidOption as error:
@@ -82,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in previous:
         signal.signal(number, _raise_stop)
     try:
-        return _serve(server, verbose=parsed.verbose, wait=parsed.wait_for_models)
+        return _serve(server, parsed)
     except _Stop as stop:  # while an error was being cleaned up; the guard does the rest
         return 128 + stop.number
     finally:
@@ -98,22 +113,26 @@ def _raise_stop(number: int, frame: FrameType | None) -> NoReturn:
     raise _Stop(number)
 
 
-def _serve(server: TritonServer, *, verbose: bool, wait: bool) -> int:
+def _serve(server: TritonServer, parsed: argparse.Namespace) -> int:
     ready = False
+    begun = time.monotonic()
     try:
-        if wait:
+        if parsed.wait_for_models:
             for repository in server.repositories:
                 _wait_for_models(repository)
-        _say(f"nextitem-serve: loading the models in {', '.join(map(str, server.repositories))} …")
+        if not parsed.quiet:
+            _say(f"nextitem-serve: loading the models in {', '.join(map(str, server.repositories))} …")
         try:
             server.start()
         finally:
             _say_notices(server)
         ready = True
-        _announce(server)
-        return _watch(server, verbose=verbose)
+        logger.debug("ready after %.1f s; Triton's log is %s", time.monotonic() - begun, server.log_path)
+        _announce(server, as_json=parsed.json)
+        return _watch(server, verbose=parsed.verbose)
     except _Stop as stop:
-        _say("nextitem-serve: stopping …")
+        if not parsed.quiet:
+            _say("nextitem-serve: stopping …")
         return EXIT_STOPPED if ready else 128 + stop.number
     except ServeError as error:
         _say(f"nextitem-serve: {error}")
@@ -159,10 +178,14 @@ def _say_notices(server: TritonServer) -> None:
         _say(f"nextitem-serve: {server.notices.popleft()}")
 
 
-def _announce(server: TritonServer) -> None:
+def _announce(server: TritonServer, *, as_json: bool) -> None:
     models = server.models()
     ready = sorted(model.name for model in models if model.state == "READY")
     called = sorted(model.name for model in models if model.called)
+    if as_json:
+        urls = {"http_url": server.http_url, "grpc_url": server.grpc_url, "metrics_url": server.metrics_url}
+        console.say(json.dumps({"ready": ready, "called": called, **urls}), sys.stdout)
+        return
     lines = [f"ready: {', '.join(ready) if ready else 'no model yet'}"]
     if called:
         lines.append(f"ask:   {', '.join(called)}")
@@ -182,11 +205,12 @@ def _say(text: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="nextitem-serve",
+    parser = commands.command_parser(
+        "nextitem-serve",
+        distribution="nextitem-server",
         description="Serves a model repository with NVIDIA Triton Inference Server.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        exit_codes=_EXIT_CODES,
         usage="%(prog)s --model-repository PATH [options] [-- tritonserver options]",
     )
     add = parser.add_argument
@@ -223,6 +247,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--log-file", metavar="PATH", help="keep Triton's log there, and the part before its last 256 MB in PATH.1")
     add("--verbose", action="store_true", help="show the whole log, not only warnings and errors")
+    commands.add_output_options(
+        parser,
+        json_help="print the ready models and the URLs as one line of JSON once the server is ready",
+        quiet_help="do not say that models are loaded or the server stops; warnings and errors are shown",
+    )
     return parser
 
 

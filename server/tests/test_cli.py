@@ -1,3 +1,4 @@
+import json
 import os
 import resource
 import signal
@@ -57,6 +58,18 @@ def test_says_where_and_what_then_stops_when_asked(bundle, private_tmp, processe
     assert "CUDA" not in errors, "no warnings about a missing GPU"
     assert processes() == {}
     assert list(private_tmp.iterdir()) == []
+
+
+def test_json_once_it_is_ready_and_nothing_else(bundle, private_tmp):
+    process = serve("--model-repository", str(bundle), "--json", "--quiet", *ANY_PORTS, *FAST)
+    found = json.loads(process.stdout.readline())
+    process.send_signal(signal.SIGTERM)
+    out, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert (found["ready"], found["called"]) == (["shop", "shop_features"], ["shop"])
+    assert all(found[name].startswith("http://") for name in ("http_url", "metrics_url"))
+    assert "grpc_url" in found
+    assert (out, errors) == ("", "")
 
 
 def test_several_repositories_are_served(bundle, tmp_path, private_tmp):

@@ -5,4 +5,6 @@ examples, model (inputs, bodies, pretraining, heads, losses), trainer, evaluatio
 sessions from a finished run and is the reference for what a server should answer.
 """
 
-__version__ = "0.1.0"
+import logging
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())

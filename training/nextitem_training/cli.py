@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """The command nextitem-train."""
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from nextitem_bundle import commands
 from nextitem_training.config import Config, read_config
 from nextitem_training.errors import ConfigError, DivergenceError, NextItemTrainingError
 
@@ -28,18 +30,22 @@ The data has one row per interaction, with at least a session, an item and a tim
 configuration names the columns and chooses the model. The run directory holds the fitted
 NVTabular workflow, the model, its schema, a sample of raw sessions and the metrics;
 nextitem-export makes a model repository of it.
-
-exit codes: 0 done, 2 the data, the configuration or the output cannot be used or the training diverged, 130 interrupted
 """
+_EXIT_CODES = {
+    0: "done",
+    2: "the data, the configuration or the output cannot be used, or the training diverged",
+    130: "interrupted",
+}
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    result = argparse.ArgumentParser(
-        prog="nextitem-train",
+    result = commands.command_parser(
+        "nextitem-train",
+        distribution="nextitem-training",
         description="Train a session-based recommender on interactions: what comes next?",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        exit_codes=_EXIT_CODES,
     )
     result.add_argument("--data", required=True, metavar="PATH", help="a Parquet or CSV file, or a folder of them")
     result.add_argument(
@@ -78,18 +84,29 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--body", metavar="NAME", help="instead of [model] body")
     result.add_argument("--pretraining", metavar="NAME", help="instead of [model] pretraining")
     result.add_argument("--epochs", type=int, metavar="N", help="instead of [training] epochs")
+    commands.add_output_options(
+        result,
+        json_help="print the run directory and the metrics as JSON instead of a table",
+        quiet_help="show no progress, only the metrics, warnings and errors",
+    )
     return result
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    options = parser().parse_args(arguments)
+    options = commands.parse_arguments(parser(), arguments)
     # Late, as it takes seconds to import what --help and a wrong option do not need.
     from nextitem_training.loop import processes
 
-    logging.basicConfig(level=logging.ERROR if processes.rank() else logging.INFO, format="%(message)s")
     # NVTabular warns on every use that it runs on a CPU, and that TensorFlow is not installed.
     warnings.filterwarnings("ignore", category=UserWarning, module="merlin|nvtabular")
+    with commands.logs(quiet=options.quiet, usual=logging.ERROR if processes.rank() else logging.INFO):
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from nextitem_training.loop import processes
+
     try:
         with processes.group():
             if processes.rank():
@@ -134,8 +151,11 @@ def _train(options: argparse.Namespace) -> None:
         else:
             files = GivenFiles(options.validation_data, options.test_data)
             metrics = train_run(options.data, config, options.output, cluster=cluster, given=files, **given).metrics
-    print(as_table(metrics))
-    print(f"Wrote {options.output}")
+    if options.json:
+        commands.print_json({"run": options.output, "metrics": metrics})
+    else:
+        print(as_table(metrics))
+        print(f"Wrote {options.output}")
 
 
 @contextlib.contextmanager

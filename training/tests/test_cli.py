@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from nextitem_training import cli
@@ -43,6 +45,17 @@ def test_a_run_is_trained_with_options_in_place_of_the_file(command, tmp_path, c
     assert run.config.training.epochs == 1
     assert cli.main([*command, *options]) == 2
     assert "exists; choose another --output or pass --overwrite" in capsys.readouterr().err
+
+
+def test_the_result_as_json_and_nothing_else_is_said(command, tmp_path, capfd):
+    options = ["--body", "gpt2", "--pretraining", "clm", "--epochs", "1", "--json", "--quiet"]
+    assert cli.main([*command, *options]) == 0
+    out, err = capfd.readouterr()
+    found = json.loads(out)
+    assert found["run"] == str(tmp_path / "out" / "run")
+    assert found["metrics"]["model"].keys() == found["metrics"]["popularity"].keys()
+    assert "it/s" not in err
+    assert "Epoch" not in err
 
 
 def test_sessions_from_files_judge_the_run(command, clicks, clicks_path, tmp_path, capsys):

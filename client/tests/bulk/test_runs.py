@@ -1,6 +1,7 @@
 """Bulk runs that meet failures, are interrupted, and go on."""
 
 import errno
+import json
 import os
 from unittest.mock import Mock
 
@@ -289,6 +290,20 @@ def test_the_command_says_how_to_continue(tmp_path, fake, monkeypatch, capsys, o
     assert (" for --overwrite" in said) == overwrite
 
 
+def test_the_summary_is_a_sentence_json_or_left_out(tmp_path, fake, monkeypatch, capsys):
+    source = write_lines(tmp_path / "s.jsonl", rows_of(2))
+    monkeypatch.setattr(cli, "_client", lambda arguments: fake.client())
+    printed = []
+    for options in ([], ["--json"], ["--quiet"]):
+        output = tmp_path / f"o{len(printed)}.csv"
+        assert cli.main(["--sessions", str(source), "--output", str(output), *options]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == f"{tmp_path / 'o0.csv'}: 2 sessions answered\n"
+    report = {"output": str(tmp_path / "o1.csv"), "sessions": 2, "failed": 0, "resumed": 0, "failures": None}
+    assert json.loads(printed[1]) == {**report, "complete_before": False}
+    assert printed[2] == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -297,7 +312,7 @@ def test_the_command_says_how_to_continue(tmp_path, fake, monkeypatch, capsys, o
         (["--no-progress"], "--no-progress is for whole files"),
         (["--output", "o.csv"], "--sessions is missing: --sessions FILE and --output FILE belong together"),
         (["--sessions", "s.csv"], "--output is missing"),
-        (["--sessions", "s.csv", "--output", "o.csv", "--json"], "--session and --json are for single sessions"),
+        (["--sessions", "s.csv", "--output", "o.csv", "--session", "s.json"], "--session is for single sessions"),
         (["--sessions", "s.csv", "--output", "o.csv"], "The file of sessions s.csv does not exist"),
     ],
 )

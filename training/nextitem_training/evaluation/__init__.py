@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from nextitem_bundle.commands import hides_progress
 from nextitem_training.config.training import CUTOFFS
 from nextitem_training.data.sessions import EncodedSessions, pad
 from nextitem_training.errors import DivergenceError
@@ -106,7 +107,7 @@ def model_ranks(
 
 def _bar(progress: str) -> dict[str, bool | None]:
     """Arguments of tqdm. `disable=None` shows the bar if stderr is a terminal."""
-    return {"disable": None if progress else True, "leave": False}
+    return {"disable": True if not progress or hides_progress("nextitem_training") else None, "leave": False}
 
 
 def _scores(

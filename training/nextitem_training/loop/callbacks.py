@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
+from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
+
+from nextitem_bundle.commands import hides_progress
 
 
 class EpochRhythm(TrainerCallback):
@@ -42,11 +46,22 @@ class EpochRhythm(TrainerCallback):
 
 
 class Progress(ProgressCallback):
-    """The bar with the newest loss in it, and a line for each validation."""
+    """The bar with rate, time left and the newest loss on a terminal, and a line for each validation."""
 
     def __init__(self, metric: str) -> None:
         super().__init__()
         self.metric = metric
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Draws the bar, in the first process and where standard error is a terminal."""
+        if state.is_world_process_zero:
+            hidden = True if hides_progress("nextitem_training") else None
+            self.training_bar = tqdm(
+                total=state.max_steps, desc="training", unit="step", dynamic_ncols=True, disable=hidden
+            )
+        self.current_step = 0
 
     def on_log(
         self,
@@ -62,9 +77,10 @@ class Progress(ProgressCallback):
         if "loss" in logs:
             self.training_bar.set_postfix_str(f"epoch {logs['epoch']:.1f}, loss {logs['loss']:.4f}")
         value = logs.get(f"eval_{self.metric}")
-        if value is not None:
+        if value is not None and not hides_progress("nextitem_training"):
             best = state.best_metric is None or value > state.best_metric
             self.training_bar.write(
                 f"Epoch {logs['epoch']:.0f}: {self.metric} {value:.4f} on the validation sessions"
-                + (", the best so far." if best else f"; the best is {state.best_metric:.4f}.")
+                + (", the best so far." if best else f"; the best is {state.best_metric:.4f}."),
+                file=sys.stderr,
             )
