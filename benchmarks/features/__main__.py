@@ -17,6 +17,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,7 @@ def main() -> int:
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as folder, Progress(console=console) as progress:
         task = progress.add_task("", total=4 * (1 + len(vocabularies)))
-        for number, make in enumerate(_cases(vocabularies)):
+        for number, make in enumerate(_cases(vocabularies, 3_000 if arguments.smoke else None)):
             case = make(Path(folder) / str(number))
             progress.update(task, advance=1, description=case.title)
             _memory(case, report, Path(folder))
@@ -81,7 +82,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _cases(vocabularies: Mapping[str, tuple[str, int]]) -> list[Any]:
+def _cases(vocabularies: Mapping[str, tuple[str, int]], demo_sessions: int | None) -> list[Any]:
     import numpy as np
     import pandas as pd
 
@@ -97,7 +98,7 @@ def _cases(vocabularies: Mapping[str, tuple[str, int]]) -> list[Any]:
         title, size = vocabularies[suffix]
         return lambda folder: vocabulary(folder, suffix, title, ids(suffix, size))
 
-    return [demo, *(make(suffix) for suffix in vocabularies)]
+    return [partial(demo, sessions_at_most=demo_sessions), *(make(suffix) for suffix in vocabularies)]
 
 
 def _times(case: Case, batch: int, rounds: int, round_s: float, report: dict[str, Any]) -> None:

@@ -100,10 +100,12 @@ def _by_dataset(workflow: nvt.Workflow, frame: pd.DataFrame) -> pd.DataFrame:
     return workflow.transform(nvt.Dataset(frame, cpu=True)).to_ddf().compute(scheduler="synchronous")
 
 
-def demo(folder: Path) -> Case:
-    """The demo's workflow, fitted on the demo's clicks, asked its newest sessions."""
+def demo(folder: Path, sessions_at_most: int | None = None) -> Case:
+    """The demo's workflow, fitted on the demo's clicks (or some sessions of them), asked its newest sessions."""
     data = read_config(ROOT / "demo" / "config.toml").data
     frame, dtypes = read_interactions(ROOT / "demo" / "clicks.parquet", data)
+    if sessions_at_most is not None:
+        frame = frame[frame[data.session_column].isin(frame[data.session_column].unique()[:sessions_at_most])]
     fitted = training_workflow.fit(frame, data, _made(folder / "fitted")).served
     schema = training_workflow.describe(fitted, data, dtypes)
     outputs = [FeatureOutput(f.name, f"feature_{i}", f.dtype) for i, f in enumerate(schema.features)]

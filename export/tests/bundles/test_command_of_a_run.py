@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -32,12 +30,6 @@ epochs = 1
 """
 
 
-def command(*arguments) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "nextitem_export.cli", *map(str, arguments)], capture_output=True, text=True
-    )
-
-
 @pytest.fixture(scope="module")
 def run(shop, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
@@ -57,15 +49,15 @@ def test_explain_tells_what_becomes_of_each_feature_without_a_model(run, own_pro
         assert word in printed
 
 
-def test_a_sample_that_is_hardly_judged_is_a_warning_of_the_command_too(run, tmp_path):
+def test_a_sample_that_is_hardly_judged_is_a_warning_of_the_command_too(run, own_process, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "run")
     sample = pd.read_parquet(tmp_path / "run" / "sample.parquet")
     sample = sample[sample["session_id"].isin(sample["session_id"].unique()[:8])]
     kept = sample["session_id"] == sample["session_id"].iloc[0]
     sample["category"] = sample["category"].astype("Int64").mask(~kept)
     sample.to_parquet(tmp_path / "run" / "sample.parquet")
-    done = command("--run", tmp_path / "run", "--repository", tmp_path / "models", "--name", "shop")
-    assert done.returncode == 0, done.stderr
-    assert "nextitem-export: warning: NVTabular has an answer for 1 of the " in done.stderr
-    assert "Of most of them: NVTabular raises " in done.stderr
+    assert cli.main(["--run", str(tmp_path / "run"), "--repository", str(tmp_path / "models"), "--name", "shop"]) == 0
+    said = capsys.readouterr().err
+    assert "nextitem-export: warning: NVTabular has an answer for 1 of the " in said
+    assert "Of most of them: NVTabular raises " in said
     assert (tmp_path / "models" / "shop" / "1" / "bundle.json").is_file()

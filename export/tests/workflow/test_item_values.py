@@ -157,7 +157,12 @@ def test_ids_that_are_changed_before_categorify_are_refused(tmp_path, name):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"freq_threshold": 4}, {"max_size": 8}, {"encode_type": "joint"}],
+    [
+        {},
+        {"freq_threshold": 4},
+        pytest.param({"max_size": 8}, marks=pytest.mark.slow),
+        pytest.param({"encode_type": "joint"}, marks=pytest.mark.slow),
+    ],
     ids=lambda a: "".join(a) or "plain",
 )
 def test_vocabularies_of_every_kind_that_keeps_one_code_an_item_pass(tmp_path, frame_of_strings, arguments):

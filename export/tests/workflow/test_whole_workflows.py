@@ -189,6 +189,7 @@ def demo(tmp_path_factory):
     """The demo's workflow, fitted as training fits it, and the clicks."""
     data = dataclasses.replace(read_config(DEMO / "config.toml").data, tie_breaker_column="position")
     frame, dtypes = read_interactions(DEMO / "clicks.parquet", data)
+    frame = frame[frame["session_id"] < 6_000]  # a quarter
     workflow = fit_training(frame, data, tmp_path_factory.mktemp("demo")).served
     pinned = {name: dtype for name, dtype in dtypes.items() if name in workflow.input_schema.column_names}
     return Harness(workflow, window=data.window, raw_dtypes=pinned), frame
