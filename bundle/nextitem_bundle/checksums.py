@@ -16,7 +16,7 @@ from .versions import CONFIG, same_but_for_versions
 
 _BLOCK_BYTES = 1 << 20
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 def checksums_of(repository: Path, files: Iterable[Path]) -> dict[str, str]:
@@ -56,7 +56,7 @@ def verify(repository: Path, manifest: Manifest, *, answers: bool) -> None:
         for file, what in zip(files, wrong):
             if what:
                 raise BundleError(f"{repository / file} {what}")
-    logger.debug(
+    _logger.debug(
         "all %d files of '%s' version %d are those that were exported", len(files), manifest.name, manifest.version
     )
 

@@ -62,7 +62,7 @@ class Explained:
         raw: the raw column it is made from.
         operators: the workflow's operators, in order.
         lookups: the kind and size of the tables that it looks values up in, or "none".
-        form: what computes it: an ONNX graph, or the numpy program and why.
+        backend: what computes it: an ONNX graph, or the numpy program and why.
     """
 
     column: str
