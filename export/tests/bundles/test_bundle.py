@@ -261,7 +261,7 @@ def test_a_session_that_training_s_filter_drops_is_answered(export, shop, frame,
     assert by_case["length 1"].judged == 0  # NVTabular has no answer
 
 
-@pytest.mark.parametrize("window_slice", [(0, 4), (4,)])
+@pytest.mark.parametrize("window_slice", [(0, 4), pytest.param((4,), marks=pytest.mark.slow)])
 def test_a_workflow_that_keeps_the_oldest_is_refused_unless_asked_for(
     export, shop, frame, sample, window_slice, tmp_path
 ):

@@ -64,7 +64,7 @@ def export(shop, tmp_path):
     ("ids", "form"),
     [
         ("str", "compiled"),
-        ("date", "nvtabular"),
+        pytest.param("date", "nvtabular", marks=pytest.mark.slow),
         pytest.param("int", "compiled", marks=pytest.mark.slow),
         *(pytest.param(ids, "nvtabular", marks=pytest.mark.slow) for ids in ("int", "str", "float")),
     ],

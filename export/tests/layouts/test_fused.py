@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
+from export.tests.support.formats import EACH_FORMAT
 from nextitem_bundle.runtime.request import RequestError
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.steps import read_step
@@ -29,7 +30,7 @@ def built(plan, folder, **options):
     return layout.assemble(folder, plan, chosen), layout.folders(folder, 1)
 
 
-@pytest.fixture(scope="module", params=["onnx", "onnx_dynamo", "torchscript"])
+@pytest.fixture(scope="module", params=EACH_FORMAT)
 def fused(request, plan, tmp_path_factory):
     return built(plan, tmp_path_factory.mktemp("fused"), format=request.param)
 

@@ -12,12 +12,12 @@ from google.protobuf import text_format
 from onnx import TensorProto
 from tritonclient.grpc import model_config_pb2 as pb
 
+from export.tests.support.formats import EACH_FORMAT
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import ExportError
 from nextitem_export.wire import request_tensors
 
-FORMATS = ("onnx", "onnx_dynamo", "torchscript")
 BACKENDS = {"onnx": "onnxruntime", "onnx_dynamo": "onnxruntime", "torchscript": "pytorch"}
 FILES = {"onnxruntime": "model.onnx", "pytorch": "model.pt"}
 AROUND = ("shop_features", "shop_items")
@@ -35,7 +35,7 @@ def config_of(bundle, model: str):
     return text_format.Parse(text, pb.ModelConfig())
 
 
-@pytest.fixture(scope="module", params=FORMATS)
+@pytest.fixture(scope="module", params=EACH_FORMAT)
 def format_(request) -> str:
     return request.param
 

@@ -12,6 +12,7 @@ import onnx
 import pytest
 
 import nextitem_export
+from export.tests.support.formats import EACH_FORMAT
 from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.step import open_step
 from nextitem_export import ExportError, ExportOptions
@@ -22,7 +23,7 @@ from nextitem_export.retrieval.module import CODES, OUTPUTS
 from nextitem_export.wire import request_tensors
 
 
-@pytest.fixture(scope="module", params=["onnx", "onnx_dynamo", "torchscript"])
+@pytest.fixture(scope="module", params=EACH_FORMAT)
 def built(request, shop, plan, tmp_path_factory):
     """The features and retrieval steps of the Python runtime."""
     return shop.steps_of(plan, tmp_path_factory.mktemp(request.param), format=request.param)[:2]

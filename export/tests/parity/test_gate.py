@@ -12,6 +12,7 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
+from export.tests.support.formats import EACH_FORMAT
 from nextitem_bundle.runtime.special_ids import COLD
 from nextitem_export import ParityError
 from nextitem_export.graphs.features import write_features
@@ -164,7 +165,7 @@ def test_a_features_step_that_reads_the_padding_is_caught(shop, plan, steps):
         gate.check([Case("garbage", short, 64, garbage=True)])
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("format_name", EACH_FORMAT)
 def test_the_retrieval_step_of_another_model_is_caught(shop, plan, tampered, cases, format_name):
     other = shop.model_for(plan.fitted.workflow)
     with torch.no_grad():

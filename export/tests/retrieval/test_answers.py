@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from export.tests.support.formats import EACH_FORMAT
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.retrieval import AVAILABILITY
 from nextitem_bundle.runtime.special_ids import COLD, EMPTY, FIRST_ITEM, OK, PADDING, UNKNOWN
@@ -18,7 +19,7 @@ from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import UnsupportedModel
 from nextitem_export.retrieval import blocks
 from nextitem_export.retrieval.choice import ScoringChoice
-from nextitem_export.retrieval.formats import FORMATS, write_retrieval
+from nextitem_export.retrieval.formats import write_retrieval
 from nextitem_export.retrieval.module import OUTPUTS, ModelFeature, Retrieval
 
 V = 9
@@ -97,7 +98,7 @@ LARGE = {
     "onnx by int8 in blocks": ("int8-rerank", BLOCKWISE),
     "onnx by an index": ("ann", {}),
 }
-ENGINES = ["eager", *FORMATS, *LARGE]
+ENGINES = ["eager", *EACH_FORMAT, *LARGE]
 
 
 def written(name: str, k: int, folder: Path) -> Written:
@@ -346,7 +347,7 @@ def test_a_table_of_another_workflow_is_refused():
         (lambda f: None, "NoneType"),
     ],
 )
-@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("format_name", EACH_FORMAT)
 def test_scores_of_another_shape_are_refused(format_name, forward, came, tmp_path):
     class Wrong(nn.Module):
         def forward(self, features):
@@ -367,7 +368,7 @@ def test_scores_of_another_shape_are_refused(format_name, forward, came, tmp_pat
         (lambda query: query[0], "[4]", ""),
     ],
 )
-@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("format_name", EACH_FORMAT)
 def test_a_query_of_another_shape_is_refused(format_name, query, came, remedy, tmp_path):
     class Wrong(Table):
         def query(self, features):

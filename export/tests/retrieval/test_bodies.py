@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from export.tests.support.formats import EACH_FORMAT
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.step import Step, open_step
@@ -61,7 +62,6 @@ QUICK = {
     "xlnet": "plm",
 }
 #: torch.export takes seconds, however small the model.
-SLOW_FOR_DYNAMO = [pytest.param(name, marks=pytest.mark.slow) if name == "onnx_dynamo" else name for name in FORMATS]
 
 
 def sessions(count: int, seed: int = 0, *, garbage: bool = True) -> dict[str, np.ndarray]:
@@ -149,7 +149,7 @@ def test_a_body_is_exported_as_it_is(tmp_path: Path, body_table, body: str, pret
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("format_name", SLOW_FOR_DYNAMO)
+@pytest.mark.parametrize("format_name", EACH_FORMAT)
 @pytest.mark.parametrize(
     ("body", "pretraining"),
     [
@@ -176,14 +176,14 @@ def test_with_padding_seen_an_answer_still_depends_on_its_session_alone(
     worst_difference(*exported(config, format_name, tmp_path), padding_seen=True)
 
 
-@pytest.mark.parametrize("format_name", SLOW_FOR_DYNAMO)
+@pytest.mark.parametrize("format_name", EACH_FORMAT)
 @pytest.mark.parametrize("body", ["bert", "xlnet"])
 def test_normalised_scores_are_exported_as_they_are(tmp_path: Path, body: str, format_name: str) -> None:
     config = ModelConfig(body=body, pretraining="mlm", d_model=16, layers=1, heads=2, normalize=True, temperature=0.07)
     worst_difference(*exported(config, format_name, tmp_path))
 
 
-@pytest.mark.parametrize("format_name", SLOW_FOR_DYNAMO)
+@pytest.mark.parametrize("format_name", EACH_FORMAT)
 def test_what_only_training_needs_is_not_exported(tmp_path: Path, format_name: str) -> None:
     sizes = []
     for pretraining in ("mlm", "rtd"):

@@ -15,7 +15,7 @@ from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import UnsupportedModel
 from nextitem_export.retrieval.choice import SCORINGS, ScoringChoice
-from nextitem_export.retrieval.formats import FORMATS, write_retrieval
+from nextitem_export.retrieval.formats import write_retrieval
 from nextitem_export.retrieval.heads import heads_of
 from nextitem_export.retrieval.module import OUTPUTS, ModelFeature, Retrieval
 
@@ -98,7 +98,13 @@ def assert_as_eager(step, model: nn.Module) -> None:
 
 @pytest.mark.parametrize(
     ("format_name", "kind"),
-    [*((name, WithHeads) for name in FORMATS), ("onnx", ScoresAndHeads), ("torchscript", ScoresAndHeads)],
+    [
+        ("onnx", WithHeads),
+        pytest.param("onnx_dynamo", WithHeads, marks=pytest.mark.slow),
+        ("torchscript", WithHeads),
+        ("onnx", ScoresAndHeads),
+        ("torchscript", ScoresAndHeads),
+    ],
 )
 def test_heads_are_as_the_eager_model_s_and_null_without_a_known_item(tmp_path, format_name, kind):
     model = kind()
