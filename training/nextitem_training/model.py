@@ -51,12 +51,12 @@ class SessionModel(nn.Module):
         self.item_dropout = nn.Dropout(config.item_dropout)
         self.inputs = InteractionInputs(config, schema, inputs)
 
-        def build_body(d_model: int, heads: int) -> nn.Module:
+        def build_body(d_model: int, num_attention_heads: int) -> nn.Module:
             return BODIES.get(config.body).build(
                 BodySettings(
                     d_model=d_model,
                     layers=config.layers,
-                    heads=heads,
+                    num_attention_heads=num_attention_heads,
                     positions=schema.window + objective.extra_steps,
                     dropout=config.dropout,
                     layer_norm_eps=config.layer_norm_eps,

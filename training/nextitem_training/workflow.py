@@ -2,7 +2,7 @@
 
 Columns are encoded row by row, then grouped into one row per session with lists, newest
 interactions last, of which ListSlice keeps the window. The last step is left out for training,
-which needs whole sessions: `FittedWorkflow.whole` is a second Workflow over the same fitted nodes.
+which needs whole sessions: `WorkflowPair.whole` is a second Workflow over the same fitted nodes.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _NOWHERE = "nextitem:workflow:folder"
 
 
 @dataclass(frozen=True)
-class FittedWorkflow:
+class WorkflowPair:
     """`served` ends with the window; `whole` gives whole sessions. Both share the fitted nodes."""
 
     served: nvt.Workflow
@@ -62,7 +62,7 @@ class FittedWorkflow:
 
 
 @dataclass(frozen=True)
-class Vocabulary:
+class ValueCounts:
     """A categorical column's raw values and their counts in the training interactions, by code."""
 
     values: np.ndarray
@@ -71,7 +71,7 @@ class Vocabulary:
     """int64 [V - 3]."""
 
 
-def fit(frame: pd.DataFrame, data: DataConfig, storage: str | Path, cluster: Cluster | None = None) -> FittedWorkflow:
+def fit(frame: pd.DataFrame, data: DataConfig, storage: str | Path, cluster: Cluster | None = None) -> WorkflowPair:
     """Fits the workflow on training interactions.
 
     Args:
@@ -86,7 +86,7 @@ def fit(frame: pd.DataFrame, data: DataConfig, storage: str | Path, cluster: Clu
     rows = cluster.dataset(frame, data.session_column) if cluster else nvt.Dataset(frame, npartitions=1, cpu=True)
     fitted = nvt.Workflow(served).fit(rows)
     read = fitted.input_schema + rows.schema.select_by_name([*data.targets])
-    return FittedWorkflow(fitted, nvt.Workflow(whole).fit_schema(read))
+    return WorkflowPair(fitted, nvt.Workflow(whole).fit_schema(read))
 
 
 def _graph(data: DataConfig, storage: str | Path) -> tuple[nvt.WorkflowNode, nvt.WorkflowNode]:
@@ -207,7 +207,7 @@ def encode(
     """Runs NVTabular's own transform on rows; sessions come out ordered by their id.
 
     Null in any column is allowed, see `null_safe`. Where a cluster is given the work is done there. `targets` are columns of
-    [data] targets, which `FittedWorkflow.whole` alone gives: float32 beside the features, null NaN.
+    [data] targets, which `WorkflowPair.whole` alone gives: float32 beside the features, null NaN.
     """
     numbers = [feature.name for feature in schema.features if feature.kind == CONTINUOUS]
     raw = _numbers_as_numpy_has_them(frame[workflow.input_schema.column_names].reset_index(drop=True), numbers)
@@ -272,7 +272,7 @@ def _operators(workflow: nvt.Workflow) -> list[ops.Operator]:
     return list(unique.values())
 
 
-def vocabulary(workflow: nvt.Workflow, column: str) -> Vocabulary:
+def vocabulary(workflow: nvt.Workflow, column: str) -> ValueCounts:
     """Read the vocabulary of a categorical column, code 3 first.
 
     Args:
@@ -293,7 +293,7 @@ def vocabulary(workflow: nvt.Workflow, column: str) -> Vocabulary:
     stored = stored.iloc[np.argsort(codes)]
     values = stored[column]
     whole = pd.api.types.is_integer_dtype(values.dtype)
-    return Vocabulary(
+    return ValueCounts(
         values=values.to_numpy(dtype=np.int64 if whole else object),
         counts=stored[f"{column}_size"].to_numpy(dtype=np.int64),
     )

@@ -69,11 +69,11 @@ def build(settings: BodySettings) -> MaskedEncoder:
 
     Raises ConfigError where the width does not split over what is left of the heads.
     """
-    attending = max(1, settings.heads // 2)
+    attending = max(1, settings.num_attention_heads // 2)
     if settings.d_model % (2 * attending):
         raise ConfigError(
-            f"The body 'convbert' attends with half of its heads: {settings.heads} heads leave {attending}, and d_model, "
-            f"here {settings.d_model}, has to be a multiple of {2 * attending}. Take an even number of heads (for RTD's "
+            f"The body 'convbert' attends with half of its heads: {settings.num_attention_heads} heads leave {attending}, and "
+            f"d_model, here {settings.d_model}, has to be a multiple of {2 * attending}. Take an even number of heads (for RTD's "
             "generator: of heads times generator_share)."
         )
     config = bert_like(ConvBertConfig, settings, embedding_size=settings.d_model, pad_token_id=0)

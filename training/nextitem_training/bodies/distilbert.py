@@ -17,7 +17,7 @@ def build(settings: BodySettings) -> MaskedEncoder:
             dim=settings.d_model,
             hidden_dim=4 * settings.d_model,
             n_layers=settings.layers,
-            n_heads=settings.heads,
+            n_heads=settings.num_attention_heads,
             max_position_embeddings=settings.positions,
             dropout=settings.dropout,
             attention_dropout=settings.dropout,

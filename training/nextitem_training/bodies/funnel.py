@@ -18,9 +18,9 @@ def build(settings: BodySettings) -> MaskedEncoder:
     encoder = FunnelBaseModel(
         FunnelConfig(
             d_model=settings.d_model,
-            d_head=settings.d_model // settings.heads,
+            d_head=settings.d_model // settings.num_attention_heads,
             d_inner=4 * settings.d_model,
-            n_head=settings.heads,
+            n_head=settings.num_attention_heads,
             block_sizes=[settings.layers],
             num_decoder_layers=0,
             hidden_dropout=settings.dropout,

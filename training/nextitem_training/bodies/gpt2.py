@@ -21,7 +21,7 @@ class Gpt2Body(nn.Module):
                 n_embd=settings.d_model,
                 n_inner=4 * settings.d_model,
                 n_layer=settings.layers,
-                n_head=settings.heads,
+                n_head=settings.num_attention_heads,
                 n_positions=settings.positions,
                 resid_pdrop=settings.dropout,
                 embd_pdrop=settings.dropout,

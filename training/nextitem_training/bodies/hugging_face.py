@@ -20,7 +20,7 @@ def bert_like(config_class: type[PretrainedConfig], settings: BodySettings, **mo
     fields: dict[str, Any] = {
         "hidden_size": settings.d_model,
         "num_hidden_layers": settings.layers,
-        "num_attention_heads": settings.heads,
+        "num_attention_heads": settings.num_attention_heads,
         "intermediate_size": 4 * settings.d_model,
         "max_position_embeddings": settings.positions,
         "hidden_dropout_prob": settings.dropout,

@@ -26,8 +26,8 @@ def configuration(settings: BodySettings) -> ReformerConfig:
     columns = math.ceil(math.sqrt(settings.positions))
     return ReformerConfig(
         hidden_size=settings.d_model,
-        num_attention_heads=settings.heads,
-        attention_head_size=settings.d_model // settings.heads,
+        num_attention_heads=settings.num_attention_heads,
+        attention_head_size=settings.d_model // settings.num_attention_heads,
         attn_layers=[("local", "lsh")[layer % 2] for layer in range(settings.layers)],
         feed_forward_size=4 * settings.d_model,
         max_position_embeddings=settings.positions,

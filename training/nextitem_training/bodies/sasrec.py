@@ -16,15 +16,15 @@ class SelfAttention(nn.Module):
 
     def __init__(self, settings: BodySettings) -> None:
         super().__init__()
-        self.heads = settings.heads
-        self.scale = math.sqrt(settings.d_model // settings.heads)
+        self.num_attention_heads = settings.num_attention_heads
+        self.scale = math.sqrt(settings.d_model // settings.num_attention_heads)
         self.query, self.key, self.value = (nn.Linear(settings.d_model, settings.d_model, bias=False) for _ in range(3))
         self.dropout = nn.Dropout(settings.dropout)
 
     def forward(self, hidden: torch.Tensor, hiding: torch.Tensor) -> torch.Tensor:
         """Hidden [B, S, D], additive hiding [B, 1, S, S] → [B, S, D]."""
         query, key, value = (
-            project(hidden).unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, heads, S, width)
+            project(hidden).unflatten(2, (self.num_attention_heads, -1)).transpose(1, 2)  # (B, heads, S, width)
             for project in (self.query, self.key, self.value)
         )
         scores = query @ key.transpose(2, 3) / self.scale

@@ -20,7 +20,7 @@ class BodySettings:
 
     d_model: int
     layers: int
-    heads: int
+    num_attention_heads: int
     positions: int
     """The longest sequence: the window and, where the objective asks for it, a [MASK] step."""
     dropout: float

@@ -25,12 +25,13 @@ class RelativeAttention(nn.Module):
     def __init__(self, settings: BodySettings) -> None:
         super().__init__()
         width = settings.d_model
-        self.heads, self.head_width = settings.heads, settings.d_model // settings.heads
+        self.num_attention_heads = settings.num_attention_heads
+        self.head_width = settings.d_model // settings.num_attention_heads
         self.qkv_net = nn.Linear(width, 3 * width, bias=False)
         self.r_net = nn.Linear(width, width, bias=False)
         self.o_net = nn.Linear(width, width, bias=False)
-        self.r_w_bias = nn.Parameter(torch.empty(self.heads, self.head_width))  # u of the paper
-        self.r_r_bias = nn.Parameter(torch.empty(self.heads, self.head_width))  # v of the paper
+        self.r_w_bias = nn.Parameter(torch.empty(self.num_attention_heads, self.head_width))  # u of the paper
+        self.r_r_bias = nn.Parameter(torch.empty(self.num_attention_heads, self.head_width))  # v of the paper
         self.layer_norm = nn.LayerNorm(width, eps=settings.layer_norm_eps)
         self.dropout = nn.Dropout(settings.dropout)
 
@@ -57,7 +58,7 @@ class RelativeAttention(nn.Module):
     def _split(self, projected: torch.Tensor) -> torch.Tensor:
         sessions, steps, _ = projected.shape
         # Not unflatten, whose sizes the older ONNX exporter takes for constants.
-        return projected.view(sessions, steps, self.heads, self.head_width).transpose(1, 2)
+        return projected.view(sessions, steps, self.num_attention_heads, self.head_width).transpose(1, 2)
 
 
 def at_their_keys(scores: torch.Tensor) -> torch.Tensor:

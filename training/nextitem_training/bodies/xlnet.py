@@ -27,7 +27,7 @@ class XlnetBody(nn.Module):
                 d_model=settings.d_model,
                 d_inner=4 * settings.d_model,
                 n_layer=settings.layers,
-                n_head=settings.heads,
+                n_head=settings.num_attention_heads,
                 dropout=settings.dropout,
                 layer_norm_eps=settings.layer_norm_eps,
                 initializer_range=settings.initializer_range,

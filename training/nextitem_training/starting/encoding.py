@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 class Encoded:
     """Everything that training and evaluation read."""
 
-    fitted: workflow.FittedWorkflow
+    fitted: workflow.WorkflowPair
     schema: SessionSchema
     training: EncodedSessions
     learnt: EncodedSessions

@@ -10,13 +10,13 @@ from nextitem_training.model import SessionModel
 from nextitem_training.starting.pretrained_items import PretrainedVectors
 
 if TYPE_CHECKING:
-    from nextitem_training.workflow import Vocabulary
+    from nextitem_training.workflow import ValueCounts
 
 
 def prepare(
     model: SessionModel,
     training: EncodedSessions,
-    items: Vocabulary,
+    items: ValueCounts,
     config: Config,
     pretrained: PretrainedVectors | None = None,
 ) -> None:

@@ -37,7 +37,7 @@ def built(name, attention, heads=2):
         BodySettings(
             d_model=WIDTH,
             layers=2,
-            heads=heads,
+            num_attention_heads=heads,
             positions=POSITIONS,
             dropout=0.1,
             layer_norm_eps=1e-6,

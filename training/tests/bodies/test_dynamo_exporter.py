@@ -14,7 +14,7 @@ WIDTH = 16
 SETTINGS = {
     "d_model": WIDTH,
     "layers": 2,
-    "heads": 2,
+    "num_attention_heads": 2,
     "positions": POSITIONS,
     "dropout": 0.1,
     "layer_norm_eps": 1e-6,

@@ -23,7 +23,7 @@ def theirs(settings, window):
     config = LongformerConfig(
         hidden_size=WIDTH,
         num_hidden_layers=settings.layers,
-        num_attention_heads=settings.heads,
+        num_attention_heads=settings.num_attention_heads,
         intermediate_size=4 * WIDTH,
         max_position_embeddings=64,
         attention_window=window,

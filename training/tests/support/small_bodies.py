@@ -26,7 +26,7 @@ def small_settings(positions: int, attention: str) -> BodySettings:
     return BodySettings(
         d_model=WIDTH,
         layers=3,
-        heads=2,
+        num_attention_heads=2,
         positions=positions,
         dropout=0.2,
         layer_norm_eps=1e-3,
