@@ -73,8 +73,8 @@ def build(settings: BodySettings) -> MaskedEncoder:
     if settings.d_model % (2 * attending):
         raise ConfigError(
             f"The body 'convbert' attends with half of its heads: {settings.num_attention_heads} heads leave {attending}, and "
-            f"d_model, here {settings.d_model}, has to be a multiple of {2 * attending}. Take an even number of heads (for RTD's "
-            "generator: of heads times generator_share)."
+            f"d_model, here {settings.d_model}, has to be a multiple of {2 * attending}. Take an even number of heads (for "
+            "RTD's generator: of heads times generator_share)."
         )
     config = bert_like(ConvBertConfig, settings, embedding_size=settings.d_model, pad_token_id=0)
     encoder = ConvBertModel(config)
