@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from nextitem_training.errors import RunDirectoryError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CATEGORICAL = "categorical"
 CONTINUOUS = "continuous"
 

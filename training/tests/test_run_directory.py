@@ -85,7 +85,7 @@ def test_a_missing_or_incomplete_folder_is_refused(tmp_path, copy):
 def test_a_configuration_that_does_not_fit_is_refused(copy):
     stored = json.loads((copy / "config.json").read_text())
     for change, sentence in (
-        ({"format_version": 9}, "format version 9, this program reads 1"),
+        ({"format_version": 9}, "format version 9, this program reads 2"),
         ({"modle": {}}, "does not fit this program: Unknown key 'modle'"),
     ):
         (copy / "config.json").write_text(json.dumps(stored | change))

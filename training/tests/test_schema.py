@@ -9,7 +9,7 @@ from nextitem_training.schema import HeadOutput, SessionSchema
 
 def test_a_schema_survives_its_file(schema):
     assert SessionSchema.from_json(schema.to_json()) == schema
-    assert json.loads(schema.to_json())["format_version"] == 1
+    assert json.loads(schema.to_json())["format_version"] == 2
     assert schema.item_count == 20
 
 
@@ -22,12 +22,12 @@ def test_heads_survive_too_and_a_schema_from_before_them_has_none(schema):
 
 
 def test_another_format_is_refused(schema):
-    newer = schema.to_json().replace('"format_version": 1', '"format_version": 2')
-    with pytest.raises(RunDirectoryError, match=r"format version 2, this program reads 1"):
+    newer = schema.to_json().replace('"format_version": 2', '"format_version": 3')
+    with pytest.raises(RunDirectoryError, match=r"format version 3, this program reads 2"):
         SessionSchema.from_json(newer)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format_version": 1, "features": []}'])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format_version": 2, "features": []}'])
 def test_a_malformed_schema_is_refused(text):
     with pytest.raises(RunDirectoryError, match=r"schema.json cannot be read"):
         SessionSchema.from_json(text)
