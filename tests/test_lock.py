@@ -21,6 +21,8 @@ LOCK = ROOT / "requirements.lock"
 PACKAGES = ["bundle", "training", "export", "server", "client"]
 PYTHONS = ["3.10", "3.11"]
 PIN = re.compile(r'[\w.\-]+==[\w.]+(; python_version (<|>=) "3\.11")?')
+#: What others declare and nothing imports: installed with --no-deps the lock goes without it.
+NOT_INSTALLED = {"dask-cuda"}
 
 
 def applies(requirement: Requirement, python: str) -> bool:
@@ -74,7 +76,7 @@ def test_the_lock_satisfies_what_a_package_declares(package, python):
     locked = pins(python)
     for requirement in map(Requirement, declared):
         name = canonicalize_name(requirement.name)
-        if name.startswith("nextitem-") or not applies(requirement, python):
+        if name.startswith("nextitem-") or name in NOT_INSTALLED or not applies(requirement, python):
             continue
         assert name in locked, f"{pyproject}: {requirement} is not in {PINS.name}; add it there"
         assert requirement.specifier.contains(locked[name], prereleases=True), (
