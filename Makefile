@@ -30,9 +30,10 @@
 BIN := .venv/bin
 READY := .venv/.complete
 SEED := $(or $(SEED),$(shell date +%s))
-# Both cores are used, each model on one thread. What measures times under load runs by itself.
+# Both cores are used, each model on one thread; tests with a server wait for it much of their time, so there are three at once, the
+# files that take longest first. What measures times under load runs by itself.
 UNIT_TESTS := tests bundle/tests training/tests export/tests
-SERVER_TESTS := server/tests client/tests serving_tests
+SERVER_TESTS := $(addprefix serving_tests/,measured faults models contract) $(wildcard serving_tests/test_*.py) server/tests client/tests
 PACKAGES := bundle training export server client
 
 $(READY): requirements.lock requirements.in scripts/bootstrap training/pyproject.toml export/pyproject.toml \
@@ -50,7 +51,8 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --durations=40 --numprocesses=2 --dist=worksteal $(UNIT_TESTS)
 	$(BIN)/python -m serving_tests.support.made
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow and not alone' --durations=25 --numprocesses=2 --dist=loadfile $(SERVER_TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow and not alone' --durations=25 --numprocesses=3 --dist=loadfile --no-loadscope-reorder \
+		$(SERVER_TESTS)
 	$(BIN)/python -m pytest -m 'not slow and alone' --durations=5 serving_tests
 
 test-all: $(READY)
