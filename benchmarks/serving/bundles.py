@@ -36,8 +36,9 @@ def export(run: Path, folder: Path, layout: str, format_name: str, instances: in
     """A repository with our bundle, exported where the one in `folder` is not of this exporter and run."""
     kind = f"{layout}-{format_name}-{instances}"
     key = hashlib.sha256(run.name.encode())
-    for file in sorted((ROOT / "export" / "nextitem_export").rglob("*.py")):
-        key.update(file.read_bytes())
+    for package in ("bundle", "export"):
+        for file in sorted((ROOT / package / f"nextitem_{package}").rglob("*.py")):
+            key.update(file.read_bytes())
     repository = folder / f"{kind}-{key.hexdigest()[:12]}"
     if not (repository / NAME / "config.pbtxt").exists():
         for outdated in folder.glob(f"{kind}-*"):
