@@ -110,6 +110,7 @@ def metrics_of(windows: Sequence[Window], rate: float) -> dict[str, float]:
         "p50_ms": statistics.median(window.p50_ms for window in windows),
         "p99_ms": statistics.median(window.p99_ms for window in windows),
         "memory_growth": max(growth(series) for series in memory_by_process(windows).values()),
+        "memory_peak": max(peak(series) for series in memory_by_process(windows).values()),
     }
 
 
@@ -120,10 +121,24 @@ def memory_by_process(windows: Sequence[Window]) -> dict[str, list[float]]:
 
 
 def growth(memory_mb: Sequence[float]) -> float:
-    """By how much memory exceeded, at its highest, what it was after the first sixth: a share; infinite for a new process."""
-    settled = round(len(memory_mb) * SETTLING_SHARE)
-    start = memory_mb[settled]
-    return max(memory_mb[settled:]) / start - 1 if start else float("inf")
+    """By how much a process grew after the first sixth of the time: a share; infinite for one that began later.
+
+    Compared is what it held at rest, the least of each five minutes of an hour: a body of megabytes that is being refused while
+    somebody looks is no growth, and a leak raises the least as well.
+    """
+    settled, span = _settled(memory_mb), max(1, len(memory_mb) // 12)
+    at_rest = [min(settled[start : start + span]) for start in range(0, len(settled), span)]
+    return max(at_rest) / at_rest[0] - 1 if at_rest[0] else float("inf")
+
+
+def peak(memory_mb: Sequence[float]) -> float:
+    """The highest of all readings after the first sixth against the least: a share."""
+    settled = _settled(memory_mb)
+    return max(settled) / min(settled) - 1 if min(settled) else float("inf")
+
+
+def _settled(memory_mb: Sequence[float]) -> Sequence[float]:
+    return memory_mb[round(len(memory_mb) * SETTLING_SHARE) :]
 
 
 def met(found: float, relation: str, target: float) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.soak.__main__ import TARGETS, growth
+from benchmarks.soak.__main__ import TARGETS, growth, peak
 from serving_tests.support.made.shop import ROOT
 
 
@@ -29,7 +29,17 @@ def test_nothing_fails_and_every_malformed_request_is_refused_as_it_should_be(re
 
 @pytest.mark.parametrize(
     ("memory_mb", "grown"),
-    [([90, 100, 100, 104, 101, 100], 0.04), ([90, 100, 90, 80, 80, 80], 0.0), ([90, 0, 80, 80, 80, 80], float("inf"))],
+    [
+        ([90, 100, 100, 104, 101, 100], 0.04),
+        ([90, 100, 90, 80, 80, 80], 0.0),
+        ([90, 0, 80, 80, 80, 80], float("inf")),
+        ([90] * 10 + [100, 100, 130, 100, 100] * 10, 0.0),  # a peak that goes again
+        ([90] * 10 + [100 + 2 * (minute // 5) for minute in range(50)], 0.18),  # a leak
+    ],
 )
-def test_growth_is_what_comes_after_the_first_sixth(memory_mb: list[float], grown: float) -> None:
+def test_growth_is_of_what_is_held_at_rest_after_the_first_sixth(memory_mb: list[float], grown: float) -> None:
     assert growth(memory_mb) == pytest.approx(grown)
+
+
+def test_a_peak_is_told_beside_it() -> None:
+    assert peak([150, 100, 100, 130, 100, 100]) == pytest.approx(0.3)
