@@ -1,7 +1,7 @@
 # Every target makes .venv first where it is missing or older than what it is made from.
 #
 #   make demo            train, export, serve and ask, on the data set in demo/ (BODY=, PRETRAINING=)
-#   make test            the tests without the long matrices: unit tests, then those with a server, whose bundles stay in .cache/
+#   make test            the tests without the long matrices: unit tests, then whole runs and servers, whose bundles stay in .cache/
 #   make test-all        all tests, hypothesis at random (SEED=N repeats a run)
 #   make lint            format, lint and types, and the Dockerfile
 #   make docs            the documentation site in site/; a broken link or an undocumented name fails (Python 3.11)
@@ -30,9 +30,11 @@
 BIN := .venv/bin
 READY := .venv/.complete
 SEED := $(or $(SEED),$(shell date +%s))
-# Both cores are used, each model on one thread; tests with a server wait for it much of their time, so there are three at once, the
-# files that take longest first. What measures times under load runs by itself.
+# Both cores are used, each model on one thread. What trains and exports whole runs, or starts programs, goes with the tests with a
+# server: they wait much of their time, so there are three at once, the files that take longest first. What measures times under load
+# runs by itself.
 UNIT_TESTS := tests bundle/tests training/tests export/tests
+WHOLE_RUNS := tests/benchmarks export/tests/bundles training/tests/runs
 SERVER_TESTS := $(addprefix serving_tests/,measured faults models contract) $(wildcard serving_tests/test_*.py) server/tests client/tests
 PACKAGES := bundle training export server client
 
@@ -49,10 +51,11 @@ demo: $(READY)
 	$(BIN)/python demo/run.py $(if $(BODY),--body '$(BODY)') $(if $(PRETRAINING),--pretraining '$(PRETRAINING)')
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --durations=40 --numprocesses=2 --dist=worksteal $(UNIT_TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --durations=40 --numprocesses=2 --dist=worksteal \
+		$(UNIT_TESTS) $(addprefix --ignore=,$(WHOLE_RUNS))
 	$(BIN)/python -m serving_tests.support.made
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow and not alone' --durations=25 --numprocesses=3 --dist=loadfile --no-loadscope-reorder \
-		$(SERVER_TESTS)
+		$(SERVER_TESTS) $(WHOLE_RUNS)
 	$(BIN)/python -m pytest -m 'not slow and alone' --durations=5 serving_tests
 
 test-all: $(READY)

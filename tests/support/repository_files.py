@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ def our_files() -> list[Path]:
     return sorted(path for path in paths if path.is_file())
 
 
+@cache
 def text_of(path: Path) -> str | None:
     """The file's text, or None for a binary file."""
     try:
