@@ -51,7 +51,7 @@ class Size:
 
 FULL = Size(3600, 60, 1.5, 4)
 QUICK = Size(300, 25, 1, 2)
-SMOKE = Size(6, 1, 0.3, 0.3)
+SMOKE = Size(4, 2, 0.3, 0.3)
 
 
 def main() -> int:

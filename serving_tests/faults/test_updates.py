@@ -22,7 +22,7 @@ from tritonclient.utils import InferenceServerException
 from nextitem_client import AmbiguousModel, Client
 from nextitem_server import RepositoryError, TritonServer
 from serving_tests.support.bundles import accept, change
-from serving_tests.support.commands import run_command
+from serving_tests.support.commands import run_command, run_here
 from serving_tests.support.made.cache import Made
 from serving_tests.support.made.recipes import UPDATED
 from serving_tests.support.processes import eventually, processes_of, running_triton
@@ -116,12 +116,12 @@ class Load:
             np.testing.assert_allclose(scores, right.scores, atol=1e-5)
 
 
-def activate(server: TritonServer | None, repository: Path, name: str, *more: object):
+def activate(server: TritonServer | None, repository: Path, name: str, *more: object, run=run_here):
     """The command; for a running server with its key."""
     running: tuple[object, ...] = ()
     if server is not None:
         running = ("--url", server.http_url, "--control-key-file", repository.parent / "control.key")
-    return run_command("nextitem-export", "--repository", repository, "--name", name, "--activate", *more, *running)
+    return run("nextitem-export", "--repository", repository, "--name", name, "--activate", *more, *running)
 
 
 def answers_of(server: TritonServer, name: str, shopping: list[dict[str, list]]) -> tuple[str, list]:
@@ -162,7 +162,7 @@ def test_two_activations_at_once_come_one_after_the_other(serving, updated, shop
     assert activate(serving, updated, "shop").returncode == 0
     expected |= dict([answers_of(serving, "shop", shopping)])
     with Load(serving, "shop", shopping) as load, ThreadPoolExecutor() as both:
-        done = list(both.map(lambda version: activate(serving, updated, "shop", version), (1, 2)))
+        done = list(both.map(lambda version: activate(serving, updated, "shop", version, run=run_command), (1, 2)))
     assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
     load.check(expected)
     told = sorted(re.search(r"answers with version (\d) .*; before: (\d)", one.stdout).groups() for one in done)
