@@ -162,10 +162,13 @@ def test_a_source_archive_can_be_built_from(dist, package):
     assert members["LICENSE"].isfile(), "a link leads nowhere outside the repository"
 
 
-def environment(folder: Path, python: str) -> Path:
-    """The bin folder of an empty environment."""
-    run(python, "-m", "venv", folder)
-    return folder / "bin"
+def installed(folder: Path, python: str, dist: Path, package: str) -> Path:
+    """The bin folder of an environment with the package's wheel and what it declares, and nothing else."""
+    run(python, "-m", "venv", folder / "environment")
+    inside = folder / "environment" / "bin" / "python"
+    run(inside, "-m", "pip", "install", "-q", "--find-links", dist, f"{package}=={VERSION}")
+    run(inside, "-m", "pip", "check")
+    return inside.parent
 
 
 def answers(bin_folder: Path, command: str) -> None:
@@ -178,18 +181,7 @@ def answers(bin_folder: Path, command: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("version", interpreters())
 def test_the_client_installs_into_an_empty_environment(dist, version, tmp_path):
-    bin_folder = environment(tmp_path / "environment", interpreters()[version])
-    run(
-        bin_folder / "python",
-        "-m",
-        "pip",
-        "install",
-        "-q",
-        "--find-links",
-        dist,
-        f"nextitem-client[bulk,completion]=={VERSION}",
-    )
-    run(bin_folder / "python", "-m", "pip", "check")
+    bin_folder = installed(tmp_path, interpreters()[version], dist, "nextitem-client[bulk,completion]")
     answers(bin_folder, "nextitem-recommend")
     assert "--exclude-seen" in completions(bin_folder / "nextitem-recommend", tmp_path)
     run(bin_folder / "python", "-c", "from nextitem_client import Client, OfflineClient")
@@ -206,18 +198,7 @@ def completions(command: Path, folder: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_the_server_installs_into_an_empty_environment(dist, tmp_path):
-    bin_folder = environment(tmp_path / "environment", sys.executable)
-    run(
-        bin_folder / "python",
-        "-m",
-        "pip",
-        "install",
-        "-q",
-        "--find-links",
-        dist,
-        f"nextitem-server[completion]=={VERSION}",
-    )
-    run(bin_folder / "python", "-m", "pip", "check")
+    bin_folder = installed(tmp_path, sys.executable, dist, "nextitem-server[completion]")
     answers(bin_folder, "nextitem-serve")
     assert "--model-repository" in completions(bin_folder / "nextitem-serve", tmp_path)
 
@@ -225,8 +206,6 @@ def test_the_server_installs_into_an_empty_environment(dist, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)  # torch comes with its CUDA libraries
 def test_training_and_export_install_into_an_empty_environment(dist, tmp_path):
-    bin_folder = environment(tmp_path / "environment", sys.executable)
-    run(bin_folder / "python", "-m", "pip", "install", "-q", "--find-links", dist, f"nextitem-export=={VERSION}")
-    run(bin_folder / "python", "-m", "pip", "check")
+    bin_folder = installed(tmp_path, sys.executable, dist, "nextitem-export")
     answers(bin_folder, "nextitem-train")
     answers(bin_folder, "nextitem-export")

@@ -4,35 +4,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+from bundle.tests.support.requests import SIGNATURE as SMALL
+from bundle.tests.support.requests import request
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nextitem_bundle.runtime.request import read_request
-from nextitem_bundle.runtime.signature import Feature, Signature
 from nextitem_bundle.runtime.triton.concatenate import batch_key, concatenated
 
-SIGNATURE = Signature(
-    bundle_version=1,
-    window=4,
-    item_column="item_id",
-    features=(Feature("item_id", "string"), Feature("timestamp", "datetime"), Feature("price", "float")),
-    top_k_default=5,
-    top_k_limit=9,
-    max_sessions_per_request=3,
-    max_interactions_per_session=1_000,
-    max_id_bytes=8,
-    max_filter_ids=16_384,
-    options=("session_length", "top_k"),
-)
-
-
-def request(rows: int = 2, width: int = 3, **changes):
-    tensors = {
-        "item_id": np.full((rows, width), b"a", dtype=object),
-        "timestamp": np.arange(rows * width).reshape(rows, width),
-        "price": np.ones((rows, width), np.float32),
-    }
-    return {name: values for name, values in (tensors | changes).items() if values is not None}
+SIGNATURE = dataclasses.replace(SMALL, max_interactions_per_session=1_000)
 
 
 def int32(*values: int) -> np.ndarray:

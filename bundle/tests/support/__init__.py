@@ -1,0 +1,1 @@
+"""What bundle's tests share."""
