@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nextitem_bundle import commands
@@ -43,7 +43,6 @@ _EXIT_CODES = {
 
 
 def _parser() -> argparse.ArgumentParser:
-    defaults = {f.name: f.default for f in dataclasses.fields(choices.ExportOptions)}
     parser = commands.command_parser(
         "nextitem-export",
         distribution="nextitem-export",
@@ -56,6 +55,22 @@ def _parser() -> argparse.ArgumentParser:
     add("--repository", metavar="DIR", help="the model repository to put the bundle in")
     add("--name", help="the model that clients will call")
     add("--explain", action="store_true", help="only show how each feature is compiled, or why it is not")
+    add("--replace", action="store_true", help="put the bundle in the place of one with another configuration")
+    commands.add_output_options(
+        parser,
+        json_help="print the bundle, what is explained or the activation as JSON instead of a table and a sentence",
+        quiet_help="show no progress, only the result, warnings and errors",
+    )
+    defaults = {field.name: field.default for field in dataclasses.fields(choices.ExportOptions)}
+    _add_serving(parser, defaults)
+    _add_limits(parser, defaults)
+    _add_items(parser, defaults)
+    _add_versions(parser)
+    return parser
+
+
+def _add_serving(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) -> None:
+    add = parser.add_argument_group("how the bundle is served (docs/exporting.md)").add_argument
     add("--layout", default=defaults["layout"], help=f"{', '.join(choices.LAYOUTS)} (default: %(default)s)")
     add(
         "--format",
@@ -81,6 +96,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="least recall@20 of an approximate scoring (default: %(default)s): 0 is .999 for int8-rerank, .99 for ann",
     )
+    add(
+        "--keep-workflow-window",
+        action="store_true",
+        help="serve a workflow that keeps the oldest interactions as it is",
+    )
+
+
+def _add_limits(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) -> None:
+    add = parser.add_argument_group("limits of requests, and batches (docs/tuning.md)").add_argument
     for option, text in (
         ("top_k", "items in an answer unless the request says otherwise"),
         ("max_top_k", "the most items that a request may ask for"),
@@ -88,7 +112,10 @@ def _parser() -> argparse.ArgumentParser:
         ("max_interactions", "the most interactions of one session in a request"),
         ("max_id_bytes", "the longest string in bytes of UTF-8"),
         ("threads", "threads of the retrieval step's graph"),
-        ("instances", "processes of the model that ranks, each holds all weights; 0: two for layout fused, else one"),
+        (
+            "instances",
+            "processes of the retrieval step or of the fused model, each with all weights; 0: two for fused, else one",
+        ),
         ("preferred_batch_size", "the most sessions of several requests that are answered together"),
         ("max_queue_delay_us", "microseconds that a request waits for others to join it"),
         (
@@ -103,6 +130,10 @@ def _parser() -> argparse.ArgumentParser:
     ):
         flag = "--" + option.replace("_", "-")
         add(flag, type=int, default=defaults[option], metavar="N", help=f"{text} (default: %(default)s)")
+
+
+def _add_items(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) -> None:
+    add = parser.add_argument_group("items").add_argument
     add(
         "--item-codes",
         default=defaults["item_codes"],
@@ -117,24 +148,11 @@ def _parser() -> argparse.ArgumentParser:
         help="the item code that the model reads where a session has no interaction (default: 0; as-is needs it)",
     )
     add(
-        "--keep-workflow-window",
-        action="store_true",
-        help="serve a workflow that keeps the oldest interactions as it is",
-    )
-    add(
         "--availability",
         metavar="FILE",
         default=defaults["availability"],
         help="a JSON list of items that are not to be recommended, or alone are (default: %(default)s)",
     )
-    add("--replace", action="store_true", help="put the bundle in the place of one with another configuration")
-    commands.add_output_options(
-        parser,
-        json_help="print the bundle, what is explained or the activation as JSON instead of a table and a sentence",
-        quiet_help="show no progress, only the result, warnings and errors",
-    )
-    _add_versions(parser)
-    return parser
 
 
 def _add_versions(parser: argparse.ArgumentParser) -> None:
