@@ -49,7 +49,7 @@ def asked(name: str, steered: TritonServer) -> Iterator[RawClient]:
 
 
 def ranking(name: str) -> str:
-    """The model that ranks: the bundle's step, or the bundle itself."""
+    """The retrieval step, or the fused model that is the bundle."""
     return name if "fused" in name else f"{name}_retrieval"
 
 

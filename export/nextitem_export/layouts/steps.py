@@ -166,7 +166,7 @@ def _tensors(plan: Plan, arrays: dict[str, np.ndarray]) -> tuple[torch.Tensor, .
 
 
 def batching(options: ExportOptions) -> Batching:
-    """How requests to the model that ranks are joined."""
+    """How requests to the retrieval step, or to the fused model, are joined."""
     return Batching(
         preferred_size=min(options.preferred_batch_size, options.max_sessions),
         max_queue_delay_us=options.max_queue_delay_us,
