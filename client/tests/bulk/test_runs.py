@@ -294,7 +294,7 @@ def test_the_summary_is_a_sentence_json_or_left_out(tmp_path, fake, monkeypatch,
     source = write_lines(tmp_path / "s.jsonl", rows_of(2))
     monkeypatch.setattr(cli, "_client", lambda arguments: fake.client())
     printed = []
-    for options in ([], ["--json"], ["--quiet"]):
+    for options in (["--no-progress"], ["--no-progress", "--json"], ["--quiet"]):  # tqdm need not be there
         output = tmp_path / f"o{len(printed)}.csv"
         assert cli.main(["--sessions", str(source), "--output", str(output), *options]) == 0
         printed.append(capsys.readouterr().out)
