@@ -44,6 +44,8 @@ def test_threads_with_a_loop_each_share_an_async_client(many, protocol, url):
     asyncio.run(client.close())
 
 
+# The sockets of a loop that has ended can no longer be closed by it: the garbage collector closes them, and asyncio says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_one_loop_after_another(many, protocol, url, caplog):
     client = AsyncClient(url(many, protocol), "shop", timeout_s=10)
     with warnings.catch_warnings(), caplog.at_level(logging.DEBUG, logger="asyncio"):

@@ -42,6 +42,7 @@ class Processes:
         self._prefix = shm_prefix
         self._folder = folder
         self._strangers: set[str] = set()
+        self._looks = 0
 
     def alive(self) -> set[Process]:
         """Those that run now; a dead one whose end Triton has not noticed has no command line any more."""
@@ -50,7 +51,8 @@ class Processes:
         except OSError:  # no Linux
             return set()
         self._strangers &= there
-        found = (self._read(name) for name in there - self._strangers)
+        found = [self._read(name) for name in there - self._strangers]
+        self._looks += 1
         return {process for process in found if process is not None}
 
     def _read(self, number: str) -> Process | None:
@@ -58,7 +60,9 @@ class Processes:
             line = (self._folder / number / "cmdline").read_bytes().decode(errors="replace")
         except OSError:  # it ended meanwhile
             return None
-        if self._prefix not in line:  # Triton's own has it, and so has a process that it has only just forked
+        # Triton's own line has the prefix, and so has a process that it has only just forked. A line is empty between the steps
+        # of exec, so that this says nothing; only what is empty at the first look, when the models are loaded, is the kernel's.
+        if self._prefix not in line and (line or self._looks == 0):
             self._strangers.add(number)
             return None
         return process_of(line.rstrip("\0").split("\0"))

@@ -139,7 +139,7 @@ def test_a_model_that_is_unloaded_in_order_is_left_alone(bundle, private_tmp, pr
             time.sleep(2.0)
         assert list(server.notices) == []
         os.kill(process_id(processes, "shop"), signal.SIGKILL)
-        assert eventually(lambda: told(server, "shop answers again after")), "the new one is watched"
+        assert eventually(lambda: told(server, "shop answers again after")), list(server.notices)
 
 
 def test_stopping_does_not_wait_for_a_dead_process(bundle, private_tmp, processes):
@@ -195,6 +195,17 @@ def test_only_the_living_processes_of_this_server_are_found(tmp_path):
     (tmp_path / "11" / "cmdline").write_bytes(b"")
     assert found.alive() == set()
     assert Processes("nextitem-1-", tmp_path / "none").alive() == set()
+
+
+def test_a_process_whose_line_is_still_empty_is_found_later(tmp_path):
+    found = Processes("nextitem-1-", tmp_path)
+    assert found.alive() == set()
+    (tmp_path / "11").mkdir()
+    line = tmp_path / "11" / "cmdline"
+    line.write_bytes(b"")  # between the steps of exec
+    assert found.alive() == set()
+    line.write_bytes(b"\0".join(one.encode() for one in (*NUMBERED, "shop_fused_0_0", "DEFAULT", "")))
+    assert found.alive() == {Process("shop_fused", "3", "shop_fused_0_0")}
 
 
 def test_restarts_are_counted_in_files(tmp_path):
