@@ -16,7 +16,15 @@ from pathlib import Path
 from types import ModuleType
 
 #: What each job imports. Seconds, so it is done before the jobs' processes are forked.
-SLOW_IMPORTS = ("torch", "transformers", "nvtabular", "onnx", "onnxruntime")
+SLOW_IMPORTS = (
+    *("torch", "torch.onnx", "nvtabular", "onnx", "onnxruntime", "rich.progress"),
+    *(
+        "nextitem_training.cli",
+        "nextitem_training.bodies.xlnet",
+        "nextitem_training.bodies.gpt2",
+        "nextitem_export.cli",
+    ),
+)
 
 
 @dataclasses.dataclass(frozen=True)

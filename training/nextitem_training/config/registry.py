@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
@@ -21,7 +22,8 @@ class Registry(Generic[Entry]):
 
         Args:
             kind: what an entry is, for messages.
-            package: all its modules are imported before the first lookup, so that a new entry costs one file there.
+            package: where entries are found, so that a new one costs one file there. The module that has the entry's name is
+                imported first, then all others.
         """
         self._kind = kind
         self._package = package
@@ -40,7 +42,11 @@ class Registry(Generic[Entry]):
 
     def get(self, name: str) -> Entry:
         """Returns the entry. Raises ConfigError, which lists the known names, if there is none."""
-        if name not in self._found():
+        if name not in self._entries and self._package and name.isidentifier():
+            module = f"{self._package}.{name}"
+            if importlib.util.find_spec(module):
+                importlib.import_module(module)
+        if name not in self._entries and name not in self._found():
             raise ConfigError(f"There is no {self._kind} '{name}'.{nearest(name, self)} Known are {', '.join(self)}.")
         return self._entries[name]
 

@@ -37,7 +37,9 @@ def test_a_miss_lists_the_known_names_and_the_nearest(registry):
         registry.get("aple")
 
 
-def test_every_file_of_its_package_is_found_at_the_first_look(tmp_path, monkeypatch):
+@pytest.fixture
+def orchard(tmp_path, monkeypatch):
+    """A package with a registry, and an entry in each of two files."""
     package = tmp_path / "orchard"
     package.mkdir()
     (package / "__init__.py").write_text("from orchard.kinds import FRUITS\n")
@@ -47,12 +49,22 @@ def test_every_file_of_its_package_is_found_at_the_first_look(tmp_path, monkeypa
     for name in ("pear", "apple"):
         (package / f"{name}.py").write_text(f"from orchard.kinds import FRUITS\nFRUITS.register('{name}')('{name}')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    try:
-        from orchard import FRUITS
+    from orchard import FRUITS
 
-        assert "orchard.pear" not in sys.modules
-        assert list(FRUITS) == ["apple", "pear"]
-        assert FRUITS.get("pear") == "pear"
-    finally:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "orchard"]:
-            del sys.modules[name]
+    yield FRUITS
+    for name in [name for name in sys.modules if name.partition(".")[0] == "orchard"]:
+        del sys.modules[name]
+
+
+def test_every_file_of_its_package_is_found_at_the_first_look(orchard):
+    assert "orchard.pear" not in sys.modules
+    assert list(orchard) == ["apple", "pear"]
+    assert orchard.get("pear") == "pear"
+
+
+def test_an_entry_is_looked_for_in_the_file_of_its_name_first(orchard):
+    assert orchard.get("pear") == "pear"
+    assert "orchard.apple" not in sys.modules
+    for name in ("kinds", "orchard.pear", "../pear", ""):
+        with pytest.raises(ConfigError, match="Known are apple, pear"):
+            orchard.get(name)
