@@ -54,7 +54,7 @@ test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --durations=40 --numprocesses=2 --dist=worksteal \
 		$(UNIT_TESTS) $(addprefix --ignore=,$(WHOLE_RUNS))
 	$(BIN)/python -m serving_tests.support.made
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow and not alone' --durations=25 --numprocesses=3 --dist=loadfile --no-loadscope-reorder \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow and not alone' --durations=25 --numprocesses=3 --dist=loadgroup --no-loadscope-reorder \
 		$(SERVER_TESTS) $(WHOLE_RUNS)
 	$(BIN)/python -m pytest -m 'not slow and alone' --durations=5 serving_tests
 

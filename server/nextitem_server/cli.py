@@ -158,7 +158,7 @@ def _wait_for_models(repository: Path) -> None:
 
 def _watch(server: TritonServer, *, verbose: bool) -> int:
     assert server.log_path is not None  # it runs
-    follower = LogFollower(server.log_path, sys.stderr, verbose=verbose)
+    follower = LogFollower(server.log_path, sys.stderr, begin=server.log_begin, verbose=verbose)
     pause = threading.Event()  # waits, and is interrupted by the signals' exceptions
     while server.poll() is None:
         _show_news(server, follower)
@@ -195,7 +195,7 @@ def _announce(server: TritonServer, *, as_json: bool) -> None:
         f"metrics  {server.metrics_url}",
     ]
     if called:
-        lines.append(f"try:   nextitem-recommend --url {server.http_url} --model {called[0]}")
+        lines.append(f"try:   nextitem-recommend --url {server.http_url} --model {called[0]} --session FILE")
     lines.append("Ctrl-C stops the server")
     console.say("\n".join(lines), sys.stdout)
 

@@ -45,16 +45,16 @@ def _discard(stream: TextIO) -> None:
 
 
 class LogFollower:
-    """Copies new lines of the log at `path` to `stream`: warnings and worse, or all if `verbose`.
+    """Copies new lines of the log at `path`, from the byte `begin` on, to `stream`: warnings and worse, or all if `verbose`.
 
     The lines that a model prints itself carry no severity; they are shown when `verbose`.
     """
 
-    def __init__(self, path: Path, stream: TextIO, *, verbose: bool = False):
+    def __init__(self, path: Path, stream: TextIO, *, begin: int = 0, verbose: bool = False):
         self._path = path
         self._stream = stream
         self._verbose = verbose
-        self._position = 0
+        self._position = begin
         self._partial = b""
         self._told: set[str] = set()
 

@@ -47,8 +47,8 @@ class TritonServer:
         options: further options of tritonserver, such as "--log-verbose=1".
         open_apis: what clients may reach of Triton's APIs that are closed by default: "shared-memory", "trace",
             "logging" and "model-repository".
-        log_path: the file of Triton's log, its last 256 MB; the part before goes to a file with .1 behind its name. None keeps
-            the log only until stop().
+        log_path: the file that Triton's log is appended to; of more than 256 MB the part before goes to a file with .1 behind
+            its name. None keeps the log only until stop().
         control_key: the key with which a request reaches the closed APIs, such as loading models anew. None makes one
             up.
         verify: compare the bundles' files with their checksums before the start.
@@ -166,11 +166,10 @@ class TritonServer:
             self._end(guard.KILL_NOW if kill else guard.ABANDON_DEAD if dead else b"")
             process.wait()
             self._guard = None
-        if self._log_limit is not None:
-            self._log_limit.stop()
-            self._log_limit = None
         if folder is not None:
-            self._last_log = self.logs()
+            if self._log_limit is not None:
+                self._log_limit.stop()
+            self._last_log, self._log_limit = self.logs(), None
             guard.remove_shared_memory(folder.shm_prefix)  # had the guard been killed
             folder.remove()
             self._folder = None
@@ -197,13 +196,10 @@ class TritonServer:
         return self._access.headers
 
     def logs(self) -> str:
-        """Triton's log so far, from its last cut on; after stop(), until then."""
-        if self._folder is None:
+        """Triton's log since this start, from its last cut on; after stop(), until then."""
+        if self._folder is None or self._log_limit is None:
             return self._last_log
-        try:
-            return self._folder.with_real_paths(self._folder.log.read_text(encoding="utf-8", errors="replace"))
-        except FileNotFoundError:
-            return ""
+        return self._folder.with_real_paths(self._log_limit.read())
 
     @property
     def log_path(self) -> Path | None:
@@ -211,6 +207,11 @@ class TritonServer:
         if self._kept_log is not None:
             return self._kept_log
         return self._folder.log if self._folder is not None else None
+
+    @property
+    def log_begin(self) -> int:
+        """The byte of that file where the log of this start begins: a file that the caller keeps holds earlier ones too."""
+        return self._log_limit.begin if self._log_limit is not None else 0
 
     @property
     def http_url(self) -> str:
@@ -251,6 +252,8 @@ class TritonServer:
         ]
         variables = {**environment(folder.installation, os.environ), RESTARTS: str(self._restarts_folder(folder))}
         with open_log(folder.log) as log:
+            self._log_limit = LogLimit(folder.log, KEPT_LIMIT if self._kept_log else WORK_LIMIT, begin=log.tell())
+            self._log_limit.start()
             self._guard = subprocess.Popen(
                 [*watcher, "--", *program],
                 stdin=subprocess.PIPE,
@@ -268,8 +271,6 @@ class TritonServer:
         """Begin what has to be done while it runs."""
         assert self._folder is not None
         self._gave_up = None
-        self._log_limit = LogLimit(self._folder.log, KEPT_LIMIT if self._kept_log is not None else WORK_LIMIT)
-        self._log_limit.start()
         self._supervisor = Supervisor(
             Processes(self._folder.shm_prefix),
             ModelRestart(self._reachable_host, self.ports.http, self.control_headers),

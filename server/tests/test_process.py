@@ -230,9 +230,12 @@ def test_a_reserved_option(bundle):
 
 def test_the_log_may_be_kept(bundle, tmp_path, private_tmp):
     kept = tmp_path / "kept.log"
-    with running(bundle, options=FAST, log_path=kept):
-        pass
+    kept.write_text("of an earlier start\n")
+    with running(bundle, options=FAST, log_path=kept) as server:
+        assert kept.read_bytes()[server.log_begin :] != b""
+    assert kept.read_text().startswith("of an earlier start\n")
     assert "Started HTTPService" in kept.read_text()
+    assert "of an earlier start" not in server.logs()
 
 
 def test_a_log_that_cannot_be_written(bundle, tmp_path, private_tmp):

@@ -22,10 +22,8 @@ LOOK_EVERY_S = 0.25
 
 
 def open_log(path: Path) -> BinaryIO:
-    """A new, empty log. Raises InvalidOption."""
+    """A log to append to, after what earlier starts wrote. Raises InvalidOption."""
     try:
-        with path.open("wb"):
-            pass
         return path.open("ab")
     except OSError as error:
         raise InvalidOption(
@@ -54,11 +52,15 @@ def cut(path: Path, limit: int) -> bool:
 
 
 class LogLimit:
-    """Cuts a log whenever it is longer than `limit` bytes, in a thread of its own."""
+    """Cuts a log whenever it is longer than `limit` bytes, in a thread of its own.
 
-    def __init__(self, path: Path, limit: int):
+    begin: where the log of this start begins, in bytes; 0 after a cut.
+    """
+
+    def __init__(self, path: Path, limit: int, begin: int = 0):
         self._path = path
         self._limit = limit
+        self.begin = begin
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nextitem-log", daemon=True)
 
@@ -71,6 +73,16 @@ class LogLimit:
         self._stopping.set()
         self._thread.join()
 
+    def read(self) -> str:
+        """What was written since `begin`, or since the last cut; empty where the log is gone."""
+        try:
+            with self._path.open("rb") as log:
+                log.seek(self.begin)
+                return log.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
     def _run(self) -> None:
         while not self._stopping.wait(LOOK_EVERY_S):
-            cut(self._path, self._limit)
+            if cut(self._path, self._limit):
+                self.begin = 0

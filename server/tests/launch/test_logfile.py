@@ -22,11 +22,25 @@ def test_what_is_longer_than_the_limit_goes_to_a_second_file_and_writing_goes_on
     assert earlier(path).read_bytes() == b"6789abcdef"
 
 
-def test_a_new_log_begins_empty(tmp_path):
+def test_a_log_is_appended_to_and_only_what_is_new_is_read(tmp_path):
     path = tmp_path / "triton.log"
-    path.write_text("of the last run")
-    open_log(path).close()
-    assert path.read_bytes() == b""
+    path.write_text("of the last start\n")
+    with open_log(path) as log:
+        limit = LogLimit(path, 40, begin=log.tell())
+        limit.start()
+        assert limit.read() == ""
+        log.write(b"of this one\n")
+        log.flush()
+        assert limit.read() == "of this one\n"
+        assert path.read_text() == "of the last start\nof this one\n"
+        log.write(b"more than the limit\n")
+        log.flush()
+        while path.stat().st_size:
+            time.sleep(0.05)
+        log.write(b"on\n")
+        log.flush()
+        limit.stop()
+    assert limit.read() == "on\n"
 
 
 def test_a_log_that_is_gone_is_no_matter(tmp_path):

@@ -19,13 +19,13 @@ ROOT = Path(__file__).parents[3]
 ODD = ["sp ace", "a;b", "läden", "it's", "$(touch marker)", "`touch marker`", "a&b", "x\ny"]
 
 
-@pytest.mark.parametrize("name", ODD)
-def test_a_repository_of_any_path_is_served_and_nothing_of_it_is_run(bundle, private_tmp, tmp_path, monkeypatch, name):
+def test_repositories_of_any_path_are_served_and_nothing_of_them_is_run(add_model, private_tmp, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    odd = tmp_path / name
-    shutil.move(bundle, odd)
-    with TritonServer(odd, timeout_s=30) as server:
-        assert sorted(model.name for model in server.models()) == ["shop", "shop_features"]
+    for number, name in enumerate(ODD):
+        shutil.move(add_model(f"model_{number}"), tmp_path / name)
+    with TritonServer([tmp_path / name for name in ODD], timeout_s=30) as server:
+        models = {model.name: model.state for model in server.models()}
+    assert models == {f"model_{number}": "READY" for number in range(len(ODD))}
     assert not list(tmp_path.rglob("marker"))
     assert list(private_tmp.iterdir()) == []
 
