@@ -66,19 +66,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(command: str, folder: Path, seconds: float = 300) -> subprocess.CompletedProcess[str]:
-    """A command in a shell, in a process group of its own, of which nothing is left; fails with what it said."""
-    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    with started(["bash", "-c", command], folder, environment) as process:
+    """A command until its end; fails with what it said."""
+    with started(command, folder) as process:
         out, errors = process.communicate(timeout=seconds)
     assert process.returncode == 0, f"{command}\n{out[-2000:]}\n{errors[-4000:]}"
     return subprocess.CompletedProcess(command, process.returncode, out, errors)
 
 
 @contextlib.contextmanager
-def started(command: list[str], folder: Path, environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen]:
-    """A program in a process group of its own, which is ended with all that it started."""
+def started(command: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A command in a shell, in a process group of its own, which is ended with all that it started."""
+    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ["bash", "-c", command], cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         start_new_session=True,
     )  # fmt: skip
     try:
@@ -122,7 +122,7 @@ def test_retraining_and_a_switch(folder):
     run("nextitem-export --run runs/monday --repository model_repository --name shop", folder)
     serve, *switches = commands("docs/updates.md")
     port = free_port()
-    with started(["bash", "-c", f"{serve} --http-port {port} --grpc-port 0 --metrics-port 0"], folder) as server:
+    with started(f"{serve} --http-port {port} --grpc-port 0 --metrics-port 0", folder) as server:
         wait_for(server, port)
         versions = [run(line.replace("8000", str(port)), folder).stdout for line in switches]
     assert [re.findall(r"version (\d)", said)[0] for said in versions] == ["2", "2", "1"]
@@ -145,9 +145,11 @@ def test_your_own_data(tmp_path):
     run(train, tmp_path)
     run(export, tmp_path)
     port = free_port()
-    with started(["bash", "-c", f"{serve} --http-port {port} --grpc-port 0 --metrics-port 0"], tmp_path) as server:
+    with started(f"{serve} --http-port {port} --grpc-port 0 --metrics-port 0", tmp_path) as server:
         wait_for(server, port)
-        assert "A13" in run(f"{ask} --url http://127.0.0.1:{port} --json", tmp_path).stdout
+        answer = json.loads(run(f"{ask} --url http://127.0.0.1:{port} --json", tmp_path).stdout)
+    assert len(answer["item_ids"]) == 20
+    assert set(answer["item_ids"]) <= set(clicks["product"])
 
 
 def free_port() -> int:
@@ -157,7 +159,7 @@ def free_port() -> int:
         return one.getsockname()[1]
 
 
-def wait_for(server: subprocess.Popen, port: int) -> None:
+def wait_for(server: subprocess.Popen[str], port: int) -> None:
     """Until the server answers; fails where it ended."""
     while not is_ready("127.0.0.1", port):
         assert server.poll() is None, server.communicate()
