@@ -14,6 +14,7 @@
 #   make bench-accuracy  recommendations by published protocols (DATASET=eshop; others with DATA=FOLDER)
 #   make bench-choices   bodies, losses and windows one after the other (DATASET, DATA; CHOICES='gru4rec sasrec')
 #   make bench-retraining epochs from yesterday's model and from nothing (QUICK=1: fewer; twenty minutes)
+#   make bench-training  time and memory of training by interactions and items (QUICK=1: some minutes)
 #   make bench-client    the client's HTTP, gRPC and gzip (QUICK=1: under a minute)
 #   make bench-libraries HTTP libraries under the client (QUICK=1: fewer rounds)
 #   make bench-soak      an hour of requests, one in ten malformed: failures, memory (QUICK=1: five minutes)
@@ -23,7 +24,7 @@
 # What begins with bench writes its figures to benchmarks/results/, with QUICK=1 nowhere, with JSON=FILE to that file.
 # PYTHON=python3.10 chooses the interpreter of .venv.
 
-.PHONY: help demo test test-all lint typecheck docs dist lock bench bench-serving bench-catalogue bench-accuracy bench-choices bench-retraining \
+.PHONY: help demo test test-all lint typecheck docs dist lock bench bench-serving bench-catalogue bench-accuracy bench-choices bench-retraining bench-training \
 	bench-client bench-libraries bench-soak test-container clean bootstrap
 .DEFAULT_GOAL := help
 
@@ -110,6 +111,9 @@ bench-choices: $(READY)
 
 bench-retraining: $(READY)
 	$(BIN)/python -m benchmarks.retraining $(call figures,retraining)
+
+bench-training: $(READY)
+	$(BIN)/python -m benchmarks.training $(call figures,training)
 
 bench-client: $(READY)
 	$(BIN)/python -m benchmarks.client.transports $(call figures,client_transports)

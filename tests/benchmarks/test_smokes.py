@@ -25,11 +25,12 @@ SMOKED = {
     "client.transports": ("client_transports", ""),
     "client.libraries": (None, ""),
     "retraining": ("retraining", r"(yesterday|warm_over|.*_at_1$|.*\.epochs)"),
+    "training": ("training", r"10k_"),
     "accuracy": (None, ""),
     "accuracy.choices": (None, ""),
 }
 #: They train models, one after the other.
-LONG = {"retraining", "accuracy", "accuracy.choices"}
+LONG = {"retraining", "training", "accuracy", "accuracy.choices"}
 #: Tested below, one with the other's vectors.
 TOGETHER = {"catalogue.vectors", "catalogue"}
 
