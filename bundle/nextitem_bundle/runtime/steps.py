@@ -86,12 +86,27 @@ class ModelFeature:
     dtype: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Queue:
+    """How a step makes batches of what waits.
+
+    preferred_batch_size: sessions that are answered in one run at most. max_queue_size, max_queue_ms: requests beyond these are
+    refused, 0 is no limit. warm_ups: the requests that Triton asks before the model is ready.
+    """
+
+    preferred_batch_size: int
+    max_queue_size: int
+    max_queue_ms: float
+    warm_ups: int
+
+
 @kind("features_compiled", "features.compiled")
 @dataclasses.dataclass(frozen=True)
 class CompiledFeatures:
     """The compiled workflow: `model.onnx`, or `program/` where the backend is `numpy`; backend_reason says why.
 
-    filters: the outputs with the excluded and the allowed codes. codes: the output with the encoded items.
+    filters: the outputs with the excluded and the allowed codes. codes: the output with the encoded items. queue: None where
+    another step calls it.
     """
 
     signature: Signature
@@ -101,6 +116,7 @@ class CompiledFeatures:
     backend_reason: str | None
     newest: Newest = Newest()
     graph: OnnxGraph = OnnxGraph(batched=False)
+    queue: Queue | None = None
 
 
 @kind("features_nvtabular", "features.nvtabular")
@@ -110,6 +126,7 @@ class NvtabularFeatures:
 
     columns: raw column to the pandas dtype that it had when the workflow was fitted; session_dtype: of the session column.
     tie_breaker_column: None where the workflow has none. item_values: whether what the workflow gives for items is no code.
+    queue: see CompiledFeatures.
     """
 
     signature: Signature
@@ -121,6 +138,7 @@ class NvtabularFeatures:
     session_dtype: str
     tie_breaker_column: str | None = None
     item_values: bool = False
+    queue: Queue | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +166,7 @@ class Ranking:
 class Retrieval:
     """The session model over the whole catalogue, in one graph.
 
-    recall_at_20: measured at export, None where the scoring is exact.
+    recall_at_20: measured at export, None where the scoring is exact. queue: see CompiledFeatures.
     """
 
     graph: OnnxGraph | TorchScriptGraph
@@ -156,6 +174,7 @@ class Retrieval:
     scoring: str = "exact"
     first_look: FirstLook | None = None
     recall_at_20: float | None = None
+    queue: Queue | None = None
 
 
 @kind("retrieval_ann", "retrieval.ann")
@@ -164,7 +183,7 @@ class AnnRetrieval:
     """The session model's graph, and a faiss index for candidates. index, table, popularity: files.
 
     filters: see CompiledFeatures. outputs: the names of codes, scores and status. heads: those of further heads. k: items of an
-    answer; candidates: that are scored exactly for them. probes: lists that a search reads.
+    answer; candidates: that are scored exactly for them. probes: lists that a search reads. queue: see CompiledFeatures.
     """
 
     graph: OnnxGraph
@@ -179,6 +198,7 @@ class AnnRetrieval:
     probes: int
     scoring: str = "ann"
     recall_at_20: float | None = None
+    queue: Queue | None = None
 
 
 @kind("items", "id_decoder")
@@ -189,20 +209,6 @@ class Items:
     backend: str
     inputs: tuple[str, ...]
     graph: OnnxGraph = OnnxGraph(batched=False)
-
-
-@dataclasses.dataclass(frozen=True)
-class Queue:
-    """How a fused model makes batches of what waits.
-
-    preferred_batch_size: sessions that are answered in one run at most. max_queue_size, max_queue_ms: requests beyond these are
-    refused, 0 is no limit. warm_ups: the requests that Triton asks before the model is ready.
-    """
-
-    preferred_batch_size: int
-    max_queue_size: int
-    max_queue_ms: float
-    warm_ups: int
 
 
 @kind("fused_graph", "fused")

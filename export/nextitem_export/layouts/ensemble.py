@@ -15,17 +15,16 @@ import numpy as np
 
 from nextitem_bundle.config import EnsembleStep, StepConfig, TensorSpec, WarmUp, write_ensemble
 from nextitem_bundle.runtime.special_ids import FIRST_ITEM
+from nextitem_bundle.runtime.steps import read_step, write_step
 
 from ..graphs import id_decoder
 from ..options import ExportOptions
 from ..plan import Plan
-from ..retrieval.formats import FORMATS
 from ..retrieval.heads import head_tensors
 from ..retrieval.module import OUTPUTS, filter_tensors
-from .runtimes import RUNTIMES, add_python_model
+from .runtimes import RUNTIMES, add_python_model, batching, queue, queued, warm_batches, without_batch
 from .steps import (
     StepFolders,
-    batching,
     encoded,
     head_names,
     of_other_lengths,
@@ -65,8 +64,10 @@ class EnsembleLayout:
     def assemble(self, build: Path, plan: Plan, options: ExportOptions) -> None:
         """The steps stay what they are; each gets the runtime."""
         folders = self.folders(build, plan.signature.bundle_version)
+        features = read_step(folders.features)
+        write_step(folders.features, dataclasses.replace(features, queue=queue(options, warm_ups=1)))
         add_python_model(folders.features, "Features", self.name)
-        RUNTIMES[options.runtime].add_retrieval_code(folders.retrieval, "Retrieval", self.name)
+        RUNTIMES[options.runtime].add_retrieval_code(folders.retrieval, self.name, options)
         add_python_model(folders.items, "Items", self.name)
 
     def write_configs(self, build: Path, plan: Plan, options: ExportOptions) -> None:
@@ -111,22 +112,24 @@ class EnsembleLayout:
         folders = self.folders(build, version)
         tensors = [TensorSpec(f.tensor, _DATATYPES[f.dtype], (-1, plan.signature.window)) for f in plan.features]
         tensors += [TensorSpec(name, "INT64", (-1, -1)) for name in filter_tensors(plan.features)[:2]]
-        top_k = TensorSpec(id_decoder.TOP_K, "INT64", (1,))
+        top_k = TensorSpec(id_decoder.TOP_K, "INT64", (-1, 1))
         k = plan.signature.top_k_limit
         ranked = [("INT64", (-1, k)), ("FP32", (-1, k)), ("INT32", (-1, 1))]
-        yield StepConfig(
-            self.steps[0],
-            tuple(request_specs(plan)),
-            (*tensors, top_k),
-            max_batch_size=0,
-            warm_ups=(WarmUp("session", features_request(plan)),),
-            version=version,
+        yield queued(
+            StepConfig(
+                self.steps[0],
+                tuple(without_batch(spec) for spec in request_specs(plan)),
+                tuple(without_batch(spec) for spec in (*tensors, top_k)),
+                max_batch_size=options.max_sessions,
+                batching=batching(options),
+                warm_ups=(WarmUp("session", features_request(plan)),),
+                version=version,
+            )
         )
-        batches = {min(batch, options.max_sessions) for batch in FORMATS[options.format].warm_batches}
         example = retrieval_request(plan, encoded(plan, folders.features, of_other_lengths(plan, 1)))
         retrieval = StepConfig(
             self.steps[1],
-            tuple(TensorSpec(s.name, s.datatype, s.dims[1:]) for s in tensors),
+            tuple(without_batch(spec) for spec in tensors),
             (
                 *(TensorSpec(name, kind, dims[1:]) for name, (kind, dims) in zip(OUTPUTS, ranked, strict=True)),
                 *(TensorSpec(name, "FP32", (head.width,)) for name, head in head_tensors(signature.heads).items()),
@@ -137,7 +140,7 @@ class EnsembleLayout:
             instances=options.instances,
             warm_ups=tuple(
                 WarmUp(f"batch_{size}", {name: np.repeat(t, size, axis=0) for name, t in example.items()})
-                for size in sorted(batches)
+                for size in warm_batches(options)
             ),
             version=version,
         )
@@ -184,5 +187,5 @@ def items_request(plan: Plan) -> dict[str, np.ndarray]:
         id_decoder.CODES: np.full((1, k), FIRST_ITEM, dtype=np.int64),
         id_decoder.SCORES: np.zeros((1, k), dtype=np.float32),
         id_decoder.STATUS: np.zeros((1, 1), dtype=np.int32),
-        id_decoder.TOP_K: np.array([k]),
+        id_decoder.TOP_K: np.array([[k]]),
     }

@@ -13,14 +13,13 @@ from pathlib import Path
 import onnx
 from onnx import helper
 
-from nextitem_bundle.config import StepConfig, TensorSpec, WarmUp
+from nextitem_bundle.config import StepConfig, WarmUp
 from nextitem_bundle.runtime.fused import PARTS
 from nextitem_bundle.runtime.steps import (
     STEP,
     AnnRetrieval,
     FusedGraph,
     FusedSteps,
-    Queue,
     Retrieval,
     read_step,
     write_step,
@@ -30,14 +29,11 @@ from ..graphs import id_decoder
 from ..graphs.id_decoder import INPUTS as ITEMS_INPUTS
 from ..options import ExportOptions
 from ..plan import Plan
-from ..retrieval.formats import FORMATS
 from ..retrieval.module import OUTPUTS
-from .runtimes import add_python_model
-from .steps import StepFolders, batching, first_request, head_names, request_specs, response_specs
+from .runtimes import add_python_model, batching, queue, queued, warm_batches, without_batch
+from .steps import StepFolders, first_request, head_names, request_specs, response_specs
 
 GRAPH = "model.onnx"
-#: More than any request holds: Triton would refuse what is beyond in words of its own, which name no tensor and another limit.
-_MAX_BATCH_SIZE = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +61,7 @@ class FusedLayout:
         folder = self.version_folder(build, plan)
         folder.mkdir(parents=True)
         features, retrieval, _ = (read_step(part) for part in folders)
-        queue = _queue(options)
+        waiting = queue(options)
         if _are_graphs(folders, retrieval) and _write_merged(folders, folder, plan):
             settings = FusedGraph(
                 signature=plan.signature,
@@ -74,13 +70,13 @@ class FusedLayout:
                 newest=features.newest,
                 graph=retrieval.graph,
                 ranking=retrieval.ranking,
-                queue=queue,
+                queue=waiting,
             )
         else:
             for part, source in zip(PARTS, folders, strict=True):
                 shutil.copytree(source, folder / part)
             ranked = dict(zip(OUTPUTS, id_decoder.INPUTS[:3], strict=True))
-            settings = FusedSteps(plan.signature, features.filters, ranked, head_names(plan), queue)
+            settings = FusedSteps(plan.signature, features.filters, ranked, head_names(plan), waiting)
         write_step(folder, settings)
         add_python_model(folder, "Session to items", self.name)
         return folder
@@ -88,25 +84,22 @@ class FusedLayout:
     def write_configs(self, build: Path, plan: Plan, options: ExportOptions) -> None:
         """Write the model's config.pbtxt, with warm-up requests of the batch sizes that matter."""
         first = first_request(plan)
-        StepConfig(
+        config = StepConfig(
             self.name,
-            tuple(_batched(spec) for spec in request_specs(plan)),
-            tuple(TensorSpec(spec.name, spec.datatype, spec.dims[1:]) for spec in response_specs(plan)),
-            max_batch_size=_MAX_BATCH_SIZE,
-            # All that wait: the model itself makes batches of them and refuses what is too many.
-            batching=dataclasses.replace(batching(options), preferred_size=None),
+            tuple(without_batch(spec) for spec in request_specs(plan)),
+            tuple(without_batch(spec) for spec in response_specs(plan)),
+            max_batch_size=options.max_sessions,
+            batching=batching(options),
             instances=options.instances,
             warm_ups=tuple(
                 WarmUp(f"batch_{size}", {name: values.repeat(size, axis=0) for name, values in first.items()})
-                for size in _warm_batches(options)
+                for size in warm_batches(options)
             ),
             version=plan.signature.bundle_version,
             warm_up_folder=str(plan.signature.bundle_version),
-            reasons={
-                "max_batch_size:": "Beyond any request's: the model itself says how many sessions a request may hold."
-            },
             parameters={"nextitem.signature": plan.signature.to_json()},
-        ).write(build / self.name)
+        )
+        queued(config).write(build / self.name)
 
 
 def _are_graphs(folders: StepFolders, retrieval: Retrieval | AnnRetrieval) -> bool:
@@ -124,25 +117,6 @@ def _write_merged(folders: StepFolders, folder: Path, plan: Plan) -> bool:
         if file.name not in (STEP, GRAPH):
             shutil.copy(file, folder)
     return True
-
-
-def _warm_batches(options: ExportOptions) -> list[int]:
-    return sorted({min(batch, options.max_sessions) for batch in FORMATS[options.format].warm_batches})
-
-
-def _queue(options: ExportOptions) -> Queue:
-    return Queue(
-        preferred_batch_size=min(options.preferred_batch_size, options.max_sessions),
-        max_queue_size=options.max_queue_size,
-        max_queue_ms=float(options.max_queue_ms),
-        # Triton warms a batch of 64 up by 64 requests of one session.
-        warm_ups=sum(_warm_batches(options)),
-    )
-
-
-def _batched(spec: TensorSpec) -> TensorSpec:
-    dims = spec.dims[1:]
-    return TensorSpec(spec.name, spec.datatype, dims, spec.optional, ragged=dims == (-1,))
 
 
 def can_merge(models: Sequence[onnx.ModelProto]) -> bool:

@@ -1,4 +1,7 @@
-"""What runs the retrieval step: Triton's Python backend or its own backends. The steps around it run in the Python backend."""
+"""What runs the retrieval step: Triton's Python backend or its own backends. The steps around it run in the Python backend.
+
+And how requests are joined to batches, by Triton and by the models of its Python backend.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from nextitem_bundle import runtime
-from nextitem_bundle.config import StepConfig
+from nextitem_bundle.config import Batching, StepConfig, TensorSpec
+from nextitem_bundle.runtime.steps import Queue, read_step, write_step
 
 from ..options import ExportOptions
+from ..retrieval.formats import FORMATS
 from ..workflow.backend_choice import NUMPY, BackendChoice
 from .native import as_native, bake_availability
 
+#: More than any request holds: Triton would refuse what is beyond in words of its own, which name no tensor and another limit.
+_MAX_BATCH_SIZE = 2**20
 #: A file of this name beside model.py keeps Python from making its folder of compiled files: Triton would take a version with
 #: a new file in it for another one, and load it once more at the next switch.
 NO_CACHE = "__pycache__"
@@ -39,13 +46,13 @@ class Runtime:
     """How a bundle's models are run.
 
     backend: of the steps around the retrieval step, None for the compiler's choice. finish_retrieval: from its folder and some
-    encoded sessions. add_retrieval_code: what its version folder needs beside the graph; `what` and `name` say the step and the
-    bundle. configured: the retrieval step's configuration, from the Python backend's and its version folder.
+    encoded sessions. add_retrieval_code: what its version folder needs beside the graph; `name` is the bundle's. configured:
+    the retrieval step's configuration, from the Python backend's and its version folder.
     """
 
     backend: BackendChoice | None
     finish_retrieval: Callable[[Path, Mapping[str, np.ndarray]], None]
-    add_retrieval_code: Callable[[Path, str, str], None]
+    add_retrieval_code: Callable[[Path, str, ExportOptions], None]
     configured: Callable[[StepConfig, Path, ExportOptions], StepConfig]
 
 
@@ -62,17 +69,68 @@ def copy_runtime(folder: Path) -> None:
     shutil.copytree(source, folder / "nextitem_runtime", ignore=shutil.ignore_patterns("__pycache__"))
 
 
+def batching(options: ExportOptions) -> Batching:
+    """How requests to the retrieval step, or to the fused model, are joined."""
+    return Batching(
+        preferred_size=min(options.preferred_batch_size, options.max_sessions),
+        max_queue_delay_us=options.max_queue_delay_us,
+        queue_timeout_ms=options.queue_timeout_ms,
+    )
+
+
+def queue(options: ExportOptions, warm_ups: int | None = None) -> Queue:
+    """How a model of the Python backend makes batches of what waits, and what it refuses.
+
+    warm_ups: requests that Triton asks before the model is ready, those of `warm_batches` where not given.
+    """
+    return Queue(
+        preferred_batch_size=min(options.preferred_batch_size, options.max_sessions),
+        max_queue_size=options.max_queue_size,
+        max_queue_ms=float(options.max_queue_ms),
+        # Triton warms a batch of 64 up by 64 requests of one session.
+        warm_ups=sum(warm_batches(options)) if warm_ups is None else warm_ups,
+    )
+
+
+def queued(config: StepConfig) -> StepConfig:
+    """The configuration of a model that is given all that wait, of any lengths: it makes batches and refuses the rest."""
+    assert config.batching is not None
+    reasons = {"max_batch_size:": "Beyond any request's: the model itself says how many sessions a request may hold."}
+    return dataclasses.replace(
+        config,
+        inputs=tuple(dataclasses.replace(spec, ragged=spec.dims == (-1,)) for spec in config.inputs),
+        max_batch_size=_MAX_BATCH_SIZE,
+        batching=dataclasses.replace(config.batching, preferred_size=None),
+        reasons={**config.reasons, **reasons},
+    )
+
+
+def warm_batches(options: ExportOptions) -> list[int]:
+    """The batch sizes whose first run takes long."""
+    return sorted({min(batch, options.max_sessions) for batch in FORMATS[options.format].warm_batches})
+
+
+def without_batch(spec: TensorSpec) -> TensorSpec:
+    """The tensor of a model whose batch is none of its dims."""
+    return dataclasses.replace(spec, dims=spec.dims[1:])
+
+
+def _add_queued_retrieval(folder: Path, name: str, options: ExportOptions) -> None:
+    write_step(folder, dataclasses.replace(read_step(folder), queue=queue(options)))
+    add_python_model(folder, "Retrieval", name)
+
+
 RUNTIMES: dict[str, Runtime] = {
     "python": Runtime(
         backend=None,
         finish_retrieval=lambda folder, encoded: None,
-        add_retrieval_code=add_python_model,
-        configured=lambda config, folder, options: config,
+        add_retrieval_code=_add_queued_retrieval,
+        configured=lambda config, folder, options: queued(config),
     ),
     "native": Runtime(
         backend=BackendChoice(NUMPY, "NVIDIA's images have no ONNX Runtime for Python"),
         finish_retrieval=bake_availability,
-        add_retrieval_code=lambda folder, what, name: copy_runtime(folder),
+        add_retrieval_code=lambda folder, name, options: copy_runtime(folder),
         configured=as_native,
     ),
 }

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nextitem_bundle.config import Batching, TensorSpec
+from nextitem_bundle.config import TensorSpec
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.request import RequestError
 from nextitem_bundle.runtime.retrieval import AVAILABILITY, AvailabilityError, read_availability
@@ -163,15 +163,6 @@ def encoded(plan: Plan, features_folder: Path, sessions: Sequence[pd.DataFrame])
 
 def _tensors(plan: Plan, arrays: dict[str, np.ndarray]) -> tuple[torch.Tensor, ...]:
     return tuple(torch.from_numpy(arrays[feature.tensor]) for feature in plan.features)
-
-
-def batching(options: ExportOptions) -> Batching:
-    """How requests to the retrieval step, or to the fused model, are joined."""
-    return Batching(
-        preferred_size=min(options.preferred_batch_size, options.max_sessions),
-        max_queue_delay_us=options.max_queue_delay_us,
-        queue_timeout_ms=options.queue_timeout_ms,
-    )
 
 
 def _item_type(plan: Plan) -> str:

