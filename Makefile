@@ -72,7 +72,7 @@ lint: $(READY)
 docs: $(READY)
 	@test -x $(BIN)/zensical || { echo 'The tools of the site need Python 3.11: make docs PYTHON=python3.11' >&2; exit 1; }
 	rm -rf build/site site
-	$(BIN)/python -m pytest -q -m 'not slow' tests/test_docs.py
+	$(BIN)/python -m pytest -q -m 'not slow' tests/pages/test_docs.py
 	$(BIN)/python scripts/site_pages.py build/site
 	$(BIN)/zensical build --strict --config-file build/site/mkdocs.yml >build/site/log 2>&1 || { cat build/site/log; exit 1; }
 	@! grep '^griffe:' build/site/log # docstrings that do not fit their signature, which zensical lets pass
