@@ -49,15 +49,15 @@ SMOKE = Size(1, (1,), share=20)
 
 def main() -> int:
     """Run the comparison; returns 0 where the warm start needs at most half the epochs, and for less than a whole run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     add_options(parser, quick="yesterday's model is trained for six epochs: some minutes")
     arguments = parser.parse_args()
     size = of_extent(arguments, full=FULL, quick=QUICK, smoke=SMOKE)
     clicks = pd.read_parquet(ROOT / "demo" / "clicks.parquet")
-    clicks = clicks[clicks.session_id % size.share == 0]
+    clicks = clicks.loc[clicks.session_id % size.share == 0]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        clicks[clicks.timestamp < YESTERDAY].to_parquet(folder / "yesterday.parquet")
+        clicks.loc[clicks.timestamp < YESTERDAY].to_parquet(folder / "yesterday.parquet")
         clicks.to_parquet(folder / "today.parquet")
         _recall(folder, "yesterday", "old", size.yesterday)
         # Any run on today's data says from when on its sessions are held out.
@@ -110,7 +110,7 @@ def _recall(folder: Path, data: str, run: str, epochs: int | None, *options: str
 def _recall_of_yesterday(folder: Path, clicks: pd.DataFrame) -> float:
     """What the old model finds among its first 20, of the last items of the sessions that today's data holds out."""
     cutoff = pd.Timestamp(json.loads((folder / "scratch1" / "metrics.json").read_text())["cutoff"])
-    rows = clicks[clicks.groupby("session_id").timestamp.transform("min") > cutoff]
+    rows = clicks.loc[clicks.groupby("session_id").timestamp.transform("min") > cutoff]
     rows = rows.sort_values("timestamp", kind="stable")
     last = ~rows.session_id.duplicated(keep="last")
     targets = rows[last & rows.session_id.duplicated(keep=False)].set_index("session_id").item_id

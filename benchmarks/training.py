@@ -58,7 +58,7 @@ FULL = (*QUICK, Size(1_000_000, 1_000), Size(1_000_000, 10_000), Size(1_000_000,
 
 def main() -> int:
     """Train each size; returns 0."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     add_options(parser, quick="up to 100 thousand interactions: some minutes")
     arguments = parser.parse_args()
     table = Table("interactions", "items", "loss", "an epoch, s", "once, s", "memory, MB")

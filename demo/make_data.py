@@ -65,7 +65,7 @@ def convert(source: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> None:
     """Reads the published file and writes clicks.parquet, beside this script unless told otherwise."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("source", help="the published file, separated by semicolons")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("clicks.parquet"), metavar="FILE")
     arguments = parser.parse_args()

@@ -15,6 +15,7 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -89,7 +90,7 @@ def _demo(clicks: Path, run: Path, repository: Path, arguments: argparse.Namespa
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--body", help="instead of the configuration's")
     parser.add_argument("--pretraining", help="instead of the configuration's")
     parser.add_argument("--epochs", type=int, help="instead of the configuration's")
@@ -123,8 +124,8 @@ def _held_out(run, file: Path) -> HeldOut:
     schema = run.schema
     clicks = pd.read_parquet(file)
     cutoff = pd.Timestamp(json.loads((run.path / "metrics.json").read_text())["cutoff"])
-    start = clicks.groupby(schema.session_column)[schema.time_column].transform("min")
-    groups = clicks[start > cutoff].groupby(schema.session_column, sort=False)
+    start = cast("pd.Series", clicks.groupby(schema.session_column)[schema.time_column].transform("min"))
+    groups = clicks.loc[start > cutoff].groupby(schema.session_column, sort=False)
     columns = [feature.name for feature in schema.raw_features if feature.name in clicks]
     whole = [session.sort_values(schema.time_column, kind="stable") for _, session in groups if len(session) >= 2]
     return HeldOut(

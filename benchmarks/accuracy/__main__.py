@@ -91,7 +91,7 @@ def _measure(options: argparse.Namespace, command: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--dataset", default="eshop", choices=list(DATA_SETS))
     parser.add_argument(
         "--data", type=Path, default=ROOT / "demo", metavar="FOLDER", help="the data set's (eshop: demo/)"

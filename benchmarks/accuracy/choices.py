@@ -76,7 +76,7 @@ def configuration(data_set: str, choice: str) -> str:
 
 def main() -> int:
     """Write each choice's configuration, and have them measured. Returns the command's exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--dataset", default="eshop", choices=list(DATA_SETS))
     parser.add_argument(
         "--data", type=Path, default=ROOT / "demo", metavar="FOLDER", help="the data set's (eshop: demo/)"

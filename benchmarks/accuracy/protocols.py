@@ -6,9 +6,10 @@ is chosen. No stage trains on what it asks, and `validation` sees nothing of the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 
@@ -34,7 +35,7 @@ class Stage:
     """Of the files that it needs: two stages of one name train on the same."""
     written: pd.DataFrame
     """The interactions for nextitem-train, what it holds out by itself included."""
-    settings: dict[str, float | str | bool]
+    settings: Mapping[str, float | str | bool]
     """Of [data], under which it holds that out and judges by it."""
     training: pd.DataFrame
     """What it trains on, for the baselines: rows of whole sessions, the oldest session first."""
@@ -94,18 +95,18 @@ def eshop(folder: Path, stage: str, judged: bool, quick: bool) -> Stage:
     days = 21.0
     clicks = pd.read_parquet(folder / "clicks.parquet")
     if quick:
-        clicks = clicks[clicks[SESSION] % 8 == 0]
+        clicks = clicks.loc[clicks[SESSION] % 8 == 0]
     if stage == VALIDATION:
         clicks = _before(clicks, days)
-    cutoff = clicks[TIME].max() - pd.Timedelta(days=days)
+    cutoff = cast("Any", clicks[TIME].max()) - pd.Timedelta(days=days)
     starts = clicks.groupby(SESSION)[TIME].transform("min")
     settings = {"holdout_days": days}
-    training = clicks[clicks[TIME] <= cutoff]
+    training = clicks.loc[clicks[TIME] <= cutoff]
     if judged:
         settings["validation_days"] = days / 3
-        training = clicks[clicks[TIME] <= cutoff - pd.Timedelta(days=days / 3)]
+        training = clicks.loc[clicks[TIME] <= cutoff - pd.Timedelta(days=days / 3)]
     name = _named("eshop", stage, judged, quick)
-    asked = _in_order(clicks[starts > cutoff])
+    asked = _in_order(clicks.loc[starts > cutoff])
     return Stage(name, clicks.reset_index(drop=True), settings, _in_order(training), last_of_each(asked))
 
 
@@ -143,8 +144,8 @@ def _named(data_set: str, stage: str, judged: bool, quick: bool) -> str:
 
 def _before(clicks: pd.DataFrame, days: float) -> pd.DataFrame:
     """Clicks up to the last `days`, as nextitem-train leaves them for training."""
-    cutoff = clicks[TIME].max() - pd.Timedelta(days=days)
-    return clicks[clicks[TIME] <= cutoff]
+    cutoff = cast("Any", clicks[TIME].max()) - pd.Timedelta(days=days)
+    return clicks.loc[clicks[TIME] <= cutoff]
 
 
 def _in_order(clicks: pd.DataFrame) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def described(run: Path) -> dict[str, Any]:
     return found
 
 
-def with_settings(text: str, table: str, settings: dict[str, Any]) -> str:
+def with_settings(text: str, table: str, settings: Mapping[str, Any]) -> str:
     """TOML with these keys of one table set, whatever they were; comments and the rest stay as they are."""
     lines, inside, kept = text.splitlines(), False, []
     for line in lines:

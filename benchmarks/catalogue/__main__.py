@@ -76,7 +76,7 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     add_options(parser, quick="three short rounds, to a million items")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, metavar="SIZE", help=f"some of {', '.join(SIZES)}")
     parser.add_argument("--without-index", nargs="*", default=[], choices=SIZES, metavar="SIZE", help="of these sizes")

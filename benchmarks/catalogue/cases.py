@@ -97,7 +97,7 @@ class Catalogue:
             with torch.inference_mode():
                 return torch.topk(queries @ tensor.T, K)
 
-        found = {
+        found: dict[str, list[Callable[[], Any]]] = {
             name: [partial(step.run, request(queries)) for queries in batches] for name, step in self.steps.items()
         }
         found["ort"] = [partial(plain.run, None, {"query": queries}) for queries in batches]

@@ -48,7 +48,7 @@ learning_rate = 2e-3
 
 def main() -> int:
     """Train where there is no run yet, and write the vectors. Returns the command's exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--diginetica", type=Path, metavar="FOLDER", help="SR-GNN's split")
     source.add_argument("--smoke", action="store_true", help="train on a few random sessions: does it run at all?")

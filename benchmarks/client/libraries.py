@@ -37,7 +37,7 @@ MOST_MS, LEAST_RATE = 0.15, 0.85
 
 def main() -> int:
     """Run the benchmark and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     add_options(parser, quick="short rounds: half a minute")
     given = parser.parse_args()
     rounds, round_s = of_extent(given, full=FULL, quick=QUICK, smoke=SMOKE)
@@ -80,9 +80,11 @@ def _ways(url: str) -> dict[str, list[Callable[[], Any]]]:
     (tensors,) = build_requests([session], signature, K)
     request = codec.infer_request(Inference("words", tensors, ("item_ids", "scores", "status"), "0"))
     ways = {"http_client": _http_client(address.host, address.port), "urllib3": ours.exchange}
-    called = {name: [lambda way=way: way(request, 10.0)] for name, way in ways.items()}
+    called: dict[str, list[Callable[[], Any]]] = {
+        name: [lambda way=way: way(request, 10.0)] for name, way in ways.items()
+    }
     try:
-        import httpx
+        import httpx  # pyright: ignore[reportMissingImports]
     except ImportError:
         return called
     client = httpx.Client(base_url=url, trust_env=False)

@@ -95,7 +95,7 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     add_options(parser, quick="five short rounds: under a minute")
     return parser.parse_args()
 
@@ -114,7 +114,7 @@ def _times(
         }
         for row in range(sessions)
     ]
-    filters = (
+    filters: dict[str, Any] = (
         {"exclude": [[item(5000 * row + at) for at in range(excluded)] for row in range(sessions)]} if excluded else {}
     )
     with contextlib.ExitStack() as stack:

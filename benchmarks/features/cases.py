@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import nvtabular as nvt
@@ -105,12 +105,14 @@ def demo(folder: Path, sessions_at_most: int | None = None) -> Case:
     data = read_config(ROOT / "demo" / "config.toml").data
     frame, dtypes = read_interactions(ROOT / "demo" / "clicks.parquet", data)
     if sessions_at_most is not None:
-        frame = frame[frame[data.session_column].isin(frame[data.session_column].unique()[:sessions_at_most])]
+        of_rows = frame.loc[:, data.session_column]
+        frame = frame.loc[of_rows.isin(of_rows.unique()[:sessions_at_most])]
     fitted = training_workflow.fit(frame, data, _made(folder / "fitted")).served
     schema = training_workflow.describe(fitted, data, dtypes)
     outputs = [FeatureOutput(f.name, f"feature_{i}", f.dtype) for i, f in enumerate(schema.features)]
     codes = next(output.tensor for output in outputs if output.column == schema.item_feature)
-    newest = frame.groupby(data.session_column, sort=False)[data.time_column].transform("min").nlargest(2_000).index
+    starts = cast("pd.Series", frame.groupby(data.session_column, sort=False)[data.time_column].transform("min"))
+    newest = starts.nlargest(2_000).index
     sessions = [rows for _, rows in frame.loc[newest.sort_values()].groupby(data.session_column, sort=False)]
     return _case("", "the demo's workflow, 9 features", fitted, schema.raw_dtypes, outputs, codes, sessions, folder)
 
@@ -118,7 +120,9 @@ def demo(folder: Path, sessions_at_most: int | None = None) -> Case:
 def vocabulary(folder: Path, suffix: str, title: str, ids: pd.Series) -> Case:
     """One item column of this vocabulary and the time; sessions of 1 to 15 items, a tenth of them unknown."""
     items = ["item_id"] >> ops.Categorify(vocabs={"item_id": ids}, out_path=str(_made(folder / "fitted")))
-    grouped = items + KEPT >> ops.Groupby(groupby_cols=SESSION, sort_cols=[TIME, TIE], aggs={"item_id": ["list"]})
+    grouped = items + KEPT >> ops.Groupby(
+        groupby_cols=SESSION, sort_cols=[TIME, TIE], aggs=cast("Any", {"item_id": ["list"]})
+    )
     frame = _sessions_of(ids)
     fitted = nvt.Workflow(grouped[["item_id_list"]] >> ops.ListSlice(-WINDOW))
     fitted.fit(nvt.Dataset(frame, npartitions=1, cpu=True))

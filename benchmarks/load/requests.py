@@ -22,7 +22,7 @@ Session = Mapping[str, Sequence[Any]]
 class Answer:
     """What a server recommends for one session, best first."""
 
-    item_ids: list[str]
+    item_ids: Sequence[str | int]
     scores: list[float]
     status: str
 

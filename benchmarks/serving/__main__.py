@@ -122,7 +122,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     from benchmarks.serving.servers import TARGETS as SERVERS
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     add_options(parser, quick="short trials: some ten minutes")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw latency against rate into this PNG")
     parser.add_argument("--verbose", action="store_true", help="say what each trial found")

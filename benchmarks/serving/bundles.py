@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.serving.checkpoint import BIN, K
 from benchmarks.support.own_process import ROOT, run_quietly
@@ -49,7 +50,7 @@ def export(run: Path, folder: Path, layout: str, format_name: str, instances: in
     return repository
 
 
-def write_noop(folder: Path, signature: Mapping[str, object]) -> Path:
+def write_noop(folder: Path, signature: Mapping[str, Any]) -> Path:
     """The floor: a model with the request's and the answer's tensors, batched like `fused`, that looks at nothing."""
     optional = "optional: true allow_ragged_batch: true"
     features = [(feature["name"], feature["datatype"], "-1") for feature in signature["features"]]
@@ -60,7 +61,7 @@ def write_noop(folder: Path, signature: Mapping[str, object]) -> Path:
     return _write(folder / "noop", {NAME: (config, _NOOP_MODEL)})
 
 
-def write_nvtabular(folder: Path, signature: Mapping[str, object], peer: Path) -> Path:
+def write_nvtabular(folder: Path, signature: Mapping[str, Any], peer: Path) -> Path:
     """Two Python models behind an ensemble: the Workflow, then TorchScript; their code is in nvtabular_steps/."""
     described = json.loads((peer / "peer.json").read_text(encoding="utf-8"))
     types = {"int64": "INT64", "float32": "FP32"}

@@ -153,7 +153,7 @@ def main() -> None:
     """Serve until a signal."""
     import uvicorn
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("kind", choices=["torch", "onnx"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("port", type=int)

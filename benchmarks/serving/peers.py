@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -27,7 +28,7 @@ class TopItems(nn.Module):
 
     table: Tensor
 
-    def __init__(self, model: nn.Module, names: tuple[str, ...], k: int) -> None:
+    def __init__(self, model: Any, names: tuple[str, ...], k: int) -> None:
         super().__init__()
         self.model, self.names, self.k = model, names, k
         self.register_buffer("table", model.item_table()[FIRST_ITEM:].detach().clone())

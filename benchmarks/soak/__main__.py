@@ -82,7 +82,7 @@ def main() -> int:
 
 
 def _arguments() -> tuple[Size, argparse.Namespace]:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--quick", action="store_true", help="five minutes")
     length.add_argument("--smoke", action="store_true", help="seconds: does it run at all? Memory is not judged")

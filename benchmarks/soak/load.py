@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import numpy as np
@@ -121,10 +121,10 @@ class Load:
                     "wrong",
                 )
             ),
-            percentile(latencies, 0.5),
-            percentile(latencies, 0.99),
-            resident_mb(),
-            [problem for one in counts for problem in one.problems][:20],
+            p50_ms=percentile(latencies, 0.5),
+            p99_ms=percentile(latencies, 0.99),
+            memory_mb=resident_mb(),
+            problems=[problem for one in counts for problem in one.problems][:20],
         )
 
     def trial(self, rate: float, seconds: float, seed: int) -> Trial:
@@ -234,7 +234,7 @@ def _features(client: Client) -> list[dict[str, str]]:
     return [{"name": feature.name, "datatype": feature.datatype} for feature in client.signature.features]
 
 
-def _tensors(features: Sequence[Mapping[str, str]], session: Mapping[str, Sequence[Any]]) -> dict[str, np.ndarray]:
+def _tensors(features: Sequence[dict[str, str]], session: Mapping[str, Sequence[Any]]) -> dict[str, np.ndarray]:
     import pandas as pd
 
     frame = pd.DataFrame(session)
@@ -273,9 +273,8 @@ def _grpc_check(expected: Answer) -> Callable[[bytes], bool]:
     from tritonclient.grpc import service_pb2 as pb
 
     def right(body: bytes) -> bool:
-        result = InferResult(pb.ModelInferResponse.FromString(body))
-        ids = [item.decode() for item in result.as_numpy("item_ids")[0]]
-        status = result.as_numpy("status")[0, 0].decode()
-        return same(Answer(ids, result.as_numpy("scores")[0].tolist(), status), expected)
+        result = InferResult(cast("Any", pb).ModelInferResponse.FromString(body))
+        ids, scores, status = (cast("np.ndarray", result.as_numpy(name)) for name in ("item_ids", "scores", "status"))
+        return same(Answer([item.decode() for item in ids[0]], scores[0].tolist(), status[0, 0].decode()), expected)
 
     return right

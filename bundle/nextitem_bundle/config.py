@@ -7,7 +7,7 @@ import functools
 import importlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -317,7 +317,7 @@ def read_config(path: Path) -> Config:
     )
 
 
-def pinned_to(config: bytes, versions: Sequence[int]) -> bytes:
+def pinned_to(config: bytes, versions: Iterable[int]) -> bytes:
     """The configuration with another version policy, for the time of a switch.
 
     Args:

@@ -298,7 +298,7 @@ def _sessions(sample: pd.DataFrame, fitted: FittedWorkflow, raw: Mapping[str, st
             f"the sample lacks the column(s) {', '.join(missing)} that the workflow reads; it has "
             f"{', '.join(sample.columns)}"
         )
-    if not sample[fitted.session_column].notna().any():
+    if not sample[fitted.session_column].notna().to_numpy().any():
         what = "empty" if not len(sample) else f"without a single session: '{fitted.session_column}' is null throughout"
         raise ExportError(f"the sample is {what}, expected raw interactions of some hundred sessions")
     groups = sample.groupby(fitted.session_column, sort=False)

@@ -6,6 +6,8 @@ pandas has several types for one thing: integers with nulls are Int64, floats or
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import pandas as pd
 
@@ -14,7 +16,8 @@ _EXACT_IN_FLOAT64 = 2**53
 
 def plain_sample(sample: pd.DataFrame) -> pd.DataFrame:
     """The sample without pandas' own types but Int64, which is left where an integer is null; a copy where that changes it."""
-    return sample.assign(**{name: plain for name in sample if (plain := _plain(sample[name])) is not sample[name]})
+    columns = _columns(sample).items()
+    return sample.assign(**{name: plain for name, column in columns if (plain := _plain(column)) is not column})
 
 
 def for_nvtabular(frame: pd.DataFrame) -> pd.DataFrame:
@@ -22,13 +25,18 @@ def for_nvtabular(frame: pd.DataFrame) -> pd.DataFrame:
 
     That is float64, where it holds every value exactly, and objects otherwise.
     """
+    columns = _columns(frame).items()
     return frame.assign(
-        **{name: _as_numpy(frame[name]) for name in frame if isinstance(frame[name].dtype, pd.Int64Dtype)}
+        **{name: _as_numpy(column) for name, column in columns if isinstance(column.dtype, pd.Int64Dtype)}
     )
 
 
+def _columns(frame: pd.DataFrame) -> dict[str, pd.Series]:
+    return {name: cast("pd.Series", frame[name]) for name in frame}
+
+
 def _plain(column: pd.Series) -> pd.Series:
-    dtype = column.dtype
+    dtype: Any = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         return _plain(_without_categories(column))
     if isinstance(dtype, pd.StringDtype):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -61,6 +62,6 @@ def request_tensors(
     for feature in features:
         padded = np.full((len(sessions), width), _FILL[feature.datatype], dtype=NUMPY_DTYPES[feature.datatype])
         for row, session in enumerate(sessions):
-            padded[row, : len(session)] = wire_column(session[feature.name], feature)
+            padded[row, : len(session)] = wire_column(cast("pd.Series", session[feature.name]), feature)
         tensors[feature.name] = padded
     return tensors

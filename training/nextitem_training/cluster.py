@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import dask.dataframe
 import numpy as np
@@ -15,6 +16,7 @@ import nvtabular as nvt
 import pandas as pd
 from distributed import Client
 from merlin.core.utils import set_dask_client
+from pandas.util import hash_array
 
 from nextitem_training.errors import ConfigError
 
@@ -27,7 +29,7 @@ class Cluster:
     """A cluster's workers, to which rows are sent in partitions of whole sessions."""
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        self._client: Any = client  # its methods are typed as if they might give coroutines
 
     @property
     def partitions(self) -> int:
@@ -40,11 +42,12 @@ class Cluster:
 
         In a partition rows keep their order and are numbered from 0: Categorify finds nulls by these numbers.
         """
-        place = pd.util.hash_array(frame[session_column].to_numpy()) % np.uint64(self.partitions)
+        place = hash_array(frame[session_column].to_numpy()) % np.uint64(self.partitions)
         parts = [frame[place == number].reset_index(drop=True) for number in range(self.partitions)]
         # A partition without rows gives Groupby lists without a type.
         sent = self._client.scatter([part for part in parts if len(part)])
-        return nvt.Dataset(dask.dataframe.from_delayed(sent, meta=frame.iloc[:0], verify_meta=False), cpu=True)
+        from_delayed = dask.dataframe.from_delayed  # pyright: ignore[reportPrivateImportUsage]  dask lists no __all__
+        return nvt.Dataset(from_delayed(sent, meta=frame.iloc[:0], verify_meta=False), cpu=True)
 
 
 @contextlib.contextmanager
@@ -55,7 +58,7 @@ def connected(address: str) -> Iterator[Cluster]:
     """
     _refuse_unusable(address)
     with Client(address, timeout=_PATIENCE_S) as client:
-        set_dask_client(client)
+        set_dask_client(client)  # pyright: ignore[reportArgumentType]  the default, "auto", is no type
         try:
             yield Cluster(client)
         finally:

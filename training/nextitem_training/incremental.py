@@ -23,7 +23,7 @@ import pandas as pd
 from nextitem_training.config import Config
 from nextitem_training.config.data import DAYS
 from nextitem_training.data.fingerprint import fingerprint, refuse_other
-from nextitem_training.data.split import Split, split_at
+from nextitem_training.data.split import Split, duration, split_at
 from nextitem_training.errors import ConfigError, DataError, RunDirectoryError
 from nextitem_training.interactions import read_interactions
 from nextitem_training.run_directory import WEIGHTS, RunDirectory
@@ -74,14 +74,15 @@ class Windows:
         A window without is left out, and its interactions are learnt from in the next. Raises DataError where none is left.
         """
         time = frame[config.data.time_column]
-        cutoff, newest = time.max() - pd.Timedelta(days=config.data.holdout_days), time.max()
+        newest: Any = time.max()
+        cutoff = newest - duration(config.data.holdout_days)
         found: list[Split] = []
         reason: DataError | None = None
         while cutoff < newest:
-            until = min(cutoff + pd.Timedelta(days=self.days), newest)
+            until = min(cutoff + duration(self.days), newest)
             try:
                 since = found[-1].cutoff if found else None
-                found.append(split_at(frame[time <= until].reset_index(drop=True), cutoff, config.data, since))
+                found.append(split_at(frame.loc[time <= until].reset_index(drop=True), cutoff, config.data, since))
             except DataError as error:
                 reason = error
                 logger.warning("The window from %s to %s is left out: %s", cutoff, until, error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -41,7 +42,7 @@ def read_interactions(path: str | Path, data: DataConfig) -> tuple[pd.DataFrame,
     _check_parts(frame, dtypes, data)
     for name in data.targets:
         dtypes[name] = FLOAT32
-        frame[name] = _floats(frame[name])
+        frame[name] = _floats(cast("pd.Series", frame[name]))
     frame[data.tie_breaker_column] = np.arange(len(frame), dtype=np.int64)
     return frame, dtypes
 
@@ -106,7 +107,7 @@ def conform(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> pd.DataFrame:
     converters = {STRING: _strings, INT64: _integers, FLOAT32: _floats, DATETIME: _datetimes}
     columns = {}
     for name, dtype in dtypes.items():
-        column = frame[name].reset_index(drop=True)
+        column: Any = frame[name].reset_index(drop=True)
         try:
             columns[name] = converters[dtype](column)
         except (TypeError, ValueError, OverflowError) as error:
@@ -161,7 +162,7 @@ def _check_parts(frame: pd.DataFrame, dtypes: Mapping[str, str], data: DataConfi
                     f"Column '{name}' is {dtypes[name]}, but [data] {part} takes "
                     f"{' or '.join(accepted)}. Convert the column before training, or say in [data.types] what it is."
                 )
-            if frame[name].isna().all():
+            if frame[name].isna().to_numpy().all():
                 raise DataError(f"Column '{name}' holds no value at all; leave it out of [data].")
             if dtypes[name] == FLOAT32 and np.isinf(frame[name]).any():
                 raise DataError(f"Column '{name}' holds infinite values; replace them by null.")

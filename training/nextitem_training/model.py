@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import nn
@@ -10,7 +11,7 @@ from torch import nn
 from nextitem_training.bodies import BODIES, BodySettings, check_combination
 from nextitem_training.config import Config, HeadConfig, InputsConfig, LossConfig, ModelConfig
 from nextitem_training.config.heads import WIDTH
-from nextitem_training.heads import HEADS
+from nextitem_training.heads import HEADS, PredictionHead
 from nextitem_training.inputs import InteractionInputs
 from nextitem_training.losses import LOSSES, Items
 from nextitem_training.pretraining import Prediction, Targets, objective_for
@@ -27,6 +28,8 @@ class SessionModel(nn.Module):
         window: the largest T.
         head_widths: how many numbers each head gives for a session, by its name.
     """
+
+    item_bias: nn.Parameter | None
 
     def __init__(
         self,
@@ -67,7 +70,8 @@ class SessionModel(nn.Module):
 
         self.objective = objective(config, build_body)
         self.body = build_body(config.d_model, config.heads)
-        self.heads = nn.ModuleList(HEADS.get(head.kind)(head, config.d_model) for head in heads)
+        made = nn.ModuleList(HEADS.get(head.kind)(head, config.d_model) for head in heads)
+        self.heads = cast("Iterable[PredictionHead]", made)
         self.head_widths = {head.name: WIDTH for head in heads}
         self.item_weight = loss.item_weight
         self.criterion = LOSSES.get(loss.kind)(loss, schema.item_count - FIRST_KNOWN)

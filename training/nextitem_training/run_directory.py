@@ -126,7 +126,7 @@ def write(
     model: SessionModel,
     save_workflow: Callable[[Path], None],
     sample: pd.DataFrame,
-    metrics: dict[str, Any],
+    metrics: Mapping[str, Any],
 ) -> None:
     """Writes all parts into an existing empty folder; `save_workflow` gets the path of its part.
 
@@ -238,6 +238,6 @@ def _int64() -> Any:
 def _whole_integers(frame: pd.DataFrame) -> pd.DataFrame:
     """Int64 without nulls is plain int64, as training read it."""
     for name in frame.columns:
-        if str(frame[name].dtype) == "Int64" and not frame[name].isna().any():
+        if str(frame[name].dtype) == "Int64" and not frame[name].isna().to_numpy().any():
             frame[name] = frame[name].astype("int64")
     return frame

@@ -13,7 +13,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import numpy as np
@@ -85,6 +85,7 @@ def fit(frame: pd.DataFrame, data: DataConfig, storage: str | Path, cluster: Clu
     # One partition, because Groupby does not move a session's rows between partitions.
     rows = cluster.dataset(frame, data.session_column) if cluster else nvt.Dataset(frame, npartitions=1, cpu=True)
     fitted = nvt.Workflow(served).fit(rows)
+    assert rows.schema is not None, "a Dataset that is made of rows knows their schema"
     read = fitted.input_schema + rows.schema.select_by_name([*data.targets])
     return WorkflowPair(fitted, nvt.Workflow(whole).fit_schema(read))
 
@@ -119,7 +120,7 @@ def _categorified(names: Sequence[str], storage: str | Path, data: DataConfig) -
 
     def codes(columns: Sequence[str]) -> ops.Categorify:
         # 0 is no threshold; there is one for each of the columns, or one for all.
-        least = {file_name(name): data.min_item_count if name == data.item_column else 0 for name in columns}
+        least: Any = {file_name(name): data.min_item_count if name == data.item_column else 0 for name in columns}
         return ops.Categorify(out_path=str(storage), freq_threshold=least if data.min_item_count > 1 else 0)
 
     plain = [name for name in names if file_name(name) == name]
@@ -136,7 +137,7 @@ def _sessions(columns: list, names: tuple[str, ...], data: DataConfig) -> nvt.Wo
     grouped = functools.reduce(operator.add, columns) >> ops.Groupby(
         groupby_cols=data.session_column,
         sort_cols=[data.time_column, data.tie_breaker_column],
-        aggs={name: ["list"] for name in names},
+        aggs={name: ["list"] for name in names},  # pyright: ignore[reportArgumentType]  the default, "list", is no type
     )
     strip = _self_contained(lambda name: name[:-5] if name.endswith("_list") else name)
     return grouped >> ops.Rename(f=strip)
@@ -150,7 +151,8 @@ def _numbers_as_numpy_has_them(frame: pd.DataFrame, names: Sequence[str]) -> pd.
 
 def _normalised(columns: object) -> nvt.WorkflowNode:
     # Null is filled after Normalize: it becomes the mean, and no NaN reaches the model.
-    return columns >> ops.Normalize(out_dtype=np.float32) >> ops.FillMissing(fill_val=0.0)
+    filled = ops.FillMissing(fill_val=0.0)  # pyright: ignore[reportArgumentType]  the default, 0, is no type
+    return columns >> ops.Normalize(out_dtype=np.float32) >> filled
 
 
 def _self_contained(function: Callable) -> Callable:
@@ -171,9 +173,11 @@ def describe(
     workflow: nvt.Workflow, data: DataConfig, dtypes: Mapping[str, str], heads: Sequence[HeadConfig] = ()
 ) -> SessionSchema:
     """Reads cardinalities and tags from the fitted workflow's output schema; targets are nothing that a caller sends."""
+    output = workflow.output_schema
+    assert output is not None, "a fitted workflow has it"
     features = []
     for name in feature_names(data):
-        column = workflow.output_schema[name]
+        column = output.column_schemas[name]
         kind = CATEGORICAL if Tags.CATEGORICAL in column.tags else CONTINUOUS
         tags = {tag.value for tag in column.tags} - {Tags.LIST.value}
         if name == data.item_column:
@@ -210,7 +214,7 @@ def encode(
     [data] targets, which `WorkflowPair.whole` alone gives: float32 beside the features, null NaN.
     """
     numbers = [feature.name for feature in schema.features if feature.kind == CONTINUOUS]
-    raw = _numbers_as_numpy_has_them(frame[workflow.input_schema.column_names].reset_index(drop=True), numbers)
+    raw = _numbers_as_numpy_has_them(frame.loc[:, workflow.input_schema.column_names].reset_index(drop=True), numbers)
     workflow = null_safe(workflow)
     if cluster:
         encoded = workflow.transform(cluster.dataset(raw, schema.session_column)).to_ddf().compute()
@@ -266,7 +270,7 @@ def null_safe(workflow: nvt.Workflow) -> nvt.Workflow:
     return copied
 
 
-def _operators(workflow: nvt.Workflow) -> list[ops.Operator]:
+def _operators(workflow: nvt.Workflow) -> list[Any]:
     # Several nodes may share one operator.
     unique = {id(node.op): node.op for node in iter_nodes([workflow.output_node])}
     return list(unique.values())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import triton_python_backend_utils as pb_utils
+import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
 
 
 class TritonPythonModel:

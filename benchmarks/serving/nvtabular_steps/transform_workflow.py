@@ -7,14 +7,15 @@ long with it. (NVTabular 23.8 looks for it in `merlin.dag.base_operator`, which 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import merlin.dag.operator
 import numpy as np
 import nvtabular
 import pandas as pd
-import triton_python_backend_utils as pb_utils
+import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingImports]
 
-sys.modules["merlin.dag.base_operator"] = merlin.dag.base_operator = merlin.dag.operator
+sys.modules["merlin.dag.base_operator"] = merlin.dag.base_operator = merlin.dag.operator  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class TritonPythonModel:
@@ -79,7 +80,7 @@ class CompiledCategorify:
         return pd.DataFrame(codes)
 
 
-def _nodes(node):
+def _nodes(node: Any) -> list[Any]:
     found = [node]
     for current in found:
         found += [p for p in current.parents_with_dependencies if all(p is not other for other in found)]

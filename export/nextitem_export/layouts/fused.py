@@ -75,7 +75,7 @@ class FusedLayout:
         else:
             for part, source in zip(PARTS, folders, strict=True):
                 shutil.copytree(source, folder / part)
-            ranked = dict(zip(OUTPUTS, id_decoder.INPUTS[:3], strict=True))
+            ranked: dict[str, str] = dict(zip(OUTPUTS, id_decoder.INPUTS[:3], strict=True))
             settings = FusedSteps(plan.signature, features.filters, ranked, head_names(plan), waiting)
         write_step(folder, settings)
         add_python_model(folder, "Session to items", self.name)
@@ -109,10 +109,10 @@ def _are_graphs(folders: StepFolders, retrieval: Retrieval | AnnRetrieval) -> bo
 
 def _write_merged(folders: StepFolders, folder: Path, plan: Plan) -> bool:
     """Write the merged graph with what the retrieval step's needs beside it; False where the graphs cannot be merged."""
-    graphs = [open_graph(part) for part in folders]
+    features, retrieval, items = graphs = [open_graph(part) for part in folders]
     if not can_merge(graphs):
         return False
-    onnx.save(merge(*graphs, head_names(plan), [plan.item_tensor]), str(folder / GRAPH))
+    onnx.save(merge(features, retrieval, items, head_names(plan), [plan.item_tensor]), str(folder / GRAPH))
     for file in folders.retrieval.iterdir():  # large tables, the item index
         if file.name not in (STEP, GRAPH):
             shutil.copy(file, folder)

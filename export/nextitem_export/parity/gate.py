@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 
 from nextitem_bundle.runtime.signature import Feature
 from nextitem_bundle.runtime.special_ids import COLD, EMPTY, FIRST_ITEM, OK, PADDING
@@ -148,7 +149,8 @@ class Gate:
                 served = encoded[feature.tensor][row]
                 newest = true[start + row][feature.name]
                 if feature.name == self._item_feature:
-                    fault = self._item_reference.fault(batch[row][self._item_column], newest)
+                    ids = cast("pd.Series", batch[row][self._item_column])
+                    fault = self._item_reference.fault(ids, newest)
                     _refuse(fault, case, start + row, f"feature '{feature.name}'")
                     newest = self._item_reference.codes(newest, len(batch[row]))
                 newest = newest[-self._window :]  # where nothing in the workflow slices it

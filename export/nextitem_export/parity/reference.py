@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
 from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
@@ -58,7 +57,7 @@ class Reference:
     def __init__(self, plan: Plan, items: ItemReference) -> None:
         self._items = items
         self._fitted = plan.fitted
-        self._model = plan.model
+        self._model: Any = plan.model
         self._features = plan.features
         self._item_feature = plan.item_feature
         self._log_popularity = plan.log_popularity
@@ -178,7 +177,7 @@ class Reference:
         raise LookupError("a Filter dropped sessions and the output does not say which")
 
 
-def eager_scores(model: nn.Module, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
+def eager_scores(model: Any, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Scores [B, V] of a model with `query` and `item_table`, or of one whose forward gives them."""
     if hasattr(model, "query"):
         return model.query(features) @ model.item_table().T

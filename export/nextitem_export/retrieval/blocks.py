@@ -191,15 +191,17 @@ class Proven:
         """Add the scan."""
         sessions = nodes.add("Shape", asked.session, start=0, end=1)
         few = nodes.add("LessOrEqual", sessions, nodes.int64(FEW))
-        otherwise = partial(self.otherwise, asked=asked, catalogue=catalogue)
-        values, codes = nodes.when(few, partial(self._looked, asked, catalogue), otherwise)
+        values, codes = nodes.when(few, partial(self._looked, asked, catalogue), partial(self._again, asked, catalogue))
         return values, codes
+
+    def _again(self, asked: Asked, catalogue: Catalogue, nodes: Nodes) -> Best:
+        return self.otherwise(nodes, asked, catalogue)
 
     def _looked(self, asked: Asked, catalogue: Catalogue, nodes: Nodes) -> Best:
         query = quantize_query(nodes, asked.session)
         found, lowest = self.look.looked(nodes, asked, catalogue, query)
         proven = all_proven(nodes, asked, query, self.quantized, lowest, found[0])
-        values, codes = nodes.when(proven, lambda _: found, partial(self.otherwise, asked=asked, catalogue=catalogue))
+        values, codes = nodes.when(proven, lambda _: found, partial(self._again, asked, catalogue))
         return values, codes
 
 

@@ -105,7 +105,7 @@ def write_retrieval(
 def _ignore_tracing() -> None:
     """Within catch_warnings: what torch's tracers and exporters say of every model. What the model itself says is heard."""
     # That what is traced may not hold for other data: the parity gate tries it.
-    warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+    warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # pyright: ignore[reportPrivateImportUsage]
     # Of constants that are not folded, and of tracers that are to go.
     warnings.filterwarnings("ignore", module=r"torch\.(onnx|jit)")
     warnings.filterwarnings("ignore", "You are using the legacy TorchScript-based ONNX export", DeprecationWarning)

@@ -156,7 +156,7 @@ class ByCode(nn.Module):
 
     def __init__(self, inner: nn.Module, item_feature: str, items: ItemValues, rows: int) -> None:
         super().__init__()
-        self.inner = inner
+        self.inner: Any = inner
         self.item_feature = item_feature
         self.known_alone = items.known_alone
         values = torch.from_numpy(items.by_code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -40,6 +41,7 @@ class Retrieval(nn.Module):
     `log_popularity` [V], float32, and have the lowest float32 in their heads.
     """
 
+    special: Tensor
     log_popularity: Tensor
     lowest: Tensor
 
@@ -108,9 +110,11 @@ class Retrieval(nn.Module):
 class _QueryScorer(nn.Module):
     """scores = query @ item_table.T, for a model with both."""
 
+    table: Tensor
+
     def __init__(self, model: nn.Module, heads: tuple[Head, ...]) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
         self.heads = heads
         table = item_table(model)
         # A table that is a weight as it stands is read in place, so that the graph holds it once; a computed one is
@@ -163,7 +167,7 @@ class _DirectScorer(nn.Module):
         return self.result(features)
 
 
-def _scorer(model: nn.Module, cardinality: int, heads: tuple[Head, ...]) -> nn.Module:
+def _scorer(model: nn.Module, cardinality: int, heads: tuple[Head, ...]) -> _QueryScorer | _DirectScorer:
     if not has_query(model):
         return _DirectScorer(model, cardinality, heads)
     rows = item_table(model).shape[0]
@@ -177,7 +181,7 @@ def _scorer(model: nn.Module, cardinality: int, heads: tuple[Head, ...]) -> nn.M
 
 def item_table(model: nn.Module) -> Tensor:
     """The model's table of items [V, D]. Raises UnsupportedModel for anything else."""
-    table = model.item_table()
+    table = cast("Any", model).item_table()
     if not isinstance(table, Tensor) or table.dim() != 2:
         more = ": give its weight" if isinstance(table, nn.Embedding) else _remedy(table)
         raise UnsupportedModel(

@@ -105,7 +105,7 @@ def popular(nodes: Nodes, asked: Asked, catalogue: Catalogue) -> Best:
     zero, one = nodes.constant(np.int64(0)), nodes.constant(np.int64(1))
     ranks = nodes.add("Range", zero, nodes.add("Squeeze", reach), one)
     rank_of = nodes.add("ScatterElements", nowhere, codes, ranks, axis=0)
-    values = nodes.add("Concat", values, nodes.constant(MINUS_INFINITY[None]), axis=0)
+    values = nodes.add("Concat", values, nodes.constant(np.array([MINUS_INFINITY])), axis=0)
     codes = nodes.add("Concat", codes, nodes.int64(0), axis=0)
     sessions = nodes.add("Shape", asked.excluded, start=0, end=1)
     shape = nodes.add("Concat", sessions, nodes.add("Shape", values), axis=0)

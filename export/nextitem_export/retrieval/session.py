@@ -13,7 +13,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -75,7 +75,7 @@ def trace_session(retrieval: Retrieval, names: Sequence[str], example: tuple[tor
     torch.onnx.export(
         session,
         example,
-        written,
+        cast("Any", written),  # whose type its annotation leaves out
         input_names=list(names),
         output_names=_results(retrieval),
         dynamic_axes={name: {0: "B"} for name in (*names, *_results(retrieval))},

@@ -154,6 +154,7 @@ def newest_only(program: Program) -> Newest:
             return Newest()
         if instruction.op in ("window", "valid"):
             start, stop = instruction.attributes["start"], instruction.attributes["stop"]
+            assert isinstance(start, int)
             if start >= 0 or stop is not None:
                 return Newest()
             windows.add(-start)
@@ -161,7 +162,7 @@ def newest_only(program: Program) -> Newest:
             _lengths, *keys = (program.instructions[number] for number in instruction.inputs)
             if len(keys) != 1 or keys[0].op != "input" or keys[0].dtype != "int64":
                 return Newest()
-            orders.add(keys[0].attributes["name"])
+            orders.add(str(keys[0].attributes["name"]))
     if not windows or len(orders) > 1:
         return Newest()
     return Newest(max(windows), next(iter(orders), None))

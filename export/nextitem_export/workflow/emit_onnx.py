@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from typing import Any, cast
 
 import onnx
 from onnx import helper
@@ -75,7 +75,7 @@ def _narrow(instructions: tuple[Instruction, ...]) -> set[int]:
     narrow: set[int] = set()
     for number, instruction in enumerate(instructions):
         if instruction.op == "take":
-            if instructions[instruction.inputs[-1]].attributes["width"] > 1:
+            if cast("int", instructions[instruction.inputs[-1]].attributes["width"]) > 1:
                 narrow.add(number)
         elif narrow.intersection(instruction.inputs):
             narrow.add(number)

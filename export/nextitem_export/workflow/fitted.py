@@ -10,7 +10,7 @@ import copy
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import nvtabular
@@ -185,7 +185,7 @@ class FittedWorkflow:
                 f"the Categorify behind '{output}' encodes {together} together, expected one raw column: encode each "
                 "in a Categorify of its own"
             )
-        if len(table) and table.index[0] < FIRST_ITEM:
+        if len(table) and table.index.to_numpy()[0] < FIRST_ITEM:
             table.index += FIRST_ITEM
         codes = table.index.to_numpy()
         if not np.array_equal(codes, np.arange(FIRST_ITEM, FIRST_ITEM + len(codes))):
@@ -194,9 +194,10 @@ class FittedWorkflow:
                 f"every code from {FIRST_ITEM} on once: Categorify with num_buckets or single_table cannot be turned "
                 "back into raw ids; encode the item column with a Categorify of its own"
             )
-        values = _raw_values(table[storage], column)
-        counts = table.get(f"{storage}_size", pd.Series(1, index=table.index)).to_numpy()
-        return Vocabulary(column, values, counts.astype(np.int64))
+        values = _raw_values(cast("pd.Series", table[storage]), column)
+        size = f"{storage}_size"
+        counts = table[size].to_numpy(np.int64) if size in table.columns else np.ones(len(table), dtype=np.int64)
+        return Vocabulary(column, values, counts)
 
 
 def _before_renaming(lineage: list[tuple[Any, str]]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -51,7 +51,7 @@ class ItemProbe:
         self.kind = raw_feature(column, dtype).kind
         whole = rows.dropna(subset=[name for name in fitted.raw_columns if name in rows])
         self._rows = whole if len(whole) else rows
-        self._items = rows[column]
+        self._items = cast("pd.Series", rows[column])
         self._tie_breaker = tie_breaker_column
 
     @property
@@ -103,8 +103,8 @@ class ItemProbe:
         ids = self._items.dropna()
         if self.kind == "datetime":
             return np.unique(wire_column(ids, raw_feature(self.column, self._dtype)))
-        ids = pd.unique(ids)
-        return np.array([str(item) if self.of_strings else int(item) for item in ids], dtype=self._wire_dtype)
+        each = ids.unique().tolist()
+        return np.array([str(item) if self.of_strings else int(item) for item in each], dtype=self._wire_dtype)
 
     def counts(self, ids: np.ndarray) -> np.ndarray:
         """int64 [N]: interactions of the sample with each of these ids."""

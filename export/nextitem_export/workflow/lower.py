@@ -175,7 +175,7 @@ def check_column(output: str, column: Column, context: Context) -> None:
         if id(part) not in below:
             below[id(part)] = part
             waiting.extend(part.args)
-    _refuse(output, {part.attributes["name"] for part in below.values() if part.op == "raw"}, context)
+    _refuse(output, {str(part.attributes["name"]) for part in below.values() if part.op == "raw"}, context)
 
 
 def _refuse(output: str, sources: set[str], context: Context) -> None:

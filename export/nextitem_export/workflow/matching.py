@@ -31,7 +31,7 @@ class Rows:
             raise refused(
                 operator, names, f"its table holds {', '.join(map(str, twice))} more than once: keep one row of each"
             )
-        series = [keys[name] for name in keys.columns]
+        series = [values for _, values in keys.items()]
         self._null_key: int | None = None
         if len(columns) == 1:
             self._expr, self._keys, self._kept = _single(operator, names[0], columns[0], series[0])

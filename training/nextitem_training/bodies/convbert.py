@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -50,7 +51,7 @@ class PaddedSelfAttention(ConvBertSelfAttention):
         """Collects the steps around each step, zeros beyond the ends."""
         size = self.conv_kernel_size
         columns = values.transpose(1, 2)[..., None]  # (B, A, S, 1)
-        windows = nn.functional.unfold(columns, kernel_size=[size, 1], padding=[(size - 1) // 2, 0])
+        windows = nn.functional.unfold(columns, kernel_size=(size, 1), padding=((size - 1) // 2, 0))
         shape = (self.num_attention_heads, self.attention_head_size, size)
         return windows.transpose(1, 2).unflatten(2, shape)
 
@@ -78,6 +79,7 @@ def build(settings: BodySettings) -> MaskedEncoder:
         )
     config = bert_like(ConvBertConfig, settings, embedding_size=settings.d_model, pad_token_id=0)
     encoder = ConvBertModel(config)
+    layer: Any  # a ConvBertLayer; torch types what a ModuleList holds as Module
     for layer in encoder.encoder.layer:
         replacement = PaddedSelfAttention(config)
         replacement.load_state_dict(layer.attention.self.state_dict())  # as initialised

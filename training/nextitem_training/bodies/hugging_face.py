@@ -39,7 +39,8 @@ class MaskedEncoder(nn.Module):
     def __init__(self, encoder: PreTrainedModel) -> None:
         super().__init__()
         self.encoder = encoder
-        encoder.set_input_embeddings(None)  # inputs come embedded; these would never be trained
+        # Inputs come embedded; these would never be trained.
+        encoder.set_input_embeddings(None)  # pyright: ignore[reportArgumentType]
 
     def forward(self, inputs_embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """inputs_embeds float32 [B, S, D], mask bool [B, S] → float32 [B, S, D]."""

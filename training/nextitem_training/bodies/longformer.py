@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -35,7 +36,8 @@ class LongformerBody(nn.Module):
         self.causal = settings.causal
         window = min(widest_window, 2 * max(1, settings.positions - 1))
         self.reach = window // 2
-        self.encoder = LongformerModel(
+        # Any, since torch types what a module holds as Tensor | Module.
+        self.encoder: Any = LongformerModel(
             bert_like(
                 LongformerConfig,
                 replace(settings, positions=settings.positions + 1),  # they count from pad_token_id + 1

@@ -8,6 +8,7 @@ being short, do not need.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -57,7 +58,8 @@ class ReformerBody(nn.Module):
     def __init__(self, settings: BodySettings) -> None:
         super().__init__()
         self.dropout = nn.Dropout(settings.dropout)
-        self.encoder = ReformerModel(configuration(settings))
+        # Any, since torch types what a module holds as Tensor | Module.
+        self.encoder: Any = ReformerModel(configuration(settings))
         self.encoder.set_input_embeddings(None)  # inputs come embedded
 
     def forward(self, inputs_embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

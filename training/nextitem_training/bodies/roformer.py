@@ -22,7 +22,7 @@ class RoformerBody(nn.Module):
         super().__init__()
         self.causal = settings.causal
         self.encoder = RoFormerModel(bert_like(RoFormerConfig, settings))
-        self.encoder.set_input_embeddings(None)  # inputs come embedded
+        self.encoder.set_input_embeddings(None)  # pyright: ignore[reportArgumentType]  inputs come embedded
 
     def forward(self, inputs_embeds: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """inputs_embeds float32 [B, S, D], mask bool [B, S] → float32 [B, S, D]."""

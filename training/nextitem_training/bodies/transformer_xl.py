@@ -113,6 +113,8 @@ class Layer(nn.Module):
 class TransformerXlBody(nn.Module):
     """Transformer-XL without memory; dropout also falls on the attention's shares."""
 
+    frequencies: torch.Tensor
+
     def __init__(self, settings: BodySettings) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Layer(settings) for _ in range(settings.layers))

@@ -32,7 +32,7 @@ class XlnetBody(nn.Module):
                 layer_norm_eps=settings.layer_norm_eps,
                 initializer_range=settings.initializer_range,
                 attn_type="bi",
-                mem_len=None,
+                mem_len=None,  # pyright: ignore[reportArgumentType]  None is documented
                 vocab_size=1,  # inputs come embedded
             )
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pandas.util import hash_pandas_object
 
 from nextitem_training.config import Config
 from nextitem_training.data.split import Given
@@ -77,7 +78,7 @@ def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
 def _of_frame(frame: pd.DataFrame) -> str:
     digest = hashlib.sha256(repr(frame.dtypes.astype(str).to_dict()).encode())
     for start in range(0, len(frame), _PIECE):
-        rows = pd.util.hash_pandas_object(frame.iloc[start : start + _PIECE], index=False)
+        rows = hash_pandas_object(frame.iloc[start : start + _PIECE], index=False)
         digest.update(rows.to_numpy().tobytes())
     return digest.hexdigest()
 

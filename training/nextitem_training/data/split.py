@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -47,7 +48,7 @@ def split_interactions(frame: pd.DataFrame, data: DataConfig, given: Given | Non
     given = given or Given()
     if data.holdout == LAST_INTERACTION:
         return _by_last_interaction(frame, data, given)
-    cutoff = None if given.held_out is not None else _newest(frame, data) - pd.Timedelta(days=data.holdout_days)
+    cutoff = None if given.held_out is not None else _newest(frame, data) - duration(data.holdout_days)
     return split_at(frame, cutoff, data, given=given)
 
 
@@ -66,10 +67,11 @@ def split_at(
     """
     given = given or Given()
     training, held_out = (frame, given.held_out) if cutoff is None else _before_and_after(frame, cutoff, data)
+    assert held_out is not None, "without a cutoff the held-out sessions are given"
     validation = frame.iloc[:0] if given.validation is None else given.validation
     if data.validation_days:
         end = _newest(frame, data) if cutoff is None else cutoff
-        training, validation = _before_and_after(training, end - pd.Timedelta(days=data.validation_days), data)
+        training, validation = _before_and_after(training, end - duration(data.validation_days), data)
     split = Split(training, validation, held_out, cutoff, since)
     advice = _days(frame, cutoff, data)
     by_days = cutoff is not None or data.validation_days
@@ -82,6 +84,11 @@ def split_at(
             f"No session of two interactions is held out for evaluation. {advice}. {_what_would_help(frame, data)}"
         )
     return split
+
+
+def duration(days: float) -> pd.Timedelta:
+    """`days` as a Timedelta: pandas' types add NaT, which no number of days is."""
+    return cast("pd.Timedelta", pd.Timedelta(days=days))
 
 
 def _by_last_interaction(frame: pd.DataFrame, data: DataConfig, given: Given) -> Split:
@@ -116,7 +123,7 @@ def _without_last(frame: pd.DataFrame, data: DataConfig) -> tuple[pd.DataFrame, 
     last = np.zeros(len(frame), dtype=bool)
     last[order[ends]] = True
     several = np.bincount(session)[session] >= 2
-    return frame[~(last & several)].reset_index(drop=True), frame[several].reset_index(drop=True)
+    return frame.loc[~(last & several)].reset_index(drop=True), frame.loc[several].reset_index(drop=True)
 
 
 def _check_training(split: Split, data: DataConfig, advice: str) -> None:
@@ -126,12 +133,12 @@ def _check_training(split: Split, data: DataConfig, advice: str) -> None:
     if not (learnt & (lengths >= data.min_session_length)).any():
         raise DataError(f"No session of {data.min_session_length} interactions is left for training. {advice}")
     for name in (data.item_column, *data.categorical, *data.continuous, *data.log_continuous, *data.targets):
-        if split.training[name].isna().all():
+        if split.training[name].isna().to_numpy().all():
             raise DataError(
                 f"Column '{name}' holds no value in the {len(split.training)} interactions of the training part, only in later "
                 "ones: there is nothing to learn of it. Leave it out of [data], or hold out less."
             )
-    often = split.training[data.item_column].value_counts().max() if data.min_item_count > 1 else 1
+    often: Any = split.training[data.item_column].value_counts().max() if data.min_item_count > 1 else 1
     if not often >= data.min_item_count:
         raise DataError(
             f"No item has the {data.min_item_count} interactions in training that [data] min_item_count asks for; the most "
@@ -157,7 +164,7 @@ def sample_sessions(split: Split, data: DataConfig, seed: int) -> pd.DataFrame:
     if data.holdout == LAST_INTERACTION:
         alone = ~split.training[data.session_column].duplicated(keep=False)
         alone &= ~split.training[data.session_column].isin(pool[data.session_column])
-        pool = pd.concat([pool, split.training[alone]], ignore_index=True)
+        pool = pd.concat([pool, split.training.loc[alone]], ignore_index=True)
     lengths = pool.groupby(data.session_column, sort=False).size()
     random = np.random.default_rng(seed)
     shuffled = lengths.iloc[random.permutation(len(lengths))]
@@ -170,15 +177,15 @@ def sample_sessions(split: Split, data: DataConfig, seed: int) -> pd.DataFrame:
     rest = shuffled.index.difference(picked, sort=False)
     picked = picked.append(rest[: max(0, data.sample_sessions - len(picked))])
     raw = pool.drop(columns=[*data.targets])
-    return raw[raw[data.session_column].isin(picked)].reset_index(drop=True)
+    return raw.loc[raw[data.session_column].isin(picked)].reset_index(drop=True)
 
 
 def _before_and_after(frame: pd.DataFrame, cutoff: pd.Timestamp, data: DataConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The sessions that start up to the cutoff, cut there, and those that start after it."""
     time = frame[data.time_column]
-    start = time.groupby(frame[data.session_column]).transform("min")
-    before = frame[(start <= cutoff) & (time <= cutoff)].reset_index(drop=True)
-    return before, frame[start > cutoff].reset_index(drop=True)
+    start: Any = time.groupby(frame[data.session_column]).transform("min")
+    before = frame.loc[(start <= cutoff) & (time <= cutoff)].reset_index(drop=True)
+    return before, frame.loc[start > cutoff].reset_index(drop=True)
 
 
 def _days(frame: pd.DataFrame, cutoff: pd.Timestamp | None, data: DataConfig) -> str:
@@ -192,7 +199,7 @@ def _days(frame: pd.DataFrame, cutoff: pd.Timestamp | None, data: DataConfig) ->
 
 def _what_would_help(frame: pd.DataFrame, data: DataConfig) -> str:
     """Where no session is held out: how many days would hold one out."""
-    sessions = frame.groupby(data.session_column)[data.time_column].agg(["min", "size"])
+    sessions: Any = frame.groupby(data.session_column)[data.time_column].agg(["min", "size"])
     starts = sessions["min"][sessions["size"] >= 2]
     if not len(starts):
         return "No session at all has two interactions: [data] session_column has to tell sessions apart, not rows."
@@ -201,11 +208,12 @@ def _what_would_help(frame: pd.DataFrame, data: DataConfig) -> str:
 
 
 def _newest(frame: pd.DataFrame, data: DataConfig) -> pd.Timestamp:
-    return frame[data.time_column].max()
+    return cast("pd.Timestamp", frame[data.time_column].max())
 
 
 def _longest(frame: pd.DataFrame, data: DataConfig) -> int:
-    return int(frame[data.session_column].value_counts().max())
+    longest: Any = frame[data.session_column].value_counts().max()
+    return int(longest)
 
 
 def _has_session_of(frame: pd.DataFrame, data: DataConfig, length: int) -> bool:

@@ -93,7 +93,8 @@ def model_ranks(
     ranks, targets = np.empty(len(questions)), questions.targets
     # By length, because a block is padded to its longest session.
     order = np.argsort(np.minimum(questions.lengths, model.window), kind="stable")
-    with torch.inference_mode(), tqdm(total=len(order), desc=progress, unit="session", **_bar(progress)) as bar:
+    bar = tqdm(total=len(order), desc=progress, unit="session", disable=_hides_bar(progress), leave=False)
+    with torch.inference_mode(), bar:
         table = model.item_table()[FIRST_KNOWN:].T  # once: normalising it is slow
         for start in range(0, len(order), size):
             block = order[start : start + size]
@@ -105,9 +106,9 @@ def model_ranks(
     return ranks
 
 
-def _bar(progress: str) -> dict[str, bool | None]:
-    """Arguments of tqdm. `disable=None` shows the bar if stderr is a terminal."""
-    return {"disable": True if not progress or hides_progress("nextitem_training") else None, "leave": False}
+def _hides_bar(progress: str) -> bool | None:
+    """What tqdm takes as `disable`: None shows the bar if stderr is a terminal."""
+    return True if not progress or hides_progress("nextitem_training") else None
 
 
 def _scores(

@@ -91,7 +91,7 @@ def _ranks(counts: np.ndarray, questions: Questions, followers: Followers) -> np
         if target in seen:
             continue
         places, often = followers(last[question])
-        own = (_lookup(places, often, target[None])[0], popularity[target])
+        own = (int(_lookup(places, often, target[None])[0]), int(popularity[target]))
         before = _count_above(own, often, popularity[places])
         if not own[0]:  # and the more popular items that did not follow either
             before += own[1] - np.count_nonzero(popularity[places] < own[1])

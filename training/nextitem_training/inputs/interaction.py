@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import nn
@@ -47,7 +48,7 @@ class InteractionInputs(nn.Module):
         make = (SoftOneHot(inputs.soft_one_hot_count, side_width, config.initializer_range) for _ in self.soft)
         self.mixtures = nn.ModuleList(make)
         widths += [side_width] * len(self.soft)
-        self.pretrained: nn.Module | None = None
+        self.pretrained: PretrainedItems | nn.Embedding | None = None  # an Embedding once folded
         self.pretrained_as = inputs.pretrained_as
         if inputs.pretrained_width:
             width = config.d_model if self.pretrained_as == AS_ITEM else side_width
@@ -60,13 +61,13 @@ class InteractionInputs(nn.Module):
 
     def item_table(self) -> torch.Tensor:
         """The items as they are embedded: float32 [V, D]; the weight itself, unless pretrained vectors are added to it."""
-        table = self._item_embedding.weight
-        return table + self.pretrained.table() if self._adds_to_items else table
+        table, added = self._item_embedding.weight, self._added_to_items
+        return table if added is None else table + added.table()
 
     def item_rows(self, items: torch.Tensor) -> torch.Tensor:
         """Those of some codes: int64 [...] → float32 [..., D]."""
-        rows = self._item_embedding(items)
-        return rows + self.pretrained(items) if self._adds_to_items else rows
+        rows, added = self._item_embedding(items), self._added_to_items
+        return rows if added is None else rows + added(items)
 
     def forward(self, features: Mapping[str, torch.Tensor], *, swapped: bool = True) -> torch.Tensor:
         """Features [B, T] by name → float32 [B, T, D].
@@ -88,7 +89,7 @@ class InteractionInputs(nn.Module):
             values = torch.stack([features[name] for name in self.continuous], dim=-1)
             parts.append(self.numbers(values))
         parts += [mixture(features[name]) for name, mixture in zip(self.soft, self.mixtures, strict=True)]
-        if self.pretrained is not None and not self._adds_to_items:
+        if self.pretrained is not None and self.pretrained_as != AS_ITEM:
             parts.append(self.pretrained(features[self.item_feature]))
         return parts
 
@@ -97,7 +98,7 @@ class InteractionInputs(nn.Module):
         """Puts projected vectors in the place of pretrained ones, for serving: the same numbers, to rounding, by less."""
         if not isinstance(self.pretrained, PretrainedItems):
             return
-        if self._adds_to_items:
+        if self.pretrained_as == AS_ITEM:
             self._item_embedding.weight.copy_(self.item_table())
             self.pretrained = None
         else:
@@ -105,11 +106,13 @@ class InteractionInputs(nn.Module):
 
     @property
     def _item_embedding(self) -> nn.Embedding:
-        return self.embeddings[self.categorical.index(self.item_feature)]
+        return cast("nn.Embedding", self.embeddings[self.categorical.index(self.item_feature)])
 
     @property
-    def _adds_to_items(self) -> bool:
-        return self.pretrained is not None and self.pretrained_as == AS_ITEM
+    def _added_to_items(self) -> PretrainedItems | None:
+        if self.pretrained_as == AS_ITEM and isinstance(self.pretrained, PretrainedItems):
+            return self.pretrained
+        return None
 
 
 def _embedding(count: int, width: int, config: ModelConfig) -> nn.Embedding:

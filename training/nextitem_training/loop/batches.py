@@ -79,6 +79,7 @@ class StepLoader(DataLoader):
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch, from 0."""
+        assert isinstance(self.batch_sampler, MicroBatchSampler)
         self.batch_sampler.set_epoch(epoch)
 
 

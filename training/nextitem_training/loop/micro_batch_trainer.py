@@ -7,12 +7,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
@@ -72,6 +73,12 @@ class MicroBatchTrainer(Trainer):
     What it overrides with a leading underscore is private in Transformers; pyproject.toml pins the series.
     """
 
+    # Of what the Trainer may hold, what this one does.
+    model: MicroBatchLoss
+    train_dataset: SessionSegments
+    eval_dataset: Validation | None
+    optimizer: Optimizer
+
     def __init__(
         self,
         model: MicroBatchLoss,
@@ -107,7 +114,7 @@ class MicroBatchTrainer(Trainer):
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LRScheduler:
         """Adds the one schedule that Transformers lacks."""
         if self.one_cycle is None or self.lr_scheduler is not None:
-            return super().create_scheduler(num_training_steps, optimizer)
+            return cast("LRScheduler", super().create_scheduler(num_training_steps, optimizer))
         self.lr_scheduler = OneCycleLR(
             optimizer or self.optimizer,
             max_lr=self.args.learning_rate,
@@ -142,7 +149,8 @@ class MicroBatchTrainer(Trainer):
         self._refuse_not_finite("the loss", float(total), self.state.global_step + 1)
         targets = targets.clamp(min=1)
         gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
-        torch._foreach_mul_(gradients, (self.batch_size * self.micro_batches.count / targets).item())
+        factor = (self.batch_size * self.micro_batches.count / targets).item()
+        torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateImportUsage]
         return (total / targets).to(loss.dtype)
 
     def _maybe_log_save_evaluate(self, tr_loss: torch.Tensor, grad_norm: Any, *arguments: Any, **options: Any) -> None:
@@ -171,6 +179,7 @@ class MicroBatchTrainer(Trainer):
 
     def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
         """Judges the weights as they are, in process 0; all processes get the metrics."""
+        assert self.eval_dataset is not None, "it is called where there is something to validate by"
         found = self.eval_dataset.metrics(self.model.model) if self.is_world_process_zero() else None
         metrics = {f"eval_{name}": value for name, value in processes.shared(found).items()}
         self.log(dict(metrics))
@@ -207,7 +216,7 @@ class MicroBatchTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """The weights alone: the Trainer would add its arguments as a pickle."""
-        folder = Path(output_dir or self.args.output_dir)
+        folder = Path(cast("str", output_dir or self.args.output_dir))  # the arguments always name one
         folder.mkdir(parents=True, exist_ok=True)
         weights = state_dict or self.model.state_dict()
         save_file({name: weight.contiguous() for name, weight in weights.items()}, folder / "model.safetensors")

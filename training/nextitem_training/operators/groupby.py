@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from merlin.core.dispatch import DataFrameType
+import pandas as pd
 from nvtabular import ColumnSelector, ops
 
 
@@ -15,7 +15,7 @@ class Groupby(ops.Groupby):
     depends on the other rows. The exporter sorts stably, so what it serves is what this operator trains.
     """
 
-    def transform(self, col_selector: ColumnSelector, df: DataFrameType) -> DataFrameType:
+    def transform(self, col_selector: ColumnSelector, df: pd.DataFrame) -> pd.DataFrame:
         """One row a group."""
         if not self.sort_cols:
             return super().transform(col_selector, df)

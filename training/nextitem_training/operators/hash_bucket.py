@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
-from merlin.core.dispatch import DataFrameType
 from merlin.schema import ColumnSchema, Schema, Tags
 from nvtabular import ColumnSelector
 from nvtabular.ops import Operator
@@ -30,22 +31,20 @@ class HashBucket(Operator):
         super().__init__()
         self.num_buckets = checked_buckets(num_buckets)
 
-    def transform(self, col_selector: ColumnSelector, df: DataFrameType) -> DataFrameType:
+    def transform(self, col_selector: ColumnSelector, df: pd.DataFrame) -> pd.DataFrame:
         """int64 codes of the selected columns."""
-        return pd.DataFrame(
-            {
-                name: bucket_codes(hash_series(df[name]), self._buckets(name), df[name].isna())
-                for name in col_selector.names
-            },
-            index=df.index,
-        )
+        codes = {}
+        for name in col_selector.names:
+            values: Any = df[name]
+            codes[name] = bucket_codes(hash_series(values), self._buckets(name), values.isna())
+        return pd.DataFrame(codes, index=df.index)
 
     def _buckets(self, name: str) -> int:
         return buckets_of(self.num_buckets, name)
 
     def _compute_properties(self, col_schema: ColumnSchema, input_schema: Schema) -> ColumnSchema:
-        source = input_schema[input_schema.column_names[0]]
-        return col_schema.with_properties({**source.properties, **bucket_properties(self._buckets(col_schema.name))})
+        properties: Any = input_schema.first.properties
+        return col_schema.with_properties({**properties, **bucket_properties(self._buckets(col_schema.name))})
 
     @property
     def output_tags(self) -> list[Tags]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import pandas as pd
-from merlin.core.dispatch import DataFrameType
 from merlin.schema import ColumnSchema, Schema, Tags
 from nvtabular import ColumnSelector
 from nvtabular.ops import Operator
@@ -31,12 +32,13 @@ class HashedCross(Operator):
         super().__init__()
         self.num_buckets = checked_buckets(num_buckets)
 
-    def transform(self, col_selector: ColumnSelector, df: DataFrameType) -> DataFrameType:
+    def transform(self, col_selector: ColumnSelector, df: pd.DataFrame) -> pd.DataFrame:
         """int64 codes, one column for each cross."""
         crossed = {}
         for name, columns in self.column_mapping(col_selector).items():
-            hashed = combine([hash_series(df[column]) for column in columns])
-            crossed[name] = bucket_codes(hashed, buckets_of(self.num_buckets, name), df[columns].isna().all(axis=1))
+            hashed = combine([hash_series(cast("pd.Series", df[column])) for column in columns])
+            null: Any = df[columns].isna().all(axis=1)
+            crossed[name] = bucket_codes(hashed, buckets_of(self.num_buckets, name), null)
         return pd.DataFrame(crossed, index=df.index)
 
     def column_mapping(self, col_selector: ColumnSelector) -> dict[str, list[str]]:

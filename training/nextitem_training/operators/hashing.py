@@ -31,7 +31,7 @@ def hash_series(values: pd.Series) -> np.ndarray:
     """
     null = values.isna().to_numpy()
     hashed = np.zeros(len(values), dtype=np.int64)
-    present = values[~null]
+    present = values.loc[~null]
     if pd.api.types.is_datetime64_any_dtype(present.dtype):
         present = present.dt.tz_localize(None).astype("datetime64[ns]").astype(np.int64)
     if present.dtype == object or isinstance(present.dtype, (pd.StringDtype, pd.CategoricalDtype)):
@@ -72,7 +72,7 @@ def _fifth_power(values: np.ndarray) -> np.ndarray:
 
 
 def _whole(values: pd.Series) -> np.ndarray:
-    if pd.api.types.is_float_dtype(values.dtype) and not (values % 1 == 0).all():
+    if pd.api.types.is_float_dtype(values.dtype) and not values.mod(1).eq(0).all():
         raise DataError(
             f"Column '{values.name}' holds {values.dtype} numbers that are not whole, whose equality depends on the "
             "last bit; hashed are strings, integers, booleans and date-times: bin the column or make it integer."

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import dask.dataframe as dd
 import numpy as np
 import pandas as pd
-from merlin.core.dispatch import DataFrameType
 from merlin.schema import ColumnSchema, Schema, Tags
 from nvtabular import ColumnSelector
 from nvtabular.ops import StatOperator
@@ -48,8 +46,8 @@ class TargetEncoding(StatOperator):
         self.means: dict[str, pd.DataFrame] = {}
         """By output: the key columns and `mean`, float64, one row a value, in rising order."""
 
-    def fit(self, col_selector: ColumnSelector, ddf: dd.DataFrame) -> Any:
-        """Counts and sums, computed by dask."""
+    def fit(self, col_selector: ColumnSelector, ddf: Any) -> Any:
+        """Counts and sums of dask's DataFrame, computed by dask."""
         known = ddf[ddf[self.target].notnull()]
         sums = {
             name: known.groupby(columns)[self.target].agg(["count", "sum"])
@@ -69,7 +67,7 @@ class TargetEncoding(StatOperator):
         """Forgets what was fitted."""
         self.mean, self.means = None, {}
 
-    def transform(self, col_selector: ColumnSelector, df: DataFrameType) -> DataFrameType:
+    def transform(self, col_selector: ColumnSelector, df: pd.DataFrame) -> pd.DataFrame:
         """One column of means for each selected column or group of columns."""
         encoded = {}
         for name, columns in self.column_mapping(col_selector).items():

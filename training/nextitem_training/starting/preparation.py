@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nextitem_training.config import Config
 from nextitem_training.data.sessions import EncodedSessions
+from nextitem_training.inputs.pretrained import PretrainedItems
 from nextitem_training.model import SessionModel
 from nextitem_training.starting.pretrained_items import PretrainedVectors
 
@@ -32,5 +33,5 @@ def prepare(
     for head in model.heads:
         head.take_statistics(training.features[head.column])
     model.criterion.take_counts(items.counts)
-    if pretrained is not None and model.inputs.pretrained is not None:
+    if pretrained is not None and isinstance(model.inputs.pretrained, PretrainedItems):
         model.inputs.pretrained.fill(pretrained.rows(items.values))

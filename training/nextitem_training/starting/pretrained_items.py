@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.lib.npyio import NpzFile
 
 from nextitem_training.config import Config
 from nextitem_training.errors import ConfigError, DataError
@@ -110,7 +111,7 @@ def read_vectors(path: str | Path) -> PretrainedVectors:
 def _arrays(path: Path) -> dict[str, Any]:
     try:
         file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
+        if not isinstance(file, NpzFile):
             raise DataError(f"{path} holds one array; expected is an .npz file as {_SAVED_BY} writes it.")
         with file:
             missing = [name for name in (IDS, VECTORS) if name not in file.files]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -145,7 +145,7 @@ class WarmStart:
         codes = pd.DataFrame({name: training.features[name] for name in (schema.item_feature, self._group)})
         codes.columns = ["item", "group"]
         codes = codes[(codes["item"] >= FIRST_KNOWN) & (codes["group"] >= FIRST_KNOWN)]
-        group = codes.groupby("item")["group"].agg(lambda values: values.mode().iloc[0])
+        group: Any = codes.groupby("item")["group"].agg(lambda values: values.mode().iloc[0])
         started = 0
         for members in group.groupby(group).groups.values():
             items = members.to_numpy()

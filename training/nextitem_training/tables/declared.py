@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 import pyarrow.csv
 
 from nextitem_training.config.files import AS_DATETIME, AS_FLOAT, AS_INTEGER, AS_STRING
 from nextitem_training.tables.times import text_to_times
+
+pc: Any = pyarrow.compute  # makes its functions when it is imported, so that pyright sees none
 
 #: What stands for null in CSV where a number is expected: the empty text, NA, NULL, nan and the like.
 _NULLS = pa.array(sorted(pyarrow.csv.ConvertOptions().null_values))

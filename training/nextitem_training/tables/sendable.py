@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from nextitem_training.errors import DataError
+
+pc: Any = pyarrow.compute  # makes its functions when it is imported, so that pyright sees none
 
 
 def check_sendable(table: pa.Table, names: Iterable[str], max_bytes: int) -> None:

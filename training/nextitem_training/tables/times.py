@@ -5,13 +5,16 @@ from __future__ import annotations
 import datetime
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from nextitem_training.errors import DataError
+
+pc: Any = pyarrow.compute  # makes its functions when it is imported, so that pyright sees none
 
 logger = logging.getLogger(__name__)
 

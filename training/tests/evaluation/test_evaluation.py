@@ -139,7 +139,7 @@ def test_the_progress_bar_names_what_is_done(asked, run, capsys, monkeypatch):
     counts = np.arange(run.schema.item_count - 3)
     model_ranks(model, encoded.features, counts, questions, progress="evaluation")
     assert "evaluation" not in capsys.readouterr().err, "stderr is no terminal here"
-    monkeypatch.setattr(evaluation, "_bar", lambda name: {"disable": not name})
+    monkeypatch.setattr(evaluation, "_hides_bar", lambda progress: not progress)
     model_ranks(model, encoded.features, counts, questions, progress="evaluation")
     out, err = capsys.readouterr()
     assert "evaluation: 100%|" in err

@@ -8,7 +8,7 @@ microsoft/onnxruntime#32475): no emitter uses them on int64 that a request can s
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from onnx import TensorProto
@@ -119,7 +119,7 @@ def _cast(builder: GraphBuilder, instruction: Instruction, inputs: list[str]) ->
 
 @emitter("input")
 def _input(builder: GraphBuilder, instruction: Instruction, _: list[str]) -> str:
-    name = instruction.attributes["name"]
+    name = cast("str", instruction.attributes["name"])
     return builder.input(name, instruction.dtype, 1 if name == "session_length" else "T")
 
 
@@ -148,7 +148,7 @@ def _mod(builder: GraphBuilder, instruction: Instruction, inputs: list[str]) -> 
     """The sign of the divisor."""
     if instruction.dtype.startswith("float"):
         return _float_remainder(builder, instruction.dtype, inputs)[1]
-    divisor = _constant(builder, instruction.inputs[1])
+    divisor = _constant_value(builder, instruction.inputs[1])
     if divisor in (0, -1):
         return builder.add("Mul", inputs[0], builder.scalar(0, instruction.dtype))
     if divisor is not None:
@@ -163,7 +163,7 @@ def _floordiv(builder: GraphBuilder, instruction: Instruction, inputs: list[str]
     if instruction.dtype.startswith("float"):
         return _float_quotient(builder, instruction.dtype, inputs)
     value, divisor = inputs
-    known = _constant(builder, instruction.inputs[1])
+    known = _constant_value(builder, instruction.inputs[1])
     if known is None:
         return _quotient_of_columns(builder, instruction.dtype, value, divisor)
     if known == 0:
@@ -197,7 +197,7 @@ def _pow(builder: GraphBuilder, instruction: Instruction, inputs: list[str]) -> 
     """Integers by repeated squaring: ONNX Runtime computes them as doubles, which lose digits."""
     if instruction.dtype.startswith("float"):
         return builder.add("Pow", *inputs)
-    exponent = _constant(builder, instruction.inputs[1])
+    exponent = _constant_value(builder, instruction.inputs[1])
     if exponent is None or not 0 <= exponent <= _LARGEST_EXPONENT:
         raise UnsupportedWorkflow(
             f"an integer column to the power of {'another column' if exponent is None else exponent} is not compiled, "
@@ -215,7 +215,7 @@ def _pow(builder: GraphBuilder, instruction: Instruction, inputs: list[str]) -> 
     return builder.add("Add", nothing, builder.scalar(1, instruction.dtype))
 
 
-def _constant(builder: GraphBuilder, number: int) -> Any:
+def _constant_value(builder: GraphBuilder, number: int) -> Any:
     instruction = builder.instructions[number]
     return instruction.attributes["value"] if instruction.op == "constant" else None
 
@@ -223,7 +223,7 @@ def _constant(builder: GraphBuilder, number: int) -> Any:
 def _is_remainder(builder: GraphBuilder, number: int) -> bool:
     """Whether the value is never negative, because it is the remainder of a positive divisor."""
     instruction = builder.instructions[number]
-    divisor = _constant(builder, instruction.inputs[1]) if instruction.op == "mod" else None
+    divisor = _constant_value(builder, instruction.inputs[1]) if instruction.op == "mod" else None
     return divisor is not None and divisor > 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from onnx import TensorProto
@@ -113,7 +113,8 @@ def range_of(instructions: Sequence[Instruction], number: int) -> Range | None:
     if instruction.dtype != "int64":
         return None
     if instruction.op == "constant":
-        return (instruction.attributes["value"],) * 2
+        value = cast("int", instruction.attributes["value"])
+        return value, value
     if instruction.op in ("encode", "lookup"):
         results = [*_ends(instruction.arrays["values"]), instruction.attributes["default"]]
         return min(results), max(results)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 from onnx import TensorProto
 
@@ -53,7 +55,7 @@ def _within(builder: GraphBuilder, _: Instruction, inputs: list[str]) -> str:
 @emitter("window")
 def _window(builder: GraphBuilder, instruction: Instruction, inputs: list[str]) -> str:
     """As many ranks as there can be interactions, which may be fewer than the window: what is not there is not computed."""
-    start, width = instruction.attributes["start"], instruction.attributes["width"]
+    start, width = (cast("int", instruction.attributes[name]) for name in ("start", "width"))
     steps = builder.add("Slice", builder.constant(np.arange(width)), builder.constant([0]), builder.longest())
     ranks = builder.add("Add", _bound(builder, start, inputs[0]), steps)
     if start == 0 or start <= -width:
@@ -64,7 +66,8 @@ def _window(builder: GraphBuilder, instruction: Instruction, inputs: list[str]) 
 @emitter("valid")
 def _valid(builder: GraphBuilder, instruction: Instruction, inputs: list[str]) -> str:
     """Fewer interactions than the window are all kept, of more each place of the window holds one."""
-    start, stop, width = (instruction.attributes[name] for name in ("start", "stop", "width"))
+    start, width = (cast("int", instruction.attributes[name]) for name in ("start", "width"))
+    stop = cast("int | None", instruction.attributes["stop"])
     count = inputs[0]
     if stop is not None or 0 > start > -width or start > 0:
         last = count if stop is None else _bound(builder, stop, inputs[0])
@@ -89,7 +92,7 @@ def _take(builder: GraphBuilder, _: Instruction, inputs: list[str]) -> str:
 @emitter("reduce")
 def _reduce(builder: GraphBuilder, instruction: Instruction, inputs: list[str]) -> str:
     values, counted = inputs
-    kind = instruction.attributes["kind"]
+    kind = cast("str", instruction.attributes["kind"])
     dtype = builder.dtype(instruction.inputs[0])
     if kind == "count":
         ones = builder.add("Cast", counted, to=TensorProto.INT64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -34,15 +34,15 @@ def lower(operator: ops.Categorify, inputs: Inputs) -> Table:
 
 def _encoded(operator: ops.Categorify, name: str, names: list[str], columns: list[Column]) -> Column:
     storage = operator.storage_name.get(name, name) if operator.encode_type == "joint" else name
-    keys = names if len(names) > 1 else [storage]
     table = _read_vocabulary(operator.categories[storage])
-    _refuse_null_values(operator, names, table[keys])
+    keys = cast("pd.DataFrame", table[names if len(names) > 1 else [storage]])
+    _refuse_null_values(operator, names, keys)
     in_lists = columns[0].level == LIST
     if in_lists and len(columns) > 1:
         raise refused(operator, names, "NVTabular combines no lists: encode the combination before the Groupby")
     codes = table.index.to_numpy(np.int64)
     # NVTabular gives a null inside a list the code of the unknown.
-    found = Rows(operator, names, columns, table[keys]).value(codes, UNKNOWN, UNKNOWN if in_lists else NULL)
+    found = Rows(operator, names, columns, keys).value(codes, UNKNOWN, UNKNOWN if in_lists else NULL)
     return columns[0].becomes(found, np.dtype(operator.output_dtype).name)
 
 
@@ -53,7 +53,7 @@ def _read_vocabulary(path: str) -> pd.DataFrame:
         table = pd.concat([pd.read_parquet(part) for part in parts])
     else:
         table = pd.read_parquet(path)
-    if len(table) and table.index[0] < FIRST_ITEM:
+    if len(table) and table.index.to_numpy()[0] < FIRST_ITEM:
         table.index += FIRST_ITEM
     return table
 

@@ -20,7 +20,7 @@ def lower(operator: ops.Groupby, inputs: Inputs) -> Table:
     sort = tuple(_key(operator, inputs, name) for name in operator.sort_cols if name not in needless)
     grouped: Table = {}
     for name, column in inputs.selected.items():
-        if name in operator.groupby_cols:
+        if name == inputs.context.session_column:
             grouped[name] = dataclasses.replace(column, level=SESSION)
             continue
         for kind in _aggregations(operator, name):
@@ -29,6 +29,7 @@ def lower(operator: ops.Groupby, inputs: Inputs) -> Table:
 
 
 def _check(operator: ops.Groupby, inputs: Inputs) -> None:
+    assert operator.groupby_cols is not None  # NVTabular cannot fit one without
     if operator.groupby_cols != [inputs.context.session_column]:
         raise refused(operator, operator.groupby_cols, f"expected the session column '{inputs.context.session_column}'")
     if operator.sort_cols and operator.ascending is not True:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from nvtabular import ops
 
@@ -17,7 +17,7 @@ def lower(operator: ops.JoinExternal, inputs: Inputs) -> dict[str, Column | Unsu
     """Null where the other table has no such key; null is a key where a row has it, as to pandas."""
     on, on_ext = _listed(operator.on), _listed(operator.on_ext)
     _check(operator, inputs, on)
-    table = operator._ext
+    table = cast("Any", operator._ext)  # pandas' or dask's
     table = table.compute() if hasattr(table, "compute") else table
     columns = [inputs.table[name] for name in on]
     rows = Rows(operator, on, columns, table[on_ext])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ def lower(operator: ops.JoinGroupby, inputs: Inputs) -> Table:
 def _statistics(operator: Any, names: list[str], columns: list[Column]) -> Table:
     storage = operator.name_sep.join(names)
     table = pd.read_parquet(operator.categories[storage])
-    rows = Rows(operator, names, columns, table[names])
+    rows = Rows(operator, names, columns, cast("pd.DataFrame", table[names]))
     found: Table = {}
     for name in table.columns.drop(names):
         statistic = name.rsplit(operator.name_sep, 1)[-1]
@@ -39,7 +39,7 @@ def _statistics(operator: Any, names: list[str], columns: list[Column]) -> Table
             found[name] = columns[0].becomes(rows.value(table[name].to_numpy(np.int64), 0, 0), "int32")
             continue
         values = table[name].astype(np.float32) if statistic in _SINGLE else table[name]
-        column = joined_column(rows, values, columns[0])
+        column = joined_column(rows, cast("pd.Series", values), columns[0])
         assert column is not None  # statistics are numbers
         found[name] = column
     return found

@@ -50,10 +50,10 @@ def lower_custom(operator: Any, inputs: Inputs) -> Table:
 
 def _symbolic(inputs: Inputs) -> SymbolicFrame:
     """The operator's table: what a request has of it, one value an interaction or a session."""
-    absent = dict.fromkeys(
-        (inputs.context.session_column, inputs.context.tie_breaker_column),
-        "which no request has: compute the column before the workflow and send it",
-    )
+    reason = "which no request has: compute the column before the workflow and send it"
+    absent = {inputs.context.session_column: reason}
+    if inputs.context.tie_breaker_column is not None:
+        absent[inputs.context.tie_breaker_column] = reason
     lists = {name for name, column in inputs.table.items() if column.level == LIST}
     absent |= dict.fromkeys(lists, "a list: apply the function before the Groupby")
     return SymbolicFrame(

@@ -23,5 +23,6 @@ def _sliced(operator: ops.ListSlice, name: str, column: Column) -> Column:
         raise refused(operator, [name], "the column is no list: group interactions with Groupby before")
     if column.start is not None or column.stop is not None:
         raise refused(operator, [name], "the list is sliced already: slice once")
+    assert operator.end is not None  # it puts the default for None
     stop = None if operator.end > _NEVER_ENDS else operator.end
     return dataclasses.replace(column, start=operator.start, stop=stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import DTypeLike
 from nvtabular import ops
 
 from ..expressions import Column, Expr, Table, apply, cast, constant
@@ -47,6 +48,6 @@ def as_float(column: Column) -> tuple[Expr, str]:
     return cast(column.expr, dtype), dtype
 
 
-def _cast_to(column: Column, value: Expr, dtype: object) -> Column:
+def _cast_to(column: Column, value: Expr, dtype: DTypeLike) -> Column:
     name = np.dtype(dtype).name
     return column.becomes(cast(value, name), name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ def lower(operator: ops.TargetEncoding, inputs: Inputs) -> Table:
             raise refused(operator, names, "it encodes no lists or sessions: encode before the Groupby")
         storage = operator.name_sep.join(names)
         table = pd.read_parquet(operator.stats[storage])
-        rows = Rows(operator, names, columns, table[names])
+        rows = Rows(operator, names, columns, cast("pd.DataFrame", table[names]))
         for target in operator.target_columns:
             dtype, mean, values = _means(operator, table, storage, target)
             encoded[f"TE_{storage}_{target}"] = columns[0].becomes(rows.value(values, mean, mean), dtype)

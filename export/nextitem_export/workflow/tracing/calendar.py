@@ -180,7 +180,7 @@ def combined(operands: Sequence[Any], function: Callable[..., Any]) -> Fold | No
     first = folds[0] if folds else None
     if first is None or any(fold is None or fold.name != first.name for fold in folds):
         return None
-    values = function(*(fold_of(o).values if hasattr(o, "expr") else o for o in operands))
+    values = function(*(o.expr.fold.values if hasattr(o, "expr") else o for o in operands))
     return dataclasses.replace(first, values=pd.Series(values), at_null=_at_null(operands, function))
 
 
@@ -190,7 +190,7 @@ def fold_of(column: Any) -> Fold | None:
 
 
 def _at_null(operands: Sequence[Any], function: Callable[..., Any]) -> pd.Series | None:
-    rows = [fold_of(o).at_null if hasattr(o, "expr") else o for o in operands]
+    rows = [o.expr.fold.at_null if hasattr(o, "expr") else o for o in operands]
     if any(hasattr(o, "expr") and row is None for o, row in zip(operands, rows, strict=True)):
         return None
     try:
@@ -207,7 +207,7 @@ def folded_expr(fold: Fold) -> FoldedExpr:
     expr = _looked_up(fold, dtype)
     null, missing = null_of(fold.leaf), _scalar(fold.at_null)
     if null is not None and (missing is not None or dtype.startswith("float")):
-        if dtype == "int64" and missing != int(missing):
+        if missing is not None and dtype == "int64" and missing != int(missing):
             dtype = "float64"
         expr = where(null, constant(missing, dtype), cast(expr, dtype))
     return FoldedExpr(expr.op, expr.args, expr.dtype, expr.attributes, expr.arrays, fold)

@@ -80,9 +80,9 @@ def plain_scalar(value: Any) -> Any:
     if value is None or value is pd.NaT or value is pd.NA:
         return None
     if isinstance(value, (datetime.timedelta, np.timedelta64)):
-        return None if pd.isna(value) else pd.Timedelta(value).value
+        return None if value != value else pd.Timedelta(value).value
     if isinstance(value, (datetime.datetime, np.datetime64)):
-        return None if pd.isna(value) else pd.Timestamp(value).value
+        return None if value != value else pd.Timestamp(value).value
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
     if isinstance(value, np.generic):
@@ -94,10 +94,12 @@ def plain_scalar(value: Any) -> Any:
 
 def narrowed(expr: Expr, shadow: pd.Series) -> Expr:
     """Integers beyond the dtype that pandas has for the result wrap around, as numpy's do."""
-    if expr.dtype != "int64" or shadow.dtype.kind not in "iu" or shadow.dtype.itemsize == 8:
+    dtype = shadow.dtype
+    assert isinstance(dtype, np.dtype)  # expr_dtype refuses others
+    if expr.dtype != "int64" or dtype.kind not in "iu" or dtype.itemsize == 8:
         return expr
-    bits = 8 * shadow.dtype.itemsize
-    low = -(2 ** (bits - 1)) if shadow.dtype.kind == "i" else 0
+    bits = 8 * dtype.itemsize
+    low = -(2 ** (bits - 1)) if dtype.kind == "i" else 0
     moved = Expr("sub", (expr, constant(low, "int64")), "int64")
     inside = Expr("mod", (moved, constant(2**bits, "int64")), "int64")
     return Expr("add", (inside, constant(low, "int64")), "int64")

@@ -99,7 +99,7 @@ def call_function(function: Any, args: tuple[Any, ...], more: dict[str, Any]) ->
         return choose(*args)
     if function is np.clip:
         return args[0].clip(*args[1:], **more)
-    if function in (np.round, np.around, np.round_):
+    if function in (np.round, np.around, np.round_):  # pyright: ignore[reportAttributeAccessIssue]  numpy < 2 has it
         return args[0].round(*args[1:], **more)
     if function is np.isin:
         return args[0].isin(args[1])

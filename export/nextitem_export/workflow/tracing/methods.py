@@ -17,7 +17,7 @@ from .refusals import TracingError, attribute
 if TYPE_CHECKING:
     from .column import SymbolicColumn
 
-    Base = SymbolicColumn
+    Base = Any  # a SymbolicColumn: to say so would make that derive from itself
 else:
     Base = object
 

@@ -11,7 +11,7 @@ import random
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -67,10 +67,10 @@ def _called(function: Callable[[], Any]) -> Any:
 @contextlib.contextmanager
 def _without_random_numbers() -> Iterator[None]:
     """Refuses what moves the state of a global generator, and puts the state back."""
-    ours, python = np.random.get_state(legacy=True), random.getstate()
+    ours, python = _numpy_state(), random.getstate()
     try:
         yield
-        drawn = np.random.get_state(legacy=True)
+        drawn = _numpy_state()
         if drawn[2:] != ours[2:] or not np.array_equal(drawn[1], ours[1]) or random.getstate() != python:
             raise TracingError(
                 "it draws random numbers, which a server must not answer with: compute the column before the workflow and "
@@ -79,6 +79,10 @@ def _without_random_numbers() -> Iterator[None]:
     finally:
         np.random.set_state(ours)
         random.setstate(python)
+
+
+def _numpy_state() -> tuple[Any, ...]:
+    return cast("tuple[Any, ...]", np.random.get_state(legacy=True))
 
 
 def _fingerprint(result: Any) -> Any:
@@ -96,7 +100,7 @@ def _number(expr: Expr, known: dict[int, int], numbers: dict[Any, int]) -> int:
     if id(expr) not in known:
         arguments = tuple(_number(arg, known, numbers) for arg in expr.args)
         arrays = [
-            (name, hashlib.sha256(np.ascontiguousarray(a)).hexdigest()) for name, a in sorted(expr.arrays.items())
+            (name, hashlib.sha256(np.ascontiguousarray(a).data).hexdigest()) for name, a in sorted(expr.arrays.items())
         ]
         key = (expr.op, expr.dtype, repr(sorted(expr.attributes.items())), repr(arrays), arguments)
         known[id(expr)] = numbers.setdefault(key, len(numbers))

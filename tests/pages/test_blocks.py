@@ -28,7 +28,7 @@ ELSEWHERE = {
     "js": "serving_tests/contract/test_plain_http.py",
     "go": "serving_tests/contract/test_plain_http.py",
     "ini": "server/tests/test_systemd.py",
-    "text": "tests/test_guides.py",
+    "text": "tests/pages/test_guides.py",
 }
 PACKAGES = {
     module.__name__: module for module in (nextitem_client, nextitem_export, nextitem_server, nextitem_training)
