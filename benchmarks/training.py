@@ -22,15 +22,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.serving.checkpoint import CONFIG, Shop, interactions
+from benchmarks.serving.checkpoint import SAMPLED_FROM, Shop, config_of, interactions
 from benchmarks.support.command_line import add_options, of_extent, write_figures
 from benchmarks.support.measuring import commit, machine
 
 #: Interactions of a mean session.
 _LENGTH = 11
-#: What a catalogue is trained with from so many items on: the whole one costs too much a step.
-_SAMPLED_FROM = 100_000
-_SAMPLED = '\n[loss]\nkind = "sampled-softmax"\nsampling = "popularity"\nnegatives = 4096\n'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +45,7 @@ class Size:
     @property
     def loss(self) -> str:
         """What the table calls it."""
-        return "full softmax" if self.items < _SAMPLED_FROM else "4,096 negatives"
+        return "full softmax" if self.items < SAMPLED_FROM else "4,096 negatives"
 
 
 SMOKE = (Size(10_000, 400),)
@@ -80,8 +77,7 @@ def _trained(size: Size) -> dict[str, float]:
         folder = Path(made)
         shop = Shop(size.items, size.interactions // _LENGTH)
         interactions(shop).to_parquet(folder / "interactions.parquet")
-        loss = _SAMPLED if size.items >= _SAMPLED_FROM else ""
-        (folder / "config.toml").write_text(CONFIG.replace("batch_size = 64", "batch_size = 256") + loss)
+        (folder / "config.toml").write_text(config_of(size.items, batch_size=256), encoding="utf-8")
         command = [Path(sys.executable).with_name("nextitem-train"), "--data", folder / "interactions.parquet"]
         command += ["--config", folder / "config.toml", "--output", folder / "run"]
         with (folder / "log").open("w") as log:

@@ -37,7 +37,7 @@ SHOP = Shop()
 #: The smallest with which everything runs.
 SMALL_SHOP = Shop(items=400, sessions=300)
 
-CONFIG = """
+_CONFIG = """
 [data]
 session_column = "session_id"
 item_column = "item_id"
@@ -63,24 +63,38 @@ initializer_range = 0.05
 
 [training]
 epochs = 1
-batch_size = 64
+batch_size = {batch_size}
 learning_rate = 2e-3
+"""
+#: Items from which on the whole catalogue costs a training step too much, and what is done instead.
+SAMPLED_FROM = 100_000
+_SAMPLED = """
+[loss]
+kind = "sampled-softmax"
+sampling = "popularity"
+negatives = 4096
 """
 
 
 def checkpoint(folder: Path, shop: Shop) -> Path:
     """The run directory, trained where `folder` does not hold it yet; its name says what it is made of."""
-    made_of = hashlib.sha256(f"{CONFIG}{shop.items}{CATEGORIES}{shop.sessions}{LONGEST}".encode()).hexdigest()[:12]
+    text = config_of(shop.items)
+    made_of = hashlib.sha256(f"{text}{shop.items}{CATEGORIES}{shop.sessions}{LONGEST}".encode()).hexdigest()[:12]
     run = folder / f"checkpoint-{made_of}"
     if run.exists():
         return run
     folder.mkdir(parents=True, exist_ok=True)
     data, config = folder / "interactions.parquet", folder / "config.toml"
     interactions(shop).to_parquet(data)
-    config.write_text(CONFIG, encoding="utf-8")
+    config.write_text(text, encoding="utf-8")
     command = [BIN / "nextitem-train", "--data", data, "--config", config, "--output", run, "--overwrite"]
     subprocess.run(command, check=True)
     return run
+
+
+def config_of(items: int, batch_size: int = 64) -> str:
+    """The configuration for a catalogue of this size; of a large one a training step scores a sample."""
+    return _CONFIG.format(batch_size=batch_size) + (_SAMPLED if items >= SAMPLED_FROM else "")
 
 
 def item_id(number: int) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.load.rate_search import RATES, highest_step, nearest_step
-from benchmarks.load.trial import percentile, run_trial
+from benchmarks.load.trial import Trial, percentile, run_trial
 from benchmarks.serving.checkpoint import K
 from benchmarks.serving.reference import Reference
 from benchmarks.serving.servers import Running
@@ -27,6 +27,7 @@ SKIP_S = 0.3
 LONGEST_TRIAL_S = 6.0
 _log = logging.getLogger("serving")
 _IDLE_SHARE, _LONGEST_SETTLING_S = 0.1, 15.0
+_REFUSED = 503
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Search:
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """One trial's figures. goodput: good answers a second,
-    as the share of good ones times the rate. late_ms: p99 of the generator's delay. memory_mb: right after it."""
+    """One trial's figures. goodput: good answers a second, as the share of good ones times the rate. late_ms: p99 of the
+    generator's delay. memory_mb: right after it. refused_p99_ms: of the refusals, 0 where there is none."""
 
     rate: float
     latency_ms: dict[str, float]
@@ -53,6 +54,7 @@ class Point:
     failed_share: float
     goodput: float
     memory_mb: float
+    refused_p99_ms: float = 0.0
 
     def keeps(self, promise: str) -> bool:
         """Whether this trial kept a promise; an unanswered request took forever."""
@@ -68,14 +70,18 @@ class Measuring:
         self.points: list[Point] = []
         self._requests, self._reference, self._seeds = requests, reference, itertools.count(seed)
 
-    def trial(self, rate: float, duration_s: float) -> Point:
-        """One trial. Raises WrongAnswerError where a kept answer is not the model's."""
-        duration_s += SKIP_S
-        busy = self.server.busy_us()
+    def ask(self, rate: float, duration_s: float) -> Trial:
+        """What becomes of requests at this rate. Raises WrongAnswerError where a kept answer is not the model's."""
         run = run_trial(self.server.port, self._requests, rate, duration_s, seed=next(self._seeds))
-        busy = self.server.busy_us() - busy
         if self._reference:
             self._reference.check_kept(self.server.name, run, self.server.protocol, K)
+        return run
+
+    def trial(self, rate: float, duration_s: float) -> Point:
+        """One trial. Raises WrongAnswerError where a kept answer is not the model's."""
+        busy = self.server.busy_us()
+        run = self.ask(rate, duration_s + SKIP_S)
+        busy = self.server.busy_us() - busy
         latencies = run.latencies_ms(SKIP_S)
         answered = max(int((run.status > 0).sum()), 1)
         point = Point(
@@ -87,6 +93,7 @@ class Measuring:
             run.failed / len(run.intended),
             rate * float((latencies <= GOOD_MS).mean()),
             self.server.memory_mb(),
+            _refused_p99_ms(run),
         )
         self.points.append(point)
         _log.info(
@@ -98,8 +105,14 @@ class Measuring:
             self._wait_until_idle()
         return point
 
-    def highest_rates(self, start: float, stride: int, search: Search) -> dict[str, float]:
-        """The highest rate for each promise, confirmed by a longer trial; 0 where no rate keeps it."""
+    def highest_rate(self, promise: str, start: float, stride: int, search: Search) -> float:
+        """The highest rate that keeps a promise, confirmed by a longer trial; 0 where no rate keeps it."""
+        return self.highest_rates(start, stride, search, [promise])[promise]
+
+    def highest_rates(
+        self, start: float, stride: int, search: Search, promises: Sequence[str] = tuple(PROMISES)
+    ) -> dict[str, float]:
+        """The same for several promises, whose searches share their trials."""
         tried: dict[int, list[Point]] = {}
 
         def kept(step: int, promise: str) -> bool:
@@ -107,7 +120,7 @@ class Measuring:
 
         found: dict[str, float] = {}
         at = nearest_step(start)
-        for promise in PROMISES:
+        for promise in promises:
             at = highest_step(lambda step, p=promise: kept(step, p), at, stride, search.last_step)
             # The shorter a trial the luckier it can be.
             for down in itertools.count(1):
@@ -138,3 +151,8 @@ class Measuring:
             time.sleep(0.15)
             if self.server.busy_us() - busy < _IDLE_SHARE * (time.monotonic() - began) * 1e6:
                 return
+
+
+def _refused_p99_ms(run: Trial) -> float:
+    refused = (run.done - run.intended)[run.status == _REFUSED] * 1e3
+    return percentile(refused, 0.99) if len(refused) else 0.0

@@ -9,7 +9,7 @@ import pytest
 from tests.support.benchmark_smokes import figures, kept, smoke
 
 #: The figures in benchmarks/results/serving.json that these servers have, too.
-FOUND = r"(inprocess\.|fused\.(max_rate|goodput)|({})\.memory_mb)"
+FOUND = r"(inprocess\.|fused\.max_rate|({})\.memory_mb)"
 
 
 @pytest.mark.beside_the_server
