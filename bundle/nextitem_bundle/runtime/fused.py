@@ -102,7 +102,7 @@ class Chain:
         """See Core."""
         encoded = self._features.run(tensors)
         widths = tuple(encoded[name].shape[1] for name in self._filters)
-        return Checked(len(encoded[self._filters[0]]), int(encoded[TOP_K][0, 0]), widths, encoded)
+        return Checked(len(encoded[self._filters[0]]), int(encoded[TOP_K][0]), widths, encoded)
 
     def answer(self, requests: Sequence[Checked]) -> dict[str, Array]:
         """See Core."""

@@ -59,9 +59,8 @@ class IdDecoder:
         self.inputs, self.outputs = decoder.inputs, decoder.outputs
 
     def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
-        """Raw ids, scores and status. The number of items that are wanted may stand once a session: it is the same for all."""
-        top_k = self.inputs[-1]
-        answer = self._decoder.run({**tensors, top_k: tensors[top_k].ravel()[:1]})
+        """Raw ids, scores and status."""
+        answer = self._decoder.run(tensors)
         if self._own:
             self._own.counters.answered(answer["status"], answer["scores"])
         return answer

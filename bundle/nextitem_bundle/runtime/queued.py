@@ -48,7 +48,7 @@ class Core(Protocol):
 
 
 class Rows:
-    """The core of any step; requests whose shapes differ in the first axis alone are of one kind, where the step is batched."""
+    """The core of a step that is batched: requests whose shapes differ in the first axis alone are of one kind."""
 
     def __init__(self, step: Step) -> None:
         self._step = step
@@ -56,10 +56,8 @@ class Rows:
 
     def check(self, tensors: Mapping[str, Array]) -> Checked:
         """See Core."""
-        shapes = tuple((name, values.shape[1:]) for name, values in tensors.items())
-        kind = shapes if self._step.batched else (object(),)
-        rows = next((len(values) for values in tensors.values() if values.ndim), 0)
-        return Checked(rows, _ALL, kind, tensors)
+        kind = tuple((name, values.shape[1:]) for name, values in tensors.items())
+        return Checked(len(next(iter(tensors.values()))), _ALL, kind, tensors)
 
     def answer(self, requests: Sequence[Checked]) -> dict[str, Array]:
         """See Core."""

@@ -105,8 +105,7 @@ class Queue:
 class CompiledFeatures:
     """The compiled workflow: `model.onnx`, or `program/` where the backend is `numpy`; backend_reason says why.
 
-    filters: the outputs with the excluded and the allowed codes. codes: the output with the encoded items. queue: None where
-    another step calls it.
+    filters: the outputs with the excluded and the allowed codes. codes: the output with the encoded items.
     """
 
     signature: Signature
@@ -116,7 +115,6 @@ class CompiledFeatures:
     backend_reason: str | None
     newest: Newest = Newest()
     graph: OnnxGraph = OnnxGraph(batched=False)
-    queue: Queue | None = None
 
 
 @kind("features_nvtabular", "features.nvtabular")
@@ -126,7 +124,6 @@ class NvtabularFeatures:
 
     columns: raw column to the pandas dtype that it had when the workflow was fitted; session_dtype: of the session column.
     tie_breaker_column: None where the workflow has none. item_values: whether what the workflow gives for items is no code.
-    queue: see CompiledFeatures.
     """
 
     signature: Signature
@@ -138,7 +135,6 @@ class NvtabularFeatures:
     session_dtype: str
     tie_breaker_column: str | None = None
     item_values: bool = False
-    queue: Queue | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +162,7 @@ class Ranking:
 class Retrieval:
     """The session model over the whole catalogue, in one graph.
 
-    recall_at_20: measured at export, None where the scoring is exact. queue: see CompiledFeatures.
+    recall_at_20: measured at export, None where the scoring is exact. queue: None where another step calls it.
     """
 
     graph: OnnxGraph | TorchScriptGraph
@@ -183,7 +179,7 @@ class AnnRetrieval:
     """The session model's graph, and a faiss index for candidates. index, table, popularity: files.
 
     filters: see CompiledFeatures. outputs: the names of codes, scores and status. heads: those of further heads. k: items of an
-    answer; candidates: that are scored exactly for them. probes: lists that a search reads. queue: see CompiledFeatures.
+    answer; candidates: that are scored exactly for them. probes: lists that a search reads. queue: see Retrieval.
     """
 
     graph: OnnxGraph

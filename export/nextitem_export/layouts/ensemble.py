@@ -15,14 +15,13 @@ import numpy as np
 
 from nextitem_bundle.config import EnsembleStep, StepConfig, TensorSpec, WarmUp, write_ensemble
 from nextitem_bundle.runtime.special_ids import FIRST_ITEM
-from nextitem_bundle.runtime.steps import read_step, write_step
 
 from ..graphs import id_decoder
 from ..options import ExportOptions
 from ..plan import Plan
 from ..retrieval.heads import head_tensors
 from ..retrieval.module import OUTPUTS, filter_tensors
-from .runtimes import RUNTIMES, add_python_model, batching, queue, queued, warm_batches, without_batch
+from .runtimes import RUNTIMES, add_python_model, batching, warm_batches, without_batch
 from .steps import (
     StepFolders,
     encoded,
@@ -64,8 +63,6 @@ class EnsembleLayout:
     def assemble(self, build: Path, plan: Plan, options: ExportOptions) -> None:
         """The steps stay what they are; each gets the runtime."""
         folders = self.folders(build, plan.signature.bundle_version)
-        features = read_step(folders.features)
-        write_step(folders.features, dataclasses.replace(features, queue=queue(options, warm_ups=1)))
         add_python_model(folders.features, "Features", self.name)
         RUNTIMES[options.runtime].add_retrieval_code(folders.retrieval, self.name, options)
         add_python_model(folders.items, "Items", self.name)
@@ -112,19 +109,16 @@ class EnsembleLayout:
         folders = self.folders(build, version)
         tensors = [TensorSpec(f.tensor, _DATATYPES[f.dtype], (-1, plan.signature.window)) for f in plan.features]
         tensors += [TensorSpec(name, "INT64", (-1, -1)) for name in filter_tensors(plan.features)[:2]]
-        top_k = TensorSpec(id_decoder.TOP_K, "INT64", (-1, 1))
+        top_k = TensorSpec(id_decoder.TOP_K, "INT64", (1,))
         k = plan.signature.top_k_limit
         ranked = [("INT64", (-1, k)), ("FP32", (-1, k)), ("INT32", (-1, 1))]
-        yield queued(
-            StepConfig(
-                self.steps[0],
-                tuple(without_batch(spec) for spec in request_specs(plan)),
-                tuple(without_batch(spec) for spec in (*tensors, top_k)),
-                max_batch_size=options.max_sessions,
-                batching=batching(options),
-                warm_ups=(WarmUp("session", features_request(plan)),),
-                version=version,
-            )
+        yield StepConfig(
+            self.steps[0],
+            tuple(request_specs(plan)),
+            (*tensors, top_k),
+            max_batch_size=0,
+            warm_ups=(WarmUp("session", features_request(plan)),),
+            version=version,
         )
         example = retrieval_request(plan, encoded(plan, folders.features, of_other_lengths(plan, 1)))
         retrieval = StepConfig(
@@ -187,5 +181,5 @@ def items_request(plan: Plan) -> dict[str, np.ndarray]:
         id_decoder.CODES: np.full((1, k), FIRST_ITEM, dtype=np.int64),
         id_decoder.SCORES: np.zeros((1, k), dtype=np.float32),
         id_decoder.STATUS: np.zeros((1, 1), dtype=np.int32),
-        id_decoder.TOP_K: np.array([[k]]),
+        id_decoder.TOP_K: np.array([k]),
     }

@@ -78,17 +78,14 @@ def batching(options: ExportOptions) -> Batching:
     )
 
 
-def queue(options: ExportOptions, warm_ups: int | None = None) -> Queue:
-    """How a model of the Python backend makes batches of what waits, and what it refuses.
-
-    warm_ups: requests that Triton asks before the model is ready, those of `warm_batches` where not given.
-    """
+def queue(options: ExportOptions) -> Queue:
+    """How a model of the Python backend makes batches of what waits, and what it refuses."""
     return Queue(
         preferred_batch_size=min(options.preferred_batch_size, options.max_sessions),
         max_queue_size=options.max_queue_size,
         max_queue_ms=float(options.max_queue_ms),
         # Triton warms a batch of 64 up by 64 requests of one session.
-        warm_ups=sum(warm_batches(options)) if warm_ups is None else warm_ups,
+        warm_ups=sum(warm_batches(options)),
     )
 
 

@@ -150,7 +150,7 @@ def test_another_step_configuration_is_refused_without_replace(export, repositor
     assert shop.snapshot(repository) == before
     replaced = export(options={"max_sessions": 32, "replace": True})
     assert (replaced.version, replaced.active) == (2, 2)
-    assert "max_batch_size: 32" in (repository / "shop_retrieval" / "config.pbtxt").read_text()
+    assert "batch_size: 32" in (repository / "shop_retrieval" / "config.pbtxt").read_text()
     assert not (repository / "shop_retrieval" / "1").exists()
 
 

@@ -6,7 +6,7 @@ import torch
 
 from nextitem_bundle.runtime import steps
 from nextitem_bundle.runtime.features import FeaturesStep
-from nextitem_bundle.runtime.fused import FusedStep
+from nextitem_bundle.runtime.queued import QueuedStep
 from nextitem_bundle.runtime.graphs.onnx import OnnxStep
 from nextitem_bundle.runtime.graphs.torchscript import TorchScriptStep
 from nextitem_bundle.runtime.graphs.torchscript import open_step as open_torchscript
@@ -29,8 +29,8 @@ CLASSES = {
     "retrieval_ann": AnnRetrieval,
     "onnx": OnnxStep,
     "items": IdDecoder,
-    "fused_graph": FusedStep,
-    "fused_steps": FusedStep,
+    "fused_graph": QueuedStep,
+    "fused_steps": QueuedStep,
     "torchscript": TorchScriptStep,
 }
 

@@ -150,8 +150,8 @@ def test_an_empty_session_is_padding_and_moves_no_other(step, plan):
 
 def test_the_wanted_number_of_items_is_passed_on(step, plan):
     tensors = request_tensors([session(("ø1", 0, 1, 1.0))], plan.raw_features)
-    assert step.run(tensors)["top_k_checked"].tolist() == [[20]]
-    assert step.run(tensors | {"top_k": np.array([[7]], np.int32)})["top_k_checked"].tolist() == [[7]]
+    assert step.run(tensors)["top_k_checked"].tolist() == [20]
+    assert step.run(tensors | {"top_k": np.array([[7]], np.int32)})["top_k_checked"].tolist() == [7]
 
 
 def test_a_bad_request_is_refused(step):

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..item_index import ItemIndex
-from ..queued import queued
 from ..request import Array, Request
-from ..step import OwnProcess, Step, open_settings
+from ..step import OwnProcess, open_settings
 from ..steps import CompiledFeatures, Newest
 from . import FeaturesStep
 from .program import Program
@@ -42,7 +41,7 @@ class CompiledEncoder:
         return self._run(request.tensors(newest_of(self._newest, request)))
 
 
-def open_step(folder: Path, settings: CompiledFeatures, own: OwnProcess | None = None) -> Step:
+def open_step(folder: Path, settings: CompiledFeatures, own: OwnProcess | None = None) -> FeaturesStep:
     """Open the step of this folder: `model.onnx`, or `program/` where step.json's backend is `numpy`.
 
     Raises ValueError for another backend.
@@ -56,5 +55,4 @@ def open_step(folder: Path, settings: CompiledFeatures, own: OwnProcess | None =
         run, outputs = program.run, tuple(program.outputs)
     else:
         raise ValueError(f"step.json has backend '{settings.backend}', this runtime knows onnx, numpy")
-    step = FeaturesStep(CompiledEncoder(run, settings.newest), outputs, settings, ItemIndex.load(folder), own)
-    return queued(step, settings.queue)
+    return FeaturesStep(CompiledEncoder(run, settings.newest), outputs, settings, ItemIndex.load(folder), own)

@@ -15,10 +15,9 @@ import nvtabular  # pyright: ignore[reportMissingTypeStubs]
 import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
 from ..item_index import VALUES, ItemIndex
-from ..queued import queued
 from ..request import Array, Request
 from ..special_ids import NULL
-from ..step import OwnProcess, Step
+from ..step import OwnProcess
 from ..steps import NvtabularFeatures
 from ..wire import NULL_INT64, NULL_STRING
 from . import FeaturesStep
@@ -259,8 +258,8 @@ class _NullSafe(_StandIn):
         return self._operator.transform(_nvt.ColumnSelector(grouped), frame[columns])[name].to_numpy()
 
 
-def open_step(folder: Path, settings: NvtabularFeatures, own: OwnProcess | None = None) -> Step:
+def open_step(folder: Path, settings: NvtabularFeatures, own: OwnProcess | None = None) -> FeaturesStep:
     """Open the step of this folder. Unpickles `workflow/`: only ever one's own runs."""
     values = ItemIndex.load(folder, VALUES) if settings.item_values else None
     encoder = NvtabularEncoder(_nvt.Workflow.load(str(folder / "workflow")), settings, values)
-    return queued(FeaturesStep(encoder, encoder.outputs, settings, ItemIndex.load(folder), own), settings.queue)
+    return FeaturesStep(encoder, encoder.outputs, settings, ItemIndex.load(folder), own)
