@@ -6,12 +6,12 @@ import torch
 
 from nextitem_bundle.runtime import steps
 from nextitem_bundle.runtime.features import FeaturesStep
-from nextitem_bundle.runtime.queued import QueuedStep
 from nextitem_bundle.runtime.graphs.onnx import OnnxStep
 from nextitem_bundle.runtime.graphs.torchscript import TorchScriptStep
 from nextitem_bundle.runtime.graphs.torchscript import open_step as open_torchscript
 from nextitem_bundle.runtime.id_decoder import IdDecoder
 from nextitem_bundle.runtime.item_index import ItemIndex
+from nextitem_bundle.runtime.queued import QueuedStep
 from nextitem_bundle.runtime.retrieval import Retrieval
 from nextitem_bundle.runtime.retrieval.ann import AnnRetrieval
 from nextitem_bundle.runtime.step import open_step
