@@ -65,9 +65,9 @@ class ExportOptions:
         instances: processes of the retrieval step's model. 0: the layout's own number, see `own_instances`.
         preferred_batch_size: the largest number of sessions of several requests that are answered in one batch.
         max_queue_delay_us: microseconds that a request waits for others to join its batch.
-        max_queue_size: requests that may wait; further ones are refused. 0: no limit. For the layout `fused` alone.
+        max_queue_size: requests that may wait; further ones are refused. 0: no limit. Not with `runtime` native.
         max_queue_ms: milliseconds that the waiting requests may take to be answered, by the latest measurements;
-            further ones are refused. 0: no limit. For the layout `fused` alone.
+            further ones are refused. 0: no limit. Not with `runtime` native.
         queue_timeout_ms: milliseconds after which a request that still waits is refused. 0: no limit, and the only
             value that costs nothing: any other makes Triton 24.10 miss requests for up to 500 ms.
         availability: a JSON file of items that must not be recommended, or of those that alone may be. None: all items

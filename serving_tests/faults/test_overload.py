@@ -19,11 +19,7 @@ from serving_tests.support.raw_client import Answer, RawClient, Refused
 
 CALLERS = 8
 #: The bundle that refuses, and in which words.
-REFUSALS = {
-    "narrow": "Exceeds maximum queue size",
-    "narrow_steps": "Exceeds maximum queue size",
-    "hurried": "Request timeout expired",
-}
+REFUSALS = {"narrow": "Exceeds maximum queue size", "hurried": "Request timeout expired"}
 BUSY = {"http": "503", "grpc": "UNAVAILABLE"}
 
 

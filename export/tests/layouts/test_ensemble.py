@@ -11,6 +11,9 @@ from tritonclient.utils import deserialize_bytes_tensor, triton_to_np_dtype
 
 from nextitem_bundle import runtime
 from nextitem_bundle.runtime.step import open_step
+from nextitem_bundle.runtime.steps import read_step
+from nextitem_bundle.runtime.triton.batching import BatchedStep
+from nextitem_export.wire import request_tensors
 
 STEPS = ("features", "retrieval", "items")
 
@@ -95,3 +98,23 @@ def test_each_version_folder_has_the_runtime_s_source_and_a_model_that_imports_i
     assert modules == {"pathlib", "nextitem_runtime.triton.model"}
     assert '"shop"' in (ast.get_docstring(tree) or "")
     assert not list(version.rglob("*.pyc"))
+
+
+def test_the_retrieval_step_has_a_queue_and_joins_what_fits_together(bundle, plan):
+    features, retrieval = (open_step(bundle.repository / f"shop_{name}" / "1") for name in STEPS[:2])
+    assert isinstance(retrieval, BatchedStep)
+    queue = read_step(bundle.repository / "shop_retrieval" / "1").queue
+    assert (queue.max_queue_size, queue.max_queue_ms, queue.warm_ups) == (256, 20.0, 65)
+    sent = [request_tensors([session], plan.raw_features) for session in plan.sessions[:6]]
+    for row in (1, 4):  # lists of another width
+        excluded = [[f"unknown {number}".encode() for number in range(9)]]
+        sent[row]["exclude_item_ids"] = np.array(excluded, dtype=object)
+    encoded = [features.run(tensors) for tensors in sent]
+    asked = [{name: one[name] for name in retrieval.inputs} for one in encoded]
+    assert len({tuple(values.shape for values in tensors.values()) for tensors in asked}) == 2
+    for together, tensors in zip(retrieval.run_all(asked), asked, strict=True):
+        alone = retrieval.run(tensors)
+        assert isinstance(together, dict)
+        assert list(together) == list(retrieval.outputs)
+        for name, values in alone.items():
+            np.testing.assert_allclose(together[name], values, rtol=1e-5, err_msg=name)

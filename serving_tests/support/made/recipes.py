@@ -23,7 +23,6 @@ EXPORTS: dict[str, dict[str, tuple[str, tuple[object, ...]]]] = {
     # A queue that is full at once, one that nobody may wait in for long, and the defaults.
     "overload": {
         "narrow": ("shop", ("--layout", "fused", "--instances", 1, "--max-queue-size", 2)),
-        "narrow_steps": ("shop", ("--max-queue-size", 2)),
         "hurried": ("shop", ("--layout", "fused", "--instances", 1, "--queue-timeout-ms", 5)),
         "whole": ("shop", ("--layout", "fused")),
         "steps": ("shop", ()),
