@@ -40,38 +40,45 @@ class TritonPythonModel:
         gc.collect()
         gc.freeze()
 
-    def execute(self, requests: Sequence[Any]) -> list[Any]:
+    def execute(self, requests: Sequence[Any]) -> list[Any] | None:
         """Answer each request, in order; refuse those that are more than the step takes.
 
         Triton's own limit on its queue is not used: it costs a request up to 500 ms (docs/tuning.md).
+
+        Returns the answers, or None where they were sent: refusals do not wait until the others are answered.
         """
-        warming = self._warming
+        warming, count = self._warming, len(requests)
         if self._load_shedding is None:
-            answers = self._answers(requests)
             self._warming = False
         else:
             count = self._load_shedding.begin(len(requests))
-            answers = self._answers(requests[:count])
-            answers += self._refusals(len(requests), count)
-            self._load_shedding.end(count)
             warming = self._load_shedding.warming
+            self._refuse(requests[count:], len(requests))
+        answers = self._answers(requests[:count])
+        if self._load_shedding is not None:
+            self._load_shedding.end(count)
         if warming:
             self._counters.take()  # nobody asked
         else:
             self._metrics.send_if_due()
-        return answers
+        if count == len(requests):
+            return answers
+        for request, answer in zip(requests, answers, strict=False):
+            _send(request, answer)
+        return None
 
     def _answers(self, requests: Sequence[Any]) -> list[Any]:
         outcomes = answer_all(self._step, [self._read(request) for request in requests])
         return [self._response(outcome, request) for outcome, request in zip(outcomes, requests, strict=True)]
 
-    def _refusals(self, waiting: int, count: int) -> list[Any]:
-        if waiting == count:
-            return []
-        self._counters.refused("busy", waiting - count)
+    def _refuse(self, requests: Sequence[Any], waiting: int) -> None:
+        if not requests:
+            return
+        self._counters.refused("busy", len(requests))
         # Triton's own words first, which callers may look for.
-        what = f"Exceeds maximum queue size: {waiting} requests waited for {self._name}, which keeps {count}"
-        return [_failure(f"{what}; ask again later", _utils.TritonError.UNAVAILABLE) for _ in range(waiting - count)]
+        what = f"Exceeds maximum queue size: {waiting} requests waited for {self._name}, which keeps {waiting - len(requests)}"
+        for request in requests:
+            _send(request, _failure(f"{what}; ask again later", _utils.TritonError.UNAVAILABLE))
 
     def _read(self, request: Any) -> dict[str, Any]:
         # Not by get_input_tensor_by_name, which looks through all of them for each.
@@ -94,6 +101,10 @@ class TritonPythonModel:
         """What went wrong as a line of JSON; it holds no tensor."""
         what = {"event": "fault", "model": self._name, "request_id": request_id}
         return json.dumps({**what, "traceback": "".join(traceback.format_exception(error))})
+
+
+def _send(request: Any, response: Any) -> None:
+    request.get_response_sender().send(response, flags=_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 
 
 def _failure(message: str, code: Any) -> Any:

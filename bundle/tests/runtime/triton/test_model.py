@@ -32,8 +32,15 @@ class Tensor:
 
 
 class Request:
-    def __init__(self, tensors) -> None:
-        self._tensors = tensors
+    def __init__(self, tensors, sent=None) -> None:
+        self._tensors, self._sent = tensors, sent
+
+    def get_response_sender(self):
+        return self
+
+    def send(self, response, flags):
+        assert flags == "final"
+        self._sent.append((self._tensors["x"].tolist(), response))
 
     def request_id(self):
         return "asked-7"
@@ -69,6 +76,7 @@ def triton(monkeypatch):
     utils.Tensor = Tensor
     utils.TritonError = TritonError
     utils.Logger = SimpleNamespace(log_error=utils.logged.append)
+    utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL = "final"
     utils.InferenceResponse = lambda tensors=(), error=None: SimpleNamespace(
         outputs={tensor.name(): tensor.values for tensor in tensors}, error=error
     )
@@ -102,7 +110,10 @@ def ask(triton, step, *requests):
     model._name, model._step, model._load_shedding = "shop_step", step, getattr(step, "load_shedding", None)
     model._counters, model._warming = Counters(), False
     model._metrics = Metrics(triton[1], model._counters, {})
-    return model.execute([Request({"x": np.array(values)}) for values in requests])
+    sent = []
+    answers = model.execute([Request({"x": np.array(values)}, sent) for values in requests])
+    assert answers is None or not sent  # a request is answered in one of the two ways
+    return sent if answers is None else answers
 
 
 @pytest.mark.parametrize("batched", [True, False])
@@ -150,8 +161,9 @@ class Few(Halves):
 
 
 def test_requests_beyond_the_queue_s_size_are_refused_and_the_oldest_answered(triton):
-    *answered, refused = ask(triton, Few(batched=True), [[2]], [[4]], [[6]])
-    assert [answer.outputs["half"].tolist() for answer in answered] == [[[1]], [[2]]]
+    (asked, refused), *answered = ask(triton, Few(batched=True), [[2]], [[4]], [[6]])
+    assert asked == [[6]]  # at once, before the others are answered
+    assert [(asked, answer.outputs["half"].tolist()) for asked, answer in answered] == [([[2]], [[1]]), ([[4]], [[2]])]
     assert refused.error.code == TritonError.UNAVAILABLE
     sentence = "Exceeds maximum queue size: 3 requests waited for shop_step, which keeps 2; ask again later"
     assert str(refused.error) == sentence
