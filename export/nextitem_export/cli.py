@@ -120,9 +120,9 @@ def _add_limits(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) ->
         ("max_queue_delay_us", "microseconds that a request waits for others to join it"),
         (
             "max_queue_size",
-            "waiting requests that are taken at once, further ones are refused; 0: no limit; not with --runtime native",
+            "waiting requests that are taken at once, further ones are refused; 0: no limit; not by Triton's own backends",
         ),
-        ("max_queue_ms", "the same by what it takes to answer them; 0: no limit; not with --runtime native"),
+        ("max_queue_ms", "the same by what it takes to answer them; 0: no limit; not by Triton's own backends"),
         (
             "queue_timeout_ms",
             "milliseconds after which a waiting request is refused; 0: no limit; any other delays some",

@@ -107,7 +107,7 @@ def test_the_retrieval_step_has_a_queue_and_joins_what_fits_together(bundle, pla
     assert (queue.max_queue_size, queue.max_queue_ms, queue.warm_ups) == (256, 20.0, 65)
     sent = [request_tensors([session], plan.raw_features) for session in plan.sessions[:6]]
     for row in (1, 4):  # lists of another width
-        excluded = [[f"unknown {number}".encode() for number in range(9)]]
+        excluded = [[f"unknown {number}".encode() for number in range(70)]]
         sent[row]["exclude_item_ids"] = np.array(excluded, dtype=object)
     encoded = [features.run(tensors) for tensors in sent]
     asked = [{name: one[name] for name in retrieval.inputs} for one in encoded]
