@@ -105,11 +105,10 @@ def test_the_retrieval_step_has_a_queue_and_joins_what_fits_together(bundle, pla
     assert isinstance(retrieval, BatchedStep)
     queue = read_step(bundle.repository / "shop_retrieval" / "1").queue
     assert (queue.max_queue_size, queue.max_queue_ms, queue.warm_ups) == (256, 20.0, 65)
-    sent = [request_tensors([session], plan.raw_features) for session in plan.sessions[:6]]
-    for row in (1, 4):  # lists of another width
-        excluded = [[f"unknown {number}".encode() for number in range(70)]]
-        sent[row]["exclude_item_ids"] = np.array(excluded, dtype=object)
-    encoded = [features.run(tensors) for tensors in sent]
+    encoded = [features.run(request_tensors([session], plan.raw_features)) for session in plan.sessions[:6]]
+    (excluded, _) = read_step(bundle.repository / "shop_features" / "1").filters
+    for row in (1, 4):  # as with a list of more than 64 items
+        encoded[row][excluded] = np.pad(encoded[row][excluded], ((0, 0), (0, 960)))
     asked = [{name: one[name] for name in retrieval.inputs} for one in encoded]
     assert len({tuple(values.shape for values in tensors.values()) for tensors in asked}) == 2
     for together, tensors in zip(retrieval.run_all(asked), asked, strict=True):
