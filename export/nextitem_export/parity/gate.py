@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -32,6 +33,14 @@ _BY_ID = (
     "NVTabular's value depends on the session's id, which no request carries: join or compute it before fitting, so that each "
     "interaction has it in a column that is sent"
 )
+
+
+def pace(done: int, total: int, seconds: float) -> str:
+    """How far the sessions are, how many a second and how long the rest takes; empty at the beginning."""
+    if not done:
+        return ""
+    rate = done / seconds
+    return f" ({done:,} of {total:,} sessions, {rate:,.0f}/s, {(total - done) / rate:.0f} s left)"
 
 
 @dataclasses.dataclass
@@ -104,8 +113,9 @@ class Gate:
         answer for any session of the sample.
         """
         reports = []
+        began, done, total = time.monotonic(), 0, sum(len(case.sessions) for case in cases)
         for case in cases:
-            progress(f"parity: {case.name}")
+            progress(f"parity: {case.name}{pace(done, total, time.monotonic() - began)}")
             true = self._reference.encode(case.sessions)
             report = CaseReport(case.name, reason=true.reason())
             if case.own and not true.encoded:
@@ -117,6 +127,7 @@ class Gate:
                 batch = case.sessions[start : start + case.batch_size]
                 self._check_batch(case, start, batch, true.encoded, report)
             reports.append(report)
+            done += len(case.sessions)
         return reports
 
     def _check_batch(
