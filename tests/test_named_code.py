@@ -10,7 +10,14 @@ from tests.support.repository_files import FENCE, ROOT, our_files, text_of
 ELSEWHERE = {
     *("PriorityQueue", "RateLimiter", "PayloadSlotAvailable", "perf_analyzer"),
     *("MemoryMax", "MemoryHigh", "MemoryCurrent", "shareProcessNamespace"),
-    *("cosine_with_restarts", "constant_with_warmup", "inverse_sqrt", "TheOperator", "__version__"),
+    *(
+        "cosine_with_restarts",
+        "constant_with_warmup",
+        "inverse_sqrt",
+        "main_process_first",
+        "TheOperator",
+        "__version__",
+    ),
 }
 WORD = re.compile(r"[A-Za-z_]\w*")
 

@@ -35,7 +35,7 @@ _BY_ID = (
 )
 
 
-def pace(done: int, total: int, seconds: float) -> str:
+def progress_rate(done: int, total: int, seconds: float) -> str:
     """How far the sessions are, how many a second and how long the rest takes; empty at the beginning."""
     if not done:
         return ""
@@ -115,7 +115,7 @@ class Gate:
         reports = []
         began, done, total = time.monotonic(), 0, sum(len(case.sessions) for case in cases)
         for case in cases:
-            progress(f"parity: {case.name}{pace(done, total, time.monotonic() - began)}")
+            progress(f"parity: {case.name}{progress_rate(done, total, time.monotonic() - began)}")
             true = self._reference.encode(case.sessions)
             report = CaseReport(case.name, reason=true.reason())
             if case.own and not true.encoded:

@@ -17,7 +17,7 @@ from nextitem_bundle.runtime.special_ids import COLD
 from nextitem_export import ParityError
 from nextitem_export.graphs.features import write_features
 from nextitem_export.parity.cases import Case, make_cases
-from nextitem_export.parity.gate import _whence, pace
+from nextitem_export.parity.gate import _whence, progress_rate
 from nextitem_export.retrieval.formats import write_retrieval
 from nextitem_export.retrieval.module import Retrieval
 
@@ -301,6 +301,6 @@ def test_nan_in_a_feature_is_told_with_its_remedy():
     assert _whence(features).startswith("so is its feature 'price': fill nulls in the workflow (ops.FillMissing")
 
 
-def test_the_pace_is_told_once_there_is_one():
-    assert pace(0, 1_500, 0.1) == ""
-    assert pace(1_200, 1_500, 6.0) == " (1,200 of 1,500 sessions, 200/s, 2 s left)"
+def test_the_rate_is_told_once_there_is_one():
+    assert progress_rate(0, 1_500, 0.1) == ""
+    assert progress_rate(1_200, 1_500, 6.0) == " (1,200 of 1,500 sessions, 200/s, 2 s left)"
