@@ -14,7 +14,7 @@
 #   make bench-accuracy  recommendations by published protocols (DATASET=eshop; others with DATA=FOLDER)
 #   make bench-choices   bodies, losses and windows one after the other (DATASET, DATA; CHOICES='gru4rec sasrec')
 #   make bench-retraining epochs from yesterday's model and from nothing (QUICK=1: fewer; twenty minutes)
-#   make bench-training  time and memory of training by interactions and items (QUICK=1: some minutes)
+#   make bench-training  time and memory of training by interactions and items (five minutes; QUICK=1: one)
 #   make bench-client    the client's HTTP, gRPC and gzip (QUICK=1: under a minute)
 #   make bench-libraries HTTP libraries under the client (QUICK=1: fewer rounds)
 #   make bench-soak      an hour of requests, one in ten malformed: failures, memory (QUICK=1: five minutes)
