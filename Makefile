@@ -32,8 +32,7 @@ BIN := .venv/bin
 READY := .venv/.complete
 SEED := $(or $(SEED),$(shell date +%s))
 # Both cores are used, each model on one thread. What trains and exports whole runs, or starts programs, goes with the tests with a
-# server: they wait much of their time, so there are three at once, the files that take longest first. What measures times under load
-# runs by itself.
+# server: they wait much of their time, so there are four at once. What measures times under load runs by itself.
 UNIT_TESTS := tests bundle/tests training/tests export/tests
 WHOLE_RUNS := tests/benchmarks export/tests/bundles training/tests/runs
 SERVER_TESTS := $(addprefix serving_tests/,measured faults models contract) $(wildcard serving_tests/test_*.py) server/tests client/tests
@@ -55,9 +54,9 @@ test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --durations=40 --numprocesses=2 --dist=worksteal \
 		$(UNIT_TESTS) $(addprefix --ignore=,$(WHOLE_RUNS))
 	$(BIN)/python -m serving_tests.support.made
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow and not alone' --durations=25 --numprocesses=3 --dist=loadfile --no-loadscope-reorder \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow and not alone' --durations=25 --numprocesses=4 --dist=loadfile --no-loadscope-reorder \
 		$(SERVER_TESTS) $(WHOLE_RUNS)
-	$(BIN)/python -m pytest -m 'not slow and alone' --durations=5 serving_tests
+	$(BIN)/python -m pytest -m 'not slow and alone' --durations=5 serving_tests/faults serving_tests/measured
 
 test-all: $(READY)
 	@echo 'Hypothesis explores at random: SEED=$(SEED) repeats it.'

@@ -22,7 +22,7 @@ from serving_tests.support.processes import eventually, processes_of, running_tr
 pytestmark = [pytest.mark.beside_the_server, pytest.mark.alone]
 
 REQUESTS_PER_S = 100
-ASKED_S = float(os.environ.get("NEXTITEM_ASKED_S", "6"))
+ASKED_S = float(os.environ.get("NEXTITEM_ASKED_S", "4"))
 KILLED_AFTER_S = 1.0
 BACK_WITHIN_S = 5.0
 

@@ -103,7 +103,7 @@ def test_a_client_that_asks_again_is_answered_in_the_end(url: str, sessions: lis
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("model", ["whole", "steps"])
+@pytest.mark.parametrize("model", ["whole", "shop"])
 def test_a_request_that_comes_while_the_model_is_busy_is_not_forgotten(
     url: str, model: str, encode: Callable[..., dict[str, np.ndarray]], sessions: list[pd.DataFrame]
 ) -> None:

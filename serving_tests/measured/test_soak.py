@@ -10,14 +10,17 @@ from pathlib import Path
 import pytest
 
 from benchmarks.soak.__main__ import TARGETS, growth, peak
+from serving_tests.support.bundles import copied
 from serving_tests.support.made.shop import ROOT
 
 
 @pytest.mark.alone
 @pytest.mark.beside_the_server
 def test_nothing_fails_and_every_malformed_request_is_refused_as_it_should_be(repository: Path, tmp_path: Path) -> None:
-    file = tmp_path / "soak.json"
-    command = [sys.executable, "-m", "benchmarks.soak", "--smoke", "--repository", repository, "--json", file]
+    file, few = tmp_path / "soak.json", tmp_path / "repository"
+    for name in ("shop", "shop_fused"):
+        copied(repository / name, few)
+    command = [sys.executable, "-m", "benchmarks.soak", "--smoke", "--repository", few, "--json", file]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(file.read_text())["metrics"]

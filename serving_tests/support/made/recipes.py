@@ -25,7 +25,7 @@ EXPORTS: dict[str, dict[str, tuple[str, tuple[object, ...]]]] = {
         "narrow": ("shop", ("--layout", "fused", "--instances", 1, "--max-queue-size", 2)),
         "hurried": ("shop", ("--layout", "fused", "--instances", 1, "--queue-timeout-ms", 5)),
         "whole": ("shop", ("--layout", "fused")),
-        "steps": ("shop", ()),
+        "shop": ("shop", ()),
     },
     "native": {name: ("shop", ("--max-top-k", shop.MAX_TOP_K, *options)) for name, options in shop.NATIVE.items()},
     "raw": {"steps": ("raw", ()), "fused": ("raw", ("--layout", "fused"))},
