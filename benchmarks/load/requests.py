@@ -35,27 +35,35 @@ class Protocol:
     read: Callable[[bytes], Answer]
 
 
-def kserve(model: str, signature: Signature, k: int) -> Protocol:
+class Kserve:
     """KServe v2 with the binary tensor extension, exactly as nextitem_client writes it."""
-    codec = HttpCodec(parse_url("http://localhost:80"), Settings())
 
-    def inference(session: Session) -> Inference:
-        (tensors,) = build_requests([session], signature, k)
-        return Inference(model, tensors, OUTPUTS, "0")
+    def __init__(self, model: str, signature: Signature, k: int) -> None:
+        self._model, self._signature, self._k = model, signature, k
+        self._codec = HttpCodec(parse_url("http://localhost:80"), Settings())
 
-    def write(session: Session) -> bytes:
-        request = codec.infer_request(inference(session))
-        return _http(request.path, request.headers, request.body)
+    def request(self, sessions: Sequence[Session]) -> tuple[str, dict[str, str], bytes]:
+        """Path, headers and body of one request for all of these sessions."""
+        (tensors,) = build_requests(sessions, self._signature, self._k)
+        request = self._codec.infer_request(Inference(self._model, tensors, OUTPUTS, "0"))
+        return request.path, dict(request.headers), request.body
 
-    def read(body: bytes) -> Answer:
+    def answers(self, body: bytes) -> list[Answer]:
+        """The answer to each session."""
         # The load generator keeps no headers: the length of the JSON part is where its JSON ends.
         _, end = json.JSONDecoder().raw_decode(body.decode("latin-1"))
         response = HttpResponse(200, {"inference-header-content-length": str(end)}, body)
-        tensors = codec.read_reply(response, Inference(model, {}, OUTPUTS, "0")).tensors
-        ids = [raw.decode() for raw in tensors["item_ids"][0]]
-        return Answer(ids, tensors["scores"][0].tolist(), tensors["status"][0, 0].decode())
+        tensors = self._codec.read_reply(response, Inference(self._model, {}, OUTPUTS, "0")).tensors
+        return [
+            Answer([raw.decode() for raw in ids], scores, status.decode())
+            for ids, scores, (status,) in zip(*(tensors[name].tolist() for name in OUTPUTS), strict=True)
+        ]
 
-    return Protocol(write, read)
+
+def kserve(model: str, signature: Signature, k: int) -> Protocol:
+    """One session a request, over KServe v2."""
+    protocol = Kserve(model, signature, k)
+    return Protocol(lambda session: _http(*protocol.request([session])), lambda body: protocol.answers(body)[0])
 
 
 def plain_json() -> Protocol:

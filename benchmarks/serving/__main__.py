@@ -41,6 +41,7 @@ TARGETS = {
     "fused_two.p90_ms_at_1000": ("<=", 7),
     "fused_two.p995_ms_at_1000": ("<=", 15),
     "ensemble_over_fused": (">=", 0.6),
+    "bulk_over_onnxruntime": (">=", 0.7),
     "goodput_at_1_5x": (">=", 0.9),
     "goodput_at_2x": (">=", 0.75),
     "ensemble.goodput_at_1_5x": (">=", 0.9),
@@ -57,6 +58,7 @@ _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NU
 class Size:
     """How much a run measures: rounds, rates at which every server is measured, seconds of each kind of trial, sessions.
 
+    many_s: seconds of requests for many sessions. file_sessions: how many sessions a whole file has.
     searched: the servers whose highest rates are searched; None: all that are measured. last_step: of that search, see
     measures.Search. beyond: how much is measured beyond saturation, see overload.EXTENTS.
     """
@@ -73,6 +75,8 @@ class Size:
     warm_s: float = 2.0
     idle_s: float = 3.0
     inprocess_s: float = 0.5
+    many_s: float = 3.0
+    file_sessions: int = 20_000
     least_requests: int = 150
     last_step: int | None = None
     searched: tuple[str, ...] | None = None
@@ -89,7 +93,7 @@ class Size:
 SMOKE = Size(
     rounds=1, rates=(20,), fixed_s=0.5, search_rounds=1, search_s=0.5, confirm_s=0.5, sessions=50,
     shop=SMALL_SHOP, warm_s=1.0, idle_s=0.2, inprocess_s=0.01, least_requests=10, last_step=40, searched=("fused",),
-    beyond="smoke",
+    beyond="smoke", many_s=0.3, file_sessions=100,
 )  # fmt: skip
 QUICK = Size(3, (50, COMMON_RATE, HIGH_RATE), 2.0, 1, 1.0, 2.0, 300)
 FULL = Size(3, (50, 100, COMMON_RATE, 500, HIGH_RATE, 1500), 3.0, 2, 1.5, 4.0, 1000, beyond="full")
@@ -150,6 +154,7 @@ def _measure(size: Size, names: Sequence[str], folder: Path, progress: Progress)
     """Everything that was found, see serving_report.metrics_of."""
     from benchmarks.serving import overload
     from benchmarks.serving.checkpoint import checkpoint, sessions
+    from benchmarks.serving.many import sessions_per_s
     from benchmarks.serving.measures import Measuring
     from benchmarks.serving.reference import Reference
     from benchmarks.serving.servers import TARGETS as SERVERS
@@ -177,7 +182,13 @@ def _measure(size: Size, names: Sequence[str], folder: Path, progress: Progress)
         idle = _idle_share(measured, size.idle_s)
         fixed = _fixed(measured, size, progress, task)
         searched = _searched(measured, fixed, size, progress, task)
-    inprocess = _inprocess(work, size)
+        many = [
+            sessions_per_s(measured[name].server, asked, reference, size.many_s)
+            for _ in range(size.rounds)
+            for name in measured
+            if name == "fused"
+        ]
+    inprocess, files = _inprocess(work, size), _whole_files(work, size)
     floor = max((one["p99_50ms"] for one in searched.get("noop", [])), default=None)
     beyond = overload.measure(
         overload.EXTENTS[size.beyond],
@@ -191,7 +202,7 @@ def _measure(size: Size, names: Sequence[str], folder: Path, progress: Progress)
         "commit": commit(), "machine": described, "size": dataclasses.asdict(size),
         "titles": {name: SERVERS[name].title for name in names},
         "idle_share_of_a_core": idle, "fixed": fixed, "searched": searched, "inprocess": inprocess,
-        "beyond": beyond,
+        "beyond": beyond, "many": many, "files": files,
         "took_s": round(time.monotonic() - began),
     }  # fmt: skip
 
@@ -256,6 +267,13 @@ def _inprocess(work: Any, size: Size) -> dict[str, Any]:
     """inprocess.py in a process of its own, which uses one thread and nothing else."""
     bundle = work.bundle("fused", "onnx")
     return json.loads(output_of("benchmarks.serving.inprocess", bundle, size.rounds, size.inprocess_s, size.shop.items))
+
+
+def _whole_files(work: Any, size: Size) -> dict[str, Any]:
+    """whole_files.py in a process of its own, on one thread."""
+    bundle = work.bundle("fused", "onnx")
+    arguments = (bundle, size.rounds, size.file_sessions, size.shop.items)
+    return json.loads(output_of("benchmarks.serving.whole_files", *arguments))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def main() -> None:
     step: Any = open_step(settings.parent)
     document = json.loads(settings.read_text(encoding="utf-8"))["signature"]
     requests = _requests(parse_signature(json.dumps(document), NAME), shop)
-    graph, inputs = _graph_calls(step, requests)
+    graph, inputs = graph_calls(step, requests)
     ways: dict[str, Sequence[Callable[[], Any]]] = {
         "step": [lambda tensors=tensors: step.run(tensors) for tensors in requests],
         "graph": [lambda values=values: graph.run(None, values) for values in inputs],
@@ -55,7 +55,7 @@ def _requests(signature: Signature, shop: Shop) -> list[dict[str, np.ndarray]]:
     return requests
 
 
-def _graph_calls(step: Any, requests: Sequence[dict[str, np.ndarray]]) -> tuple[Any, list[dict[str, Any]]]:
+def graph_calls(step: Any, requests: Sequence[dict[str, np.ndarray]]) -> tuple[Any, list[dict[str, Any]]]:
     """ONNX Runtime's session and what the step gives it for each request, listened to while the step runs."""
     graph = step._core._graph._session
     inputs: list[dict[str, Any]] = []

@@ -12,6 +12,8 @@ from typing import Any
 COMMON_RATE, SLOW_RATE, HIGH_RATE = 200, 10, 1000
 PERCENTILES = ("p50", "p90", "p99", "p995")
 _VERDICTS = {True: "yes", False: "NO", None: "not measured"}
+#: What becomes metrics.
+_MEASURED = ("fixed", "searched", "inprocess", "beyond", "many", "files")
 _SEARCHED = {"p99_50ms": "max_rate_p99_50ms", "p90_7ms": "max_rate_p90_7ms"}
 
 
@@ -43,6 +45,13 @@ def metrics_of(found: Mapping[str, Any], targets: Mapping[str, tuple[str, float]
     for name in ("p50_ms", "graph_p50_ms", "kernel_us", "step_us"):
         metrics[f"inprocess.{name}"] = found["inprocess"][name]
     spread |= {f"inprocess.{name}": value for name, value in found["inprocess"]["spread"].items()}
+    if found["many"]:
+        add("many.sessions_per_s", found["many"], 0)
+    for name, rate in found["files"].items():
+        metrics[f"bulk.{name}_sessions_per_s"], spread[f"bulk.{name}_sessions_per_s"] = (
+            rate["sessions_per_s"],
+            rate["spread"],
+        )
     _ratios(metrics)
     metrics |= {name: round(value, 3) for name, value in found["beyond"].items()}
     return {
@@ -50,7 +59,7 @@ def metrics_of(found: Mapping[str, Any], targets: Mapping[str, tuple[str, float]
         "spread": spread,
         "met": {name: _met(metrics[name], *wanted) for name, wanted in targets.items() if name in metrics},
         "targets": {name: list(wanted) for name, wanted in targets.items()},
-        **{name: value for name, value in found.items() if name not in ("fixed", "searched", "inprocess", "beyond")},
+        **{name: value for name, value in found.items() if name not in _MEASURED},
     }
 
 
@@ -64,6 +73,9 @@ def _ratios(metrics: dict[str, float]) -> None:
         fused, noop = metrics.get(f"fused.cpu_us{rate}"), metrics.get(f"noop.cpu_us{rate}")
         if fused and noop:
             metrics[f"cpu_over_floor{suffix}"] = round(fused / (noop + metrics["inprocess.kernel_us"]), 2)
+    metrics["bulk_over_onnxruntime"] = round(
+        metrics["bulk.command_sessions_per_s"] / metrics["bulk.onnxruntime_sessions_per_s"], 2
+    )
     ensemble = metrics.get("ensemble.max_rate_p99_50ms")
     if ours and ensemble is not None:
         metrics["ensemble_over_fused"] = round(ensemble / ours, 2)
@@ -126,6 +138,9 @@ def _described(report: Mapping[str, Any]) -> str:
         f"The generator used {min(busy, default=0):,.0f} to {max(busy, default=0):,.0f} µs a request at {HIGH_RATE:,}/s; "
         f"99 % of requests were sent within {statistics.median(late):.2f} ms of their time in the middle trial. "
         f"All servers together used {report['idle_share_of_a_core']:.1%} of a core while nobody asked.",
+        f"`nextitem-recommend` answers {metrics['bulk.command_sessions_per_s']:,.0f} sessions/s of a file, the graph alone "
+        f"{metrics['bulk.onnxruntime_sessions_per_s']:,.0f}; the server "
+        f"{_shown(metrics, 'many.sessions_per_s', 0) or '(not measured)'} with as many in a request as it takes.",
         *([", ".join(f"{name} {value}" for name, value in others.items()) + "."] if others else []),
         f"{machine['processor']}, {machine['cores']} cores, load {machine['load_1m']} at the start and "
         f"{machine['load_1m_at_the_end']} at the end; commit {report['commit']}; {report['size']['rounds']} rounds, "

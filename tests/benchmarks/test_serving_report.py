@@ -32,6 +32,11 @@ def found():
             "fastapi_ort": [slower],
             "ensemble": [slower | {"p99_50ms": 550.0}],
         },
+        "many": [4_000.0, 5_000.0],
+        "files": {
+            "command": {"sessions_per_s": 4_000.0, "spread": 0.1},
+            "onnxruntime": {"sessions_per_s": 5_000.0, "spread": 0.1},
+        },
         "inprocess": {"p50_ms": 0.5, "graph_p50_ms": 0.4, "kernel_us": 300, "step_us": 450, "spread": {"p50_ms": 0.1}},
         "beyond": {"goodput_at_2x": 0.9512, "ensemble.goodput_at_2x": 0.1},
         "titles": {"fused": "nextitem, fused", "noop": "no-op", "fastapi_ort": "FastAPI"},
@@ -71,6 +76,8 @@ def test_ratios_and_targets(report):
     assert metrics["cpu_over_floor_at_1000"] == 1.0
     assert metrics["goodput_at_2x"] == 0.951
     assert metrics["ensemble_over_fused"] == 0.5
+    assert metrics["many.sessions_per_s"] == 4_500
+    assert metrics["bulk_over_onnxruntime"] == 0.8
     assert report["met"] == dict.fromkeys(TARGETS, True)
 
 

@@ -132,9 +132,12 @@ def read_response(
 
 def _items(ids: npt.NDArray[Any], scores: npt.NDArray[Any]) -> tuple[list[Union[str, int]], list[float]]:
     """The items of one row and their scores."""
-    raw: Sequence[Any] = ids.tolist()
-    kept = [column for column, value in enumerate(raw) if value not in (NULL_BYTES, NULL_INT64)]
-    return [_item_id(raw[column]) for column in kept], [float(scores[column]) for column in kept]
+    raw: list[Any] = ids.tolist()
+    found: list[float] = scores.tolist()
+    if NULL_BYTES in raw or NULL_INT64 in raw:
+        kept = [column for column, value in enumerate(raw) if value not in (NULL_BYTES, NULL_INT64)]
+        raw, found = [raw[column] for column in kept], [found[column] for column in kept]
+    return [_item_id(value) for value in raw], found
 
 
 def _head(values: npt.NDArray[Any], sessions: int, name: str, model: str) -> list[list[Optional[float]]]:

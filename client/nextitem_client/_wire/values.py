@@ -52,6 +52,8 @@ def is_null(value: Any) -> bool:
 
 def is_list(value: Any) -> bool:
     """Whether `value` is a column or list rather than a single value."""
+    if type(value) is list:
+        return True  # mostly; the rest takes longer
     if isinstance(value, (str, bytes, bytearray, Mapping)) or is_null(value):
         return False
     if isinstance(value, np.ndarray):
@@ -145,7 +147,8 @@ def encode_plain(kind: str, values: list[Any]) -> list[Any] | None:
     if kind in ("integer", "datetime") and plain is int:
         return values if min(values) >= NULL_INT64 and max(values) <= INT64_MAX else None
     if kind == "float" and plain is float:
-        return values if all(-_FP32_END < value < _FP32_END for value in values) else None
+        # The sum of what fits is finite; NaN, which min and max may pass over, makes it NaN.
+        return values if min(values) > -_FP32_END and max(values) < _FP32_END and math.isfinite(sum(values)) else None
     return None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice, repeat
 from pathlib import Path
 from typing import Any, Union
 
@@ -257,9 +257,10 @@ def _answer_in_parts(
 
 def _rows(session_id: Any, answer: Recommendation) -> list[Row]:
     """One row an item; where there is none, one without rank, item and score, so that no session is missing."""
-    pairs, of_session = zip(answer.item_ids, answer.scores), (answer.status, *head_values(answer))
-    found: list[Row] = [(session_id, rank, item, score, *of_session) for rank, (item, score) in enumerate(pairs, 1)]
-    return found or [(session_id, None, None, None, *of_session)]
+    of_session = (answer.status, *head_values(answer))
+    if not answer.item_ids:
+        return [(session_id, None, None, None, *of_session)]
+    return list(zip(repeat(session_id), count(1), answer.item_ids, answer.scores, *map(repeat, of_session)))
 
 
 def _report(output: Path, sessions: int | None, resumed: int, *, complete_before: bool = False) -> BulkReport:

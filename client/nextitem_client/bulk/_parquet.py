@@ -39,13 +39,13 @@ class ParquetRows:
     def ids(self) -> Iterator[Sequence[Any]]:
         """See RowFile."""
         for batch in self._batches([self._session]):
-            yield batch.column(0).to_pylist()
+            yield self._listed(batch.column(0))
 
     def rows(self) -> Iterator[Rows]:
         """See RowFile."""
         for batch in self._batches([self._session, *(f.name for f in self._features)]):
             columns = {f.name: self._values(batch.column(f.name), f) for f in self._features}
-            yield batch.column(self._session).to_pylist(), columns
+            yield self._listed(batch.column(self._session)), columns
 
     def _batches(self, columns: list[str]) -> Iterator[Any]:
         with self._parquet.ParquetFile(self._path) as file:
@@ -81,6 +81,16 @@ class ParquetRows:
                 column = compute.if_else(compute.is_nan(column), None, column).cast(arrow.int64())
         except arrow.ArrowInvalid:
             pass  # one value does not fit; the client says which
+        return self._listed(column)
+
+    def _listed(self, column: Any) -> list[Any]:
+        """The values as Python has them, several times faster than to_pylist where NumPy has them without a change."""
+        types = self._arrow.types
+        if types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        numbers = types.is_integer(column.type) or types.is_floating(column.type)
+        if types.is_string(column.type) or (numbers and not column.null_count):
+            return column.to_numpy(zero_copy_only=False).tolist()
         return column.to_pylist()
 
 
