@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from benchmarks.serving.checkpoint import BIN, K
 from benchmarks.support.own_process import ROOT, run_quietly
 
 NAME = "shop"
+#: What a copy of a configuration does without: requests to warm up, and the version, whose files would be looked for.
+_LEFT_OUT = re.compile(r"^(model_warmup|version_policy) \{.*?^\}\n", re.MULTILINE | re.DOTALL)
 _NOOP_MODEL = f"""
 import numpy as np
 import triton_python_backend_utils as pb
@@ -30,6 +33,30 @@ class TritonPythonModel:
             )
             for _ in requests
         ]
+"""
+_NOOP_STEP = """
+import json
+
+import numpy as np
+import triton_python_backend_utils as pb
+
+TYPES = {"TYPE_INT64": np.int64, "TYPE_INT32": np.int32, "TYPE_FP32": np.float32, "TYPE_STRING": object}
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        config = json.loads(args["model_config"])
+        batch = [1] if config["max_batch_size"] > 0 else []
+        self.outputs = []
+        for output in config["output"]:
+            dims = [int(size) for size in output["dims"]]
+            first, *rest = batch + dims
+            shape = [1, *(WIDTH if size < 0 else size for size in rest)]
+            kind = TYPES[output["data_type"]]
+            self.outputs.append((output["name"], np.full(shape, b"sku-0123456789" if kind is object else 1, kind)))
+
+    def execute(self, requests):
+        return [pb.InferenceResponse([pb.Tensor(*output) for output in self.outputs]) for _ in requests]
 """
 
 
@@ -59,6 +86,24 @@ def write_noop(folder: Path, signature: Mapping[str, Any]) -> Path:
     config = _config(NAME, inputs, _ANSWER, max_batch_size=64, of_inputs=optional)
     config += ["dynamic_batching { }", _signature_parameter(signature)]
     return _write(folder / "noop", {NAME: (config, _NOOP_MODEL)})
+
+
+def write_noop_ensemble(folder: Path, ours: Path) -> Path:
+    """The floor of `ensemble`: its configurations and the tensors of one session, in steps that look at nothing.
+
+    ours: the repository of the bundle.
+    """
+    repository = folder / "noop_ensemble"
+    shutil.rmtree(repository, ignore_errors=True)
+    for step in ("", "_features", "_retrieval", "_items"):
+        model = repository / f"{NAME}{step}"
+        (model / "1").mkdir(parents=True)
+        text = (ours / model.name / "config.pbtxt").read_text(encoding="utf-8")
+        (model / "config.pbtxt").write_text(_LEFT_OUT.sub("", text), encoding="utf-8")
+        if step:
+            width = K if step == "_items" else 64  # the shortest list of filters
+            (model / "1" / "model.py").write_text(_NOOP_STEP.replace("WIDTH", str(width)), encoding="utf-8")
+    return repository
 
 
 def write_nvtabular(folder: Path, signature: Mapping[str, Any], peer: Path) -> Path:

@@ -160,6 +160,11 @@ TARGETS: dict[str, Target] = {
     "fastapi_ort": Target("FastAPI, ONNX Runtime", _peer("onnx", "onnx"), smoke=True),
     "fastapi_torch_lean": Target("FastAPI, TorchScript, no filters", _peer("torch", None), quick=False, smoke=True),
     "fastapi_ort_lean": Target("FastAPI, ONNX Runtime, no filters", _peer("onnx", None), quick=False),
+    "noop_ensemble": Target(
+        "three no-op models in Triton",
+        lambda name, work: triton(name, bundles.write_noop_ensemble(work.folder, work.bundle("ensemble", "onnx"))),
+        answers=False,
+    ),
     "noop": Target(
         "no-op model in Triton",
         lambda name, work: triton(name, bundles.write_noop(work.folder, work.signature())),

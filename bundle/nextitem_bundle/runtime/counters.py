@@ -55,9 +55,9 @@ class Counters:
         """Sessions were read. lengths: int64 [B], as sent; codes: int64 [B, window], the items that the model reads."""
         self._read.append((lengths, codes))
 
-    def answered(self, status: Array, scores: Array) -> None:
-        """Sessions were answered. status: str or bytes [B, 1]; scores: float32 [B, K]."""
-        self._answered.append((status, scores))
+    def answered(self, status: Array, scores: Array, top_k: Array) -> None:
+        """Sessions were answered. status: str or bytes [B, 1]; scores: float32 [B, K]; top_k: int64 [B, 1], how many are sent."""
+        self._answered.append((status, scores[np.arange(scores.shape[1]) < top_k]))
 
     def refused(self, reason: str, requests: int = 1) -> None:
         """Requests got no answer."""

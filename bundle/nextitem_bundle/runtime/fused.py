@@ -69,19 +69,20 @@ class OneGraph:
         tensors = concatenated([request.what for request in requests], self._signature)
         request = read_request(tensors, self._signature)
         excluded, allowed = encode_filters(tensors, request, self._signature, self._index)
+        top_k = _wanted(requests)
         answer = self._graph.run(
             {
                 **self._constants,
                 **request.tensors(newest_of(self._newest, request)),
                 self._excluded: excluded,
                 self._allowed: allowed,
-                TOP_K: np.array([max(request.top_k for request in requests)], dtype=np.int64),
+                TOP_K: top_k.max(axis=0),
             }
         )
         codes = answer.pop(self._codes)
         if self._own:
             self._own.counters.read(request.lengths, codes)
-            self._own.counters.answered(answer["status"], answer["scores"])
+            self._own.counters.answered(answer["status"], answer["scores"], top_k)
         return answer
 
 
@@ -102,15 +103,21 @@ class Chain:
         """See Core."""
         encoded = self._features.run(tensors)
         widths = tuple(encoded[name].shape[1] for name in self._filters)
-        return Checked(len(encoded[self._filters[0]]), int(encoded[TOP_K][0]), widths, encoded)
+        return Checked(len(encoded[self._filters[0]]), int(encoded[TOP_K][0, 0]), widths, encoded)
 
     def answer(self, requests: Sequence[Checked]) -> dict[str, Array]:
         """See Core."""
         joined = {name: np.concatenate([request.what[name] for request in requests]) for name in self._retrieval.inputs}
-        top_k = np.array([max(request.top_k for request in requests)], dtype=np.int64)
-        ranked = self._retrieval.run({**joined, TOP_K: top_k})
+        top_k = _wanted(requests)
+        ranked = self._retrieval.run({**joined, TOP_K: top_k.max(axis=0)})
         answer = self._items.run({**{to: ranked[name] for name, to in self._ranked.items()}, TOP_K: top_k})
         return answer | {to: ranked[name] for name, to in self._heads.items()}
+
+
+def _wanted(requests: Sequence[Checked]) -> Array:
+    """How many items each session wants, int64 [B, 1]."""
+    wanted = np.array([request.top_k for request in requests], dtype=np.int64)
+    return np.repeat(wanted, [request.rows for request in requests])[:, None]
 
 
 def _inputs(signature: Signature) -> tuple[str, ...]:

@@ -77,8 +77,6 @@ class QueuedStep:
     load_shedding: how many of those that have come are answered.
     """
 
-    batched = True
-
     def __init__(self, core: Core, queue: Queue) -> None:
         self._core = core
         self._max_rows = queue.preferred_batch_size

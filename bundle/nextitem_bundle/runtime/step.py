@@ -14,11 +14,10 @@ from .steps import kind_of, read_step
 
 
 class Step(Protocol):
-    """One step. `batched`: its inputs may be joined along the first axis with those of other requests."""
+    """One step."""
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    batched: bool
 
     def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         """Compute the outputs. Raises RequestError if the tensors cannot be answered."""

@@ -48,10 +48,9 @@ def kind(name: str, module: str) -> Callable[[type[_T]], type[_T]]:
 @kind("onnx", "graphs.onnx")
 @dataclasses.dataclass(frozen=True)
 class OnnxGraph:
-    """`model.onnx`. batched: its inputs may be joined along the first axis with those of other requests."""
+    """`model.onnx`."""
 
     threads: int = 1
-    batched: bool = True
 
 
 @kind("torchscript", "graphs.torchscript")
@@ -62,7 +61,6 @@ class TorchScriptGraph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     threads: int = 1
-    batched: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +112,7 @@ class CompiledFeatures:
     backend: str
     backend_reason: str | None
     newest: Newest = Newest()
-    graph: OnnxGraph = OnnxGraph(batched=False)
+    graph: OnnxGraph = OnnxGraph()
 
 
 @kind("features_nvtabular", "features.nvtabular")
@@ -200,11 +198,12 @@ class AnnRetrieval:
 @kind("items", "id_decoder")
 @dataclasses.dataclass(frozen=True)
 class Items:
-    """Codes to raw ids: `model.onnx`, or `items.npy` where the backend is `numpy`."""
+    """Codes to raw ids: `model.onnx`, or `items.npy` where the backend is `numpy`. queue: see Retrieval."""
 
     backend: str
     inputs: tuple[str, ...]
-    graph: OnnxGraph = OnnxGraph(batched=False)
+    graph: OnnxGraph = OnnxGraph()
+    queue: Queue | None = None
 
 
 @kind("fused_graph", "fused")

@@ -30,14 +30,14 @@ def test_buckets_of_lengths_hold_all_that_are_no_longer():
     assert found[Series("nextitem_session_length_bucket", "+Inf")] == 4
 
 
-def test_answers_are_counted_by_status_and_without_what_only_fills_them_up():
+def test_answers_are_counted_by_status_and_by_what_each_session_is_sent():
     counters = Counters()
     scores = np.array([[0.5, LOWEST_FLOAT32], [0.25, 0.125], [LOWEST_FLOAT32, LOWEST_FLOAT32]], np.float32)
-    counters.answered(np.array([["ok"], ["cold"], ["ok"]], dtype=object), scores)
+    counters.answered(np.array([["ok"], ["cold"], ["ok"]], dtype=object), scores, np.array([[2], [1], [2]]))
     assert counts(counters) == {
         "nextitem_sessions_total{ok}": 2,
         "nextitem_sessions_total{cold}": 1,
-        "nextitem_items_returned_total{}": 3,
+        "nextitem_items_returned_total{}": 2,
     }
 
 

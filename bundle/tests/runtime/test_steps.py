@@ -32,7 +32,7 @@ FILTERS = ("excluded__1", "allowed__2")
 QUEUE = Queue(64, 256, 250.0, 65)
 RANKING = Ranking({"available__3": "bias"}, 512, 100)
 SETTINGS = [
-    OnnxGraph(2, False),
+    OnnxGraph(2),
     TorchScriptGraph(("a", "b"), ("c",)),
     CompiledFeatures(SIGNATURE, FILTERS, "feature__0", "onnx", "", Newest(20, "time")),
     CompiledFeatures(SIGNATURE, FILTERS, "feature__0", "numpy", "too many strings"),
@@ -43,7 +43,7 @@ SETTINGS = [
     Retrieval(OnnxGraph(), RANKING, "int8-rerank", FirstLook(32, 120), 0.9994),
     Retrieval(TorchScriptGraph(("a",), ("b",)), Ranking({"a": "mask"})),
     AnnRetrieval(OnnxGraph(), "i", "t", "p", FILTERS, ("codes",), (), 20, 256, 16),
-    Items("onnx", ("codes",)),
+    Items("onnx", ("codes",), queue=QUEUE),
     FusedGraph(SIGNATURE, FILTERS, "c", Newest(), OnnxGraph(), RANKING, QUEUE),
     FusedSteps(SIGNATURE, FILTERS, {"codes": "ranked"}, {}, QUEUE),
 ]
@@ -67,15 +67,15 @@ def test_what_was_written_is_read(tmp_path, settings):
         ({"threads": True}, r"step.json, threads is True, expected int"),
         (
             {"colour": 1},
-            r"step.json has an unknown key 'colour', expected are threads, batched: export the bundle again",
+            r"step.json has an unknown key 'colour', expected are threads: export the bundle again",
         ),
-        ({"batched": ...}, r"step.json has no key 'batched'"),
+        ({"threads": ...}, r"step.json has no key 'threads'"),
         ({"kind": "magic"}, r"has kind 'magic', this runtime knows onnx, torchscript"),
         ({"kind": ...}, r"is no description of a step \(KeyError: 'kind'\)"),
     ],
 )
 def test_what_is_not_as_written_is_refused_with_its_key(tmp_path, change, sentence):
-    document = {"kind": "onnx", "threads": 1, "batched": True, **change}
+    document = {"kind": "onnx", "threads": 1, **change}
     (tmp_path / STEP).write_text(json.dumps({name: value for name, value in document.items() if value is not ...}))
     with pytest.raises(StepError, match=sentence):
         read_step(tmp_path)

@@ -13,15 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from nextitem_bundle.config import EnsembleStep, StepConfig, TensorSpec, WarmUp, write_ensemble
+from nextitem_bundle.config import Batching, EnsembleStep, StepConfig, TensorSpec, WarmUp, write_ensemble
 from nextitem_bundle.runtime.special_ids import FIRST_ITEM
+from nextitem_bundle.runtime.steps import read_step, write_step
 
 from ..graphs import id_decoder
 from ..options import ExportOptions
 from ..plan import Plan
 from ..retrieval.heads import head_tensors
 from ..retrieval.module import OUTPUTS, filter_tensors
-from .runtimes import RUNTIMES, add_python_model, batching, warm_batches, without_batch
+from .runtimes import RUNTIMES, add_python_model, batching, queue, queued, unlimited, warm_batches, without_batch
 from .steps import (
     StepFolders,
     encoded,
@@ -65,6 +66,8 @@ class EnsembleLayout:
         folders = self.folders(build, plan.signature.bundle_version)
         add_python_model(folders.features, "Features", self.name)
         RUNTIMES[options.runtime].add_retrieval_code(folders.retrieval, self.name, options)
+        waiting = unlimited(queue(options), warm_ups=1)
+        write_step(folders.items, dataclasses.replace(read_step(folders.items), queue=waiting))
         add_python_model(folders.items, "Items", self.name)
 
     def write_configs(self, build: Path, plan: Plan, options: ExportOptions) -> None:
@@ -109,7 +112,7 @@ class EnsembleLayout:
         folders = self.folders(build, version)
         tensors = [TensorSpec(f.tensor, _DATATYPES[f.dtype], (-1, plan.signature.window)) for f in plan.features]
         tensors += [TensorSpec(name, "INT64", (-1, -1)) for name in filter_tensors(plan.features)[:2]]
-        top_k = TensorSpec(id_decoder.TOP_K, "INT64", (1,))
+        top_k = TensorSpec(id_decoder.TOP_K, "INT64", (-1, 1))
         k = plan.signature.top_k_limit
         ranked = [("INT64", (-1, k)), ("FP32", (-1, k)), ("INT32", (-1, 1))]
         yield StepConfig(
@@ -139,20 +142,20 @@ class EnsembleLayout:
             version=version,
         )
         yield RUNTIMES[options.runtime].configured(retrieval, folders.retrieval, options)
-        yield StepConfig(
+        of_items = [
+            *(TensorSpec(name, kind, dims) for name, (kind, dims) in zip(id_decoder.INPUTS[:3], ranked, strict=True)),
+            top_k,
+        ]
+        items = StepConfig(
             self.steps[2],
-            (
-                *(
-                    TensorSpec(name, kind, dims)
-                    for name, (kind, dims) in zip(id_decoder.INPUTS[:3], ranked, strict=True)
-                ),
-                top_k,
-            ),
-            tuple(spec for spec in response_specs(plan) if spec.name in id_decoder.OUTPUTS),
-            max_batch_size=0,
+            tuple(without_batch(spec) for spec in of_items),
+            tuple(without_batch(spec) for spec in response_specs(plan) if spec.name in id_decoder.OUTPUTS),
+            max_batch_size=options.max_sessions,
+            batching=Batching(preferred_size=None),
             warm_ups=(WarmUp("session", items_request(plan)),),
             version=version,
         )
+        yield queued(items)
 
 
 def features_request(plan: Plan) -> dict[str, np.ndarray]:
@@ -181,5 +184,5 @@ def items_request(plan: Plan) -> dict[str, np.ndarray]:
         id_decoder.CODES: np.full((1, k), FIRST_ITEM, dtype=np.int64),
         id_decoder.SCORES: np.zeros((1, k), dtype=np.float32),
         id_decoder.STATUS: np.zeros((1, 1), dtype=np.int32),
-        id_decoder.TOP_K: np.array([k]),
+        id_decoder.TOP_K: np.array([[k]]),
     }

@@ -89,6 +89,11 @@ def queue(options: ExportOptions) -> Queue:
     )
 
 
+def unlimited(waiting: Queue, warm_ups: int) -> Queue:
+    """The same without a limit, for a step whose requests have been answered but for their ids."""
+    return dataclasses.replace(waiting, max_queue_size=0, max_queue_ms=0.0, warm_ups=warm_ups)
+
+
 def queued(config: StepConfig) -> StepConfig:
     """The configuration of a model that is given all that wait, of any lengths: it makes batches and refuses the rest."""
     assert config.batching is not None

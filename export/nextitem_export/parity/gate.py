@@ -150,7 +150,7 @@ class Gate:
             self._retrieval, {name: encoded[name] for name in self._retrieval.inputs}, case, start, "retrieval"
         )
         answer = _run(self._items, _items_inputs(ranked, encoded), case, start, "items")
-        wanted = int(encoded[id_decoder.TOP_K][0])
+        wanted = int(encoded[id_decoder.TOP_K][0, 0])
         self._check_items(case, start, ranked, answer, wanted)
         judged = [row for row in range(len(batch)) if start + row in true]
         report.sessions += len(batch)

@@ -60,7 +60,7 @@ class ItemReference:
             id_decoder.CODES: np.arange(cardinality)[None],
             id_decoder.SCORES: np.zeros((1, cardinality), dtype=np.float32),
             id_decoder.STATUS: np.zeros((1, 1), dtype=np.int32),
-            id_decoder.TOP_K: np.array([cardinality]),
+            id_decoder.TOP_K: np.array([[cardinality]]),
         }
         ids = open_step(folder).run(asked)["item_ids"][0]
         if len(ids) != cardinality:

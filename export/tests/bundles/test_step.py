@@ -80,7 +80,6 @@ def test_every_kind_is_opened_by_what_step_json_says(kind, folder_of):
     assert type(step) is CLASSES[kind]
     assert step.inputs
     assert step.outputs
-    assert step.batched == (kind not in ("features_compiled", "features_nvtabular", "items"))
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path):

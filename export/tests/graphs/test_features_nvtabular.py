@@ -150,8 +150,8 @@ def test_an_empty_session_is_padding_and_moves_no_other(step, plan):
 
 def test_the_wanted_number_of_items_is_passed_on(step, plan):
     tensors = request_tensors([session(("ø1", 0, 1, 1.0))], plan.raw_features)
-    assert step.run(tensors)["top_k_checked"].tolist() == [20]
-    assert step.run(tensors | {"top_k": np.array([[7]], np.int32)})["top_k_checked"].tolist() == [7]
+    assert step.run(tensors)["top_k_checked"].tolist() == [[20]]
+    assert step.run(tensors | {"top_k": np.array([[7]], np.int32)})["top_k_checked"].tolist() == [[7]]
 
 
 def test_a_bad_request_is_refused(step):
@@ -163,7 +163,6 @@ def test_it_names_its_tensors(step):
     options = ("session_length", "top_k", "exclude_item_ids", "allow_item_ids", "exclude_seen")
     assert step.inputs == ("item_id", "category", "price", "timestamp", *options)
     assert step.outputs == ("feature__0", "feature__1", "feature__2", "excluded__3", "allowed__4", "top_k_checked")
-    assert not step.batched
 
 
 def test_ties_in_time_keep_the_order_of_the_request_where_nothing_breaks_them(shop, frame, step_of, tmp_path):

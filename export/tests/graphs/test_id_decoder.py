@@ -32,7 +32,7 @@ def ask(folder, codes, wanted: int):
     codes = np.array(codes)
     scores = np.linspace(1, 0, codes.size, dtype=np.float32).reshape(codes.shape)
     status = np.array([[OK], [COLD], [EMPTY]], dtype=np.int32)[: len(codes)]
-    tensors = dict(zip(INPUTS, (codes, scores, status, np.array([wanted])), strict=True))
+    tensors = dict(zip(INPUTS, (codes, scores, status, np.full((len(codes), 1), wanted)), strict=True))
     return open_step(folder).run(tensors), scores
 
 

@@ -10,6 +10,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 from tritonclient.utils import deserialize_bytes_tensor, triton_to_np_dtype
 
 from nextitem_bundle import runtime
+from nextitem_bundle.runtime.queued import QueuedStep
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.steps import read_step
 from nextitem_bundle.runtime.triton.batching import BatchedStep
@@ -33,11 +34,12 @@ def test_the_configuration_names_the_tensors_of_the_step(step):
     _, config, opened = step
     assert [tensor.name for tensor in config.input] == list(opened.inputs)
     assert [tensor.name for tensor in config.output] == list(opened.outputs)
-    assert (config.max_batch_size > 0) == opened.batched
+    assert (config.max_batch_size > 0) == isinstance(opened, QueuedStep)
 
 
 def test_the_warm_up_requests_are_answered_with_the_declared_types(step):
     folder, config, opened = step
+    batched = config.max_batch_size > 0
     assert config.model_warmup
     for warm_up in config.model_warmup:
         tensors = {}
@@ -46,11 +48,11 @@ def test_the_warm_up_requests_are_answered_with_the_declared_types(step):
             kind = _name(tensor.data_type)
             values = deserialize_bytes_tensor(raw) if kind == "BYTES" else np.frombuffer(raw, triton_to_np_dtype(kind))
             values = values.reshape(tensor.dims)
-            tensors[name] = np.repeat(values[None], warm_up.batch_size, axis=0) if opened.batched else values
+            tensors[name] = np.repeat(values[None], warm_up.batch_size, axis=0) if batched else values
         answer = opened.run(tensors)
         for tensor in config.output:
             assert answer[tensor.name].dtype == np.dtype(triton_to_np_dtype(_name(tensor.data_type))), tensor.name
-            dims = [warm_up.batch_size, *tensor.dims] if opened.batched else list(tensor.dims)
+            dims = [warm_up.batch_size, *tensor.dims] if batched else list(tensor.dims)
             shape = answer[tensor.name].shape
             assert all(size in (-1, found) for size, found in zip(dims, shape, strict=True)), tensor.name
 

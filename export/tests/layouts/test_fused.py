@@ -13,7 +13,7 @@ from export.tests.support.formats import EACH_FORMAT
 from nextitem_bundle.runtime.request import RequestError
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.steps import read_step
-from nextitem_bundle.runtime.triton.batching import answer_all
+from nextitem_bundle.runtime.triton.batching import answering
 from nextitem_export import ExportOptions, UnsupportedModel
 from nextitem_export.graphs.id_decoder import INPUTS
 from nextitem_export.layouts import LAYOUTS
@@ -75,7 +75,7 @@ def assert_same(answer, due):
 def test_requests_answered_together_get_what_each_gets_from_the_steps(fused, plan):
     folder, folders = fused
     requests = drawn(plan, np.random.default_rng(3), 40)
-    outcomes = answer_all(open_step(folder), requests)
+    outcomes = answering(open_step(folder))(requests)
     for tensors, outcome in zip(requests, outcomes, strict=True):
         assert_same(outcome, by_steps(folders, tensors))
 
@@ -84,7 +84,7 @@ def test_a_bad_request_fails_alone(fused, plan):
     step = open_step(fused[0])
     good, bad = drawn(plan, np.random.default_rng(1), 2)
     bad = {**bad, "top_k": np.zeros((len(bad["session_length"]), 1), np.int32)}
-    first, second, third = answer_all(step, [good, bad, good])
+    first, second, third = answering(step)([good, bad, good])
     assert isinstance(second, RequestError)
     assert "'top_k' is 0" in str(second)
     assert second.__traceback__ is None  # its frames would hold the request's tensors
@@ -100,7 +100,7 @@ def test_a_run_holds_no_more_sessions_of_several_requests_than_was_chosen(plan, 
     answer = core.answer
     monkeypatch.setattr(core, "answer", lambda some: sizes.append(sum(one.rows for one in some)) or answer(some))
     one = request_tensors(plan.sessions[:1], plan.raw_features)
-    assert len(answer_all(step, [one] * (limit + 5))) == limit + 5
+    assert len(answering(step)([one] * (limit + 5))) == limit + 5
     assert sizes == [limit, 5]
 
 
@@ -141,7 +141,7 @@ def test_a_fault_of_the_graph_is_the_guilty_request_s_alone(plan, fused, monkeyp
     monkeypatch.setattr(core, "answer", failing)
     good = request_tensors(plan.sessions[:1], plan.raw_features)
     guilty = {**good, "top_k": np.array([[7]], np.int32)}
-    first, second, third = answer_all(step, [good, guilty, good])
+    first, second, third = answering(step)([good, guilty, good])
     assert isinstance(second, ArithmeticError)
     assert_same(first, third)
 

@@ -54,7 +54,7 @@ def test_the_list_at_export_is_a_constant_of_the_retrieval_step(retrieval, encod
     bake_availability(retrieval, {name: values[:2] for name, values in encoded.items()})
     (retrieval / "availability.json").write_text(json.dumps({"unavailable": []}))  # which nothing reads
     step = open_step(retrieval)
-    assert (step.inputs, step.outputs, step.batched) == (tuple(encoded), OUTPUTS, True)
+    assert (step.inputs, step.outputs) == (tuple(encoded), OUTPUTS)
     found = step.run(encoded)
     for name in OUTPUTS:
         np.testing.assert_array_equal(found[name], due[name])

@@ -117,7 +117,6 @@ def test_the_list_is_no_input_of_the_step_but_one_of_the_graph():
     assert step.constants["available__3"].tolist() == [True, False]
     assert step.inputs == ("feature__0",)
     assert step.outputs == ("codes__0",)
-    assert step.batched
     assert step.run({"feature__0": np.zeros(1)})["codes__0"].tolist() == [True, False]
 
 

@@ -88,7 +88,6 @@ def test_step_json_says_threads_and_that_requests_may_be_joined(written):
     more = [] if kind == "torchscript" else ["available__3_limited", "top_k_checked"]
     assert list(settings["ranking"]["constants"]) == ["available__3", *more]
     assert settings["graph"]["threads"] == 2
-    assert settings["graph"]["batched"] is True
 
 
 def test_the_item_table_is_stored_once(written):

@@ -24,8 +24,6 @@ class FeaturesStep:
     own: see `open_step`.
     """
 
-    batched = False
-
     def __init__(
         self,
         encode: Encoder,
@@ -46,12 +44,12 @@ class FeaturesStep:
         """Encode a request.
 
         tensors: raw features [B, T] and optional tensors. Returns one tensor [B, window] per model feature, padded on
-        the right with 0, the codes that are excluded and allowed, INT64 [B, P], and `top_k_checked` INT64 [1]. Raises
+        the right with 0, the codes that are excluded and allowed, INT64 [B, P], and `top_k_checked` INT64 [B, 1]. Raises
         RequestError.
         """
         request = read_request(tensors, self._signature)
         excluded, allowed = encode_filters(tensors, request, self._signature, self._index)
-        top_k = np.array([request.top_k], dtype=np.int64)
+        top_k = np.full((len(request.lengths), 1), request.top_k, dtype=np.int64)
         encoded = self._encode(request)
         if self._own:
             self._own.counters.read(request.lengths, encoded[self._codes])

@@ -38,7 +38,6 @@ class OnnxStep:
         self._session: Any = _open_session(folder, settings.threads, own_process=own is not None)
         self.inputs = tuple(node.name for node in self._session.get_inputs())
         self.outputs = tuple(node.name for node in self._session.get_outputs())
-        self.batched = settings.batched
 
     def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         """Compute the graph's outputs from its inputs, shapes as the graph declares them."""

@@ -24,7 +24,6 @@ class TorchScriptStep:
         self._threads = settings.threads
         self.inputs = settings.inputs
         self.outputs = settings.outputs
-        self.batched = settings.batched
 
     def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         """Compute the module's outputs from its inputs, shapes as at export."""

@@ -35,7 +35,6 @@ class Retrieval:
         self.constants = dict(constants)
         self.inputs = tuple(given for given in graph.inputs if given not in self.constants)
         self.outputs = tuple(graph.outputs)
-        self.batched = True
 
     def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         """Codes, scores and status, see the exporter's `Retrieval`."""

@@ -52,7 +52,6 @@ class AnnRetrieval:
         self._answers = settings.outputs
         self._heads = settings.heads
         self.outputs = (*self._answers, *self._heads)
-        self.batched = True
 
     def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         """Codes int64 [B, K], scores float32 [B, K], status int32 [B, 1] and each further head, float32 [B, N]."""

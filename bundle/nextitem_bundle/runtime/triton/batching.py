@@ -1,12 +1,10 @@
-"""Answers the requests that Triton hands over at once: together where the step allows it, and each by itself else."""
+"""Answers the requests that Triton hands over at once: together where the step can do so, and each by itself else."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
-
-import numpy as np
 
 from ..request import Array, RequestError
 from ..step import Step
@@ -30,13 +28,11 @@ class BatchedStep(Protocol):
         ...
 
 
-def answer_all(step: Step, inputs: Sequence[Mapping[str, Array]]) -> list[Outcome]:
-    """One outcome a request, in order. A bad request spoils none but its own."""
+def answering(step: Step) -> Callable[[Sequence[Mapping[str, Array]]], list[Outcome]]:
+    """What answers several requests: one outcome each, in order. A bad request spoils none but its own."""
     if isinstance(step, BatchedStep):
-        return step.run_all(inputs)
-    if step.batched:
-        return answer_or_halve(partial(_joined, step), inputs)
-    return [outcome for tensors in inputs for outcome in answer_or_halve(partial(_each, step), [tensors])]
+        return step.run_all
+    return partial(_one_by_one, step)
 
 
 def answer_or_halve(
@@ -60,20 +56,12 @@ def without_frames(error: Exception) -> Exception:
     return error.with_traceback(None) if isinstance(error, RequestError) else error
 
 
-def _each(step: Step, inputs: Sequence[Mapping[str, Array]]) -> list[Outcome]:
+def _one_by_one(step: Step, inputs: Sequence[Mapping[str, Array]]) -> list[Outcome]:
+    outcomes: list[Outcome] = []
     for tensors in inputs:
-        refuse_impossible(tensors)
-    return [step.run(tensors) for tensors in inputs]
-
-
-def _joined(step: Step, inputs: Sequence[Mapping[str, Array]]) -> list[Outcome]:
-    """All in one run, along the first axis."""
-    if len(inputs) == 1:
-        return _each(step, inputs)
-    for tensors in inputs:
-        refuse_impossible(tensors)
-    outputs = step.run({name: np.concatenate([tensors[name] for tensors in inputs]) for name in inputs[0]})
-    first = next(iter(inputs[0]))
-    ends = np.cumsum([len(tensors[first]) for tensors in inputs])[:-1]
-    parts = {name: np.split(values, ends) for name, values in outputs.items()}
-    return [{name: values[row] for name, values in parts.items()} for row in range(len(inputs))]
+        try:
+            refuse_impossible(tensors)
+            outcomes.append(step.run(tensors))
+        except Exception as error:  # noqa: BLE001  any fault must fail its own request alone
+            outcomes.append(without_frames(error))
+    return outcomes

@@ -15,7 +15,7 @@ import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingI
 from ..counters import Counters
 from ..request import RequestError
 from ..step import OwnProcess, open_step
-from .batching import BatchedStep, Outcome, answer_all
+from .batching import BatchedStep, Outcome, answering
 from .metrics import Metrics, RestartCount, restarts_of
 from .shape_guard import guard_shapes, read_strings_of
 
@@ -30,11 +30,12 @@ class TritonPythonModel:
         self._name = args["model_name"]
         guard_shapes(_utils)
         self._counters = Counters()
-        self._step = open_step(Path(args["model_repository"]) / args["model_version"], OwnProcess(self._counters))
+        step = open_step(Path(args["model_repository"]) / args["model_version"], OwnProcess(self._counters))
+        self._answer_all = answering(step)
         labels = {"model": self._name, "version": args["model_version"]}
         self._metrics = Metrics(_utils, self._counters, labels)
         self._restarts = RestartCount(_utils, labels, args["model_instance_name"], restarts_of(self._name))
-        self._load_shedding = self._step.load_shedding if isinstance(self._step, BatchedStep) else None
+        self._load_shedding = step.load_shedding if isinstance(step, BatchedStep) else None
         self._warming = True  # Triton's first request warms up
         # What was loaded stays: no collection has to look through it again.
         gc.collect()
@@ -68,7 +69,7 @@ class TritonPythonModel:
         return None
 
     def _answers(self, requests: Sequence[Any]) -> list[Any]:
-        outcomes = answer_all(self._step, [self._read(request) for request in requests])
+        outcomes = self._answer_all([self._read(request) for request in requests])
         return [self._response(outcome, request) for outcome, request in zip(outcomes, requests, strict=True)]
 
     def _refuse(self, requests: Sequence[Any], waiting: int) -> None:

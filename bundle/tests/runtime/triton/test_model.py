@@ -16,6 +16,7 @@ import pytest
 from nextitem_bundle.runtime.counters import Counters
 from nextitem_bundle.runtime.request import RequestError
 from nextitem_bundle.runtime.steps import Items, write_step
+from nextitem_bundle.runtime.triton.batching import answering
 from nextitem_bundle.runtime.triton.load_shedding import LoadShedding
 from nextitem_bundle.runtime.triton.metrics import Metrics
 
@@ -92,8 +93,7 @@ class Halves:
 
     inputs, outputs = ("x", "unused"), ("half",)
 
-    def __init__(self, *, batched: bool) -> None:
-        self.batched = batched
+    def __init__(self) -> None:
         self.sizes = []
 
     def run(self, tensors):
@@ -107,7 +107,8 @@ class Halves:
 
 def ask(triton, step, *requests):
     model = triton[0].TritonPythonModel()
-    model._name, model._step, model._load_shedding = "shop_step", step, getattr(step, "load_shedding", None)
+    model._name, model._answer_all = "shop_step", answering(step)
+    model._load_shedding = getattr(step, "load_shedding", None)
     model._counters, model._warming = Counters(), False
     model._metrics = Metrics(triton[1], model._counters, {})
     sent = []
@@ -116,25 +117,22 @@ def ask(triton, step, *requests):
     return sent if answers is None else answers
 
 
-@pytest.mark.parametrize("batched", [True, False])
-def test_each_request_gets_its_own_rows(triton, batched):
-    step = Halves(batched=batched)
+def test_each_request_gets_its_own_rows(triton):
+    step = Halves()
     answers = ask(triton, step, [[2], [4]], [[6]], [[8], [10], [12]])
     assert [answer.outputs["half"].tolist() for answer in answers] == [[[1], [2]], [[3]], [[4], [5], [6]]]
-    assert step.sizes == ([6] if batched else [2, 1, 3])
+    assert step.sizes == [2, 1, 3]
 
 
-@pytest.mark.parametrize("batched", [True, False])
-def test_a_bad_request_fails_alone_with_its_sentence(triton, batched):
-    good, bad, other = ask(triton, Halves(batched=batched), [[2]], [[3]], [[4]])
+def test_a_bad_request_fails_alone_with_its_sentence(triton):
+    good, bad, other = ask(triton, Halves(), [[2]], [[3]], [[4]])
     assert (good.outputs["half"].tolist(), other.outputs["half"].tolist()) == ([[1]], [[2]])
     assert (str(bad.error), bad.error.code) == ("input 'x' is odd", TritonError.INVALID_ARG)
     assert triton[1].logged == []
 
 
-@pytest.mark.parametrize("batched", [True, False])
-def test_a_fault_of_the_step_fails_one_request_without_a_traceback_and_is_logged_with_it(triton, batched):
-    good, bad = ask(triton, Halves(batched=batched), [[2]], [[-2]])
+def test_a_fault_of_the_step_fails_one_request_without_a_traceback_and_is_logged_with_it(triton):
+    good, bad = ask(triton, Halves(), [[2]], [[-2]])
     assert good.outputs["half"].tolist() == [[1]]
     assert (str(bad.error), bad.error.code) == (
         "step shop_step failed: ZeroDivisionError: negative",
@@ -143,12 +141,6 @@ def test_a_fault_of_the_step_fails_one_request_without_a_traceback_and_is_logged
     logged = json.loads(triton[1].logged[0])
     assert (logged["event"], logged["model"], logged["request_id"]) == ("fault", "shop_step", "asked-7")
     assert logged["traceback"].startswith("Traceback")
-
-
-def test_requests_that_cannot_be_joined_are_answered_alone(triton):
-    wide, narrow = ask(triton, Halves(batched=True), [[2, 4]], [[6]])
-    assert wide.outputs["half"].tolist() == [[1, 2]]
-    assert narrow.outputs["half"].tolist() == [[3]]
 
 
 class Few(Halves):
@@ -161,7 +153,7 @@ class Few(Halves):
 
 
 def test_requests_beyond_the_queue_s_size_are_refused_and_the_oldest_answered(triton):
-    (asked, refused), *answered = ask(triton, Few(batched=True), [[2]], [[4]], [[6]])
+    (asked, refused), *answered = ask(triton, Few(), [[2]], [[4]], [[6]])
     assert asked == [[6]]  # at once, before the others are answered
     assert [(asked, answer.outputs["half"].tolist()) for asked, answer in answered] == [([[2]], [[1]]), ([[4]], [[2]])]
     assert refused.error.code == TritonError.UNAVAILABLE
@@ -170,7 +162,7 @@ def test_requests_beyond_the_queue_s_size_are_refused_and_the_oldest_answered(tr
 
 
 def test_a_queue_without_a_limit_is_answered_whole(triton):
-    step = Few(batched=True)
+    step = Few()
     step.load_shedding = LoadShedding(0, 0)
     assert [answer.error for answer in ask(triton, step, *([[2]],) * 300)] == [None] * 300
 
@@ -194,7 +186,7 @@ def test_it_opens_the_step_of_its_version_folder(triton, tmp_path):
         "codes": np.array([[4, 3]]),
         "scores": np.array([[2, 1]], np.float32),
         "status": np.zeros((1, 1), np.int32),
-        "top_k": np.array([1]),
+        "top_k": np.array([[1]]),
     }
     (answer,) = model.execute([Request(tensors)])
     assert answer.outputs["item_ids"].tolist() == [[42]]
@@ -203,7 +195,7 @@ def test_it_opens_the_step_of_its_version_folder(triton, tmp_path):
 
 def test_a_warm_up_is_not_counted(triton):
     model = triton[0].TritonPythonModel()
-    model._name, model._step, model._load_shedding = "shop", Halves(batched=True), None
+    model._name, model._answer_all, model._load_shedding = "shop", answering(Halves()), None
     model._counters, model._warming = Counters(), True
     model._metrics = SimpleNamespace(send_if_due=lambda: None)
     odd = Request({"x": np.array([[3]])})
