@@ -2,9 +2,11 @@
 
 import contextlib
 import gzip
+import json
 import re
 import socket
 import time
+import urllib.error
 import urllib.request
 
 import grpc
@@ -12,6 +14,7 @@ import h2.connection
 import h2.events
 import pytest
 
+from nextitem_client import Client, ServerUnavailable
 from nextitem_server import TritonServer
 from scripts.container_test.chunks import BODY, sent_in_chunks
 from serving_tests.support.load_balancer import HAPROXY, MAX_BODY_BYTES, LoadBalancer, balanced
@@ -229,3 +232,50 @@ def test_a_call_without_a_message_ends(front):
         call = channel.stream_unary(INFER, request_serializer=bytes, response_deserializer=bytes)
         with pytest.raises(grpc.RpcError, match="no message came within 10 s"):
             call(iter(()), timeout=30)
+
+
+@pytest.fixture(scope="module")
+def narrow(shop_repository, tmp_path_factory):
+    """The load balancer of docker-compose.yml, with room for one request at a server."""
+    folder = tmp_path_factory.mktemp("narrow")
+    with TritonServer(shop_repository) as server, balanced("replicas", server, folder, 1, 50) as front:
+        yield front
+
+
+@contextlib.contextmanager
+def under_way(front: LoadBalancer, port: int):
+    """A request that has reached the server and is not whole yet."""
+    head = f"POST /v2/models/shop/infer HTTP/1.1\r\nHost: test\r\nContent-Length: {MAX_BODY_BYTES}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(head.encode() + b" " * (1 << 20))  # more than is buffered
+        deadline = time.monotonic() + 20
+        while (taken := sessions_of_the_server(front)) != "1":
+            assert time.monotonic() < deadline, taken
+            time.sleep(0.05)
+        yield
+
+
+def sessions_of_the_server(front: LoadBalancer) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{front.metrics}/metrics", timeout=5) as page:
+        text = page.read().decode()
+    (taken,) = re.findall(
+        r'^haproxy_server_current_sessions\{proxy="http",server="replica"\} (\d+)$', text, re.MULTILINE
+    )
+    return taken
+
+
+def test_what_no_server_has_room_for_is_refused_soon_and_with_a_sentence(narrow):
+    request = urllib.request.Request(f"http://127.0.0.1:{narrow.http}/v2/models/shop/infer", BODY)
+    with under_way(narrow, narrow.http):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=20)
+        with (
+            pytest.raises(ServerUnavailable) as told,
+            Client(f"http://127.0.0.1:{narrow.http}", "shop", retries=0) as client,
+        ):
+            client.recommend([{"x": 1}])
+    with refused.value as answer:
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert "there are too many requests" in json.load(answer)["error"]
+    assert told.value.retryable
+    assert answers(narrow)

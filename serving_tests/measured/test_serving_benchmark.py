@@ -13,7 +13,9 @@ FOUND = r"(inprocess\.|fused\.max_rate|({})\.memory_mb)"
 
 
 @pytest.mark.beside_the_server
-@pytest.mark.parametrize("peers", [(), pytest.param(("fastapi_ort", "noop_ensemble"), marks=pytest.mark.slow)], ids=["ours", "peers"])
+@pytest.mark.parametrize(
+    "peers", [(), pytest.param(("fastapi_ort", "noop_ensemble"), marks=pytest.mark.slow)], ids=["ours", "peers"]
+)
 def test_one_server_of_each_kind_is_measured_and_the_figures_have_the_names_of_the_kept_ones(
     peers: tuple[str, ...], tmp_path: Path
 ) -> None:

@@ -46,8 +46,13 @@ class LoadBalancer:
 
 
 @contextmanager
-def balanced(layout: str, server: TritonServer, folder: Path) -> Iterator[LoadBalancer]:
-    """HAProxy in front of the server, as in docker-compose.yml (`replicas`) or in a pod of Kubernetes (`pod`)."""
+def balanced(
+    layout: str, server: TritonServer, folder: Path, max_requests: int = 256, queue_ms: int = 1000
+) -> Iterator[LoadBalancer]:
+    """HAProxy in front of the server, as in docker-compose.yml (`replicas`) or in a pod of Kubernetes (`pod`).
+
+    max_requests, queue_ms: requests under way, and how long further ones wait; a pod has no such limit.
+    """
     ports = dict(zip(("http", "grpc", "metrics"), _free_ports(3), strict=True))
     command = [str(HAPROXY), "-db"]
     for name in ("front", layout):
@@ -55,8 +60,9 @@ def balanced(layout: str, server: TritonServer, folder: Path) -> Iterator[LoadBa
         file.write_text(_moved((CONFIGURATION / file.name).read_text(), PLACES[name], ports, server))
         command += ["-f", str(file)]
     variables = {**os.environ, "LB_MAX_BODY_BYTES": str(MAX_BODY_BYTES)}
-    if layout == "replicas":  # docker-compose.yml sets them empty, a pod does not
+    if layout == "replicas":  # docker-compose.yml sets these, a pod does not
         variables |= {"LB_CERTIFICATE": "", "LB_API_KEYS": ""}
+        variables |= {"LB_MAX_REQUESTS": str(max_requests), "LB_QUEUE_MS": str(queue_ms)}
     with (folder / "haproxy.log").open("wb") as log:
         process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
     try:

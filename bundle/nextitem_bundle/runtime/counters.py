@@ -56,7 +56,7 @@ class Counters:
         self._read.append((lengths, codes))
 
     def answered(self, status: Array, scores: Array, top_k: Array) -> None:
-        """Sessions were answered. status: str or bytes [B, 1]; scores: float32 [B, K]; top_k: int64 [B, 1], how many are sent."""
+        """Sessions were answered. status: str or bytes [B, 1]; scores: float32 [B, K]; top_k: int64 [B, 1], how many count."""
         self._answered.append((status, scores[np.arange(scores.shape[1]) < top_k]))
 
     def refused(self, reason: str, requests: int = 1) -> None:
