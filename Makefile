@@ -9,7 +9,7 @@
 #   make dist            the wheels and source archives of all packages, in dist/
 #   make lock            requirements.lock from requirements.in, with the hashes of every file
 #   make bench           the compiled features step against NVTabular (QUICK=1: under two minutes)
-#   make bench-serving   servers under load: ours and others (an hour; QUICK=1: ten minutes)
+#   make bench-serving   servers under load: ours and others (an hour; QUICK=1: twenty minutes)
 #   make bench-catalogue large catalogues: exact, int8, index (QUICK=1: to a million items)
 #   make bench-accuracy  recommendations by published protocols (DATASET=eshop; others with DATA=FOLDER)
 #   make bench-choices   bodies, losses and windows one after the other (DATASET, DATA; CHOICES='gru4rec sasrec')

@@ -132,7 +132,7 @@ def _arguments() -> argparse.Namespace:
     from benchmarks.serving.servers import TARGETS as SERVERS
 
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    add_options(parser, quick="short trials: some ten minutes")
+    add_options(parser, quick="short trials: some twenty minutes")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw latency against rate into this PNG")
     parser.add_argument("--verbose", action="store_true", help="say what each trial found")
     parser.add_argument("--only", nargs="+", choices=sorted(SERVERS), metavar="NAME", help=f"of {', '.join(SERVERS)}")
@@ -182,12 +182,8 @@ def _measure(size: Size, names: Sequence[str], folder: Path, progress: Progress)
         idle = _idle_share(measured, size.idle_s)
         fixed = _fixed(measured, size, progress, task)
         searched = _searched(measured, fixed, size, progress, task)
-        many = [
-            sessions_per_s(measured[name].server, asked, reference, size.many_s)
-            for _ in range(size.rounds)
-            for name in measured
-            if name == "fused"
-        ]
+        rounds = range(size.rounds if "fused" in measured else 0)
+        many = [sessions_per_s(measured["fused"].server, asked, reference, size.many_s) for _ in rounds]
     inprocess, files = _inprocess(work, size), _whole_files(work, size)
     floor = max((one["p99_50ms"] for one in searched.get("noop", [])), default=None)
     beyond = overload.measure(

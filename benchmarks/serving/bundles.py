@@ -49,9 +49,8 @@ class TritonPythonModel:
         batch = [1] if config["max_batch_size"] > 0 else []
         self.outputs = []
         for output in config["output"]:
-            dims = [int(size) for size in output["dims"]]
-            first, *rest = batch + dims
-            shape = [1, *(WIDTH if size < 0 else size for size in rest)]
+            dims = batch + [int(size) for size in output["dims"]]
+            shape = [1, *(WIDTH if size < 0 else size for size in dims[1:])]
             kind = TYPES[output["data_type"]]
             self.outputs.append((output["name"], np.full(shape, b"sku-0123456789" if kind is object else 1, kind)))
 

@@ -271,3 +271,14 @@ def test_what_no_server_has_room_for_is_refused_soon_and_with_a_sentence(narrow)
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
         assert "there are too many requests" in json.load(answer)["error"]
     assert answers(narrow)
+
+
+def test_where_no_server_is_there_both_protocols_say_that_it_can_be_asked_again(shop_repository, tmp_path):
+    server = TritonServer(shop_repository).start()
+    try:
+        with balanced("replicas", server, tmp_path) as front:
+            server.stop(kill=True)
+            assert called(front, INFER, MESSAGE)[0] == grpc.StatusCode.UNAVAILABLE
+            assert posted(front, f"Content-Length: {len(BODY)}\r\n", BODY) == 503
+    finally:
+        server.stop(kill=True)

@@ -86,10 +86,9 @@ class ParquetRows:
     def _listed(self, column: Any) -> list[Any]:
         """The values as Python has them, several times faster than to_pylist where NumPy has them without a change."""
         types = self._arrow.types
-        if types.is_dictionary(column.type):
-            column = column.dictionary_decode()
+        strings = types.is_string(column.type) or types.is_large_string(column.type)
         numbers = types.is_integer(column.type) or types.is_floating(column.type)
-        if types.is_string(column.type) or (numbers and not column.null_count):
+        if strings or (numbers and not column.null_count):
             return column.to_numpy(zero_copy_only=False).tolist()
         return column.to_pylist()
 

@@ -168,3 +168,11 @@ def test_columns_at_once_are_as_one_by_one(kind, data):
 )
 def test_plain_columns_go_at_once(kind, column):
     assert encode_plain(kind, column) is not None
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, 3.5e38, -3.5e38])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_floats_are_taken_at_once_only_where_each_of_them_fits(odd, place):
+    values = [1.0, -2.0]
+    assert encode_plain("float", values) == values
+    assert encode_plain("float", [*values[:place], odd, *values[place:]]) is None
