@@ -31,11 +31,13 @@
 BIN := .venv/bin
 READY := .venv/.complete
 SEED := $(or $(SEED),$(shell date +%s))
+# Compiled files are kept where the environment forbids it, too: hundreds of processes would compile the same sources again.
+export PYTHONDONTWRITEBYTECODE :=
 # Both cores are used, each model on one thread. What trains and exports whole runs, or starts programs, goes with the tests with a
 # server: they wait much of their time, so there are four at once. What measures times under load runs by itself.
 UNIT_TESTS := tests bundle/tests training/tests export/tests
 WHOLE_RUNS := tests/benchmarks export/tests/bundles training/tests/runs
-SERVER_TESTS := $(addprefix serving_tests/,measured faults models contract) $(wildcard serving_tests/test_*.py) server/tests client/tests
+SERVER_TESTS := $(addprefix serving_tests/,measured contract faults models) $(wildcard serving_tests/test_*.py) server/tests client/tests
 PACKAGES := bundle training export server client
 
 $(READY): requirements.lock requirements.in scripts/bootstrap training/pyproject.toml export/pyproject.toml \

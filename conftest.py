@@ -1,9 +1,11 @@
 """How hypothesis draws examples, the same ones each time or with --hypothesis-profile=deep new ones, and the order of files."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler.loadfile import LoadFileScheduling
 
 ROOT = Path(__file__).parent
 
@@ -14,6 +16,36 @@ _DEFAULT = settings.get_profile("default")
 settings.register_profile("quick", _DEFAULT, derandomize=True, max_examples=30, **_PATIENT)
 settings.register_profile("deep", _DEFAULT, max_examples=100, print_blob=True, **_PATIENT)
 settings.load_profile("quick")
+
+
+#: Where the files ask the one large server, of which each worker that runs one of them starts its own.
+_CONTRACT = "serving_tests/contract/"
+_OTHERS = tuple(
+    f"serving_tests/{file}.py"
+    for file in (
+        "faults/test_hostile_requests",
+        "faults/test_newcomers_mistakes",
+        "faults/test_processes",
+        "measured/test_metric_names",
+        "test_client_and_commands",
+        "test_offline",
+    )
+)
+
+
+class FilesInLots(LoadFileScheduling):
+    """Deals files to workers, those that ask the large server in two lots: its start takes a core ten seconds."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        if file.startswith(_CONTRACT):
+            return _CONTRACT
+        return _OTHERS[0] if file in _OTHERS else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesInLots | None:
+    """For --dist=loadfile."""
+    return FilesInLots(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

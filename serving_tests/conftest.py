@@ -6,14 +6,13 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from nextitem_server import TritonServer
-from nextitem_training.offline import OfflinePredictor
-from nextitem_training.run_directory import RunDirectory
 from serving_tests.support.bundles import copied
 from serving_tests.support.encoding import encode_sessions
 from serving_tests.support.made import shop
@@ -22,6 +21,9 @@ from serving_tests.support.made.shop import ASKED, BUNDLES
 from serving_tests.support.processes import running_triton
 from serving_tests.support.raw_client import RawClient
 from serving_tests.support.served import Served, given
+
+if TYPE_CHECKING:  # seconds, which the process that deals the tests out need not wait for
+    from nextitem_training.offline import OfflinePredictor
 
 SERVED = given()
 STEP = re.compile("_(features|retrieval|items)$")
@@ -110,13 +112,20 @@ def signature(repository: Path) -> dict:
 @pytest.fixture(scope="session")
 def reference(run: Path) -> OfflinePredictor:
     """Offline prediction on the raw rows: what is right."""
-    return OfflinePredictor(RunDirectory.open(run))
+    return _offline(run)
 
 
 @pytest.fixture(scope="session")
 def warehouse_reference(warehouse_run: Path) -> OfflinePredictor:
     """The same for the warehouse."""
-    return OfflinePredictor(RunDirectory.open(warehouse_run))
+    return _offline(warehouse_run)
+
+
+def _offline(run: Path) -> OfflinePredictor:
+    from nextitem_training.offline import OfflinePredictor
+    from nextitem_training.run_directory import RunDirectory
+
+    return OfflinePredictor(RunDirectory.open(run))
 
 
 @pytest.fixture(scope="session")

@@ -57,11 +57,21 @@ def request_tensors(
 
     width: T, the longest session's length (at least 1) where not given.
     """
-    width = width or max(1, *(len(session) for session in sessions))
-    tensors = {"session_length": np.array([[len(session)] for session in sessions], dtype=np.int32)}
+    lengths = np.array([[len(session)] for session in sessions], dtype=np.int32)
+    width = width or max(1, int(lengths.max(initial=0)))
+    filled = np.arange(width) < lengths
+    tensors = {"session_length": lengths}
     for feature in features:
-        padded = np.full((len(sessions), width), _FILL[feature.datatype], dtype=NUMPY_DTYPES[feature.datatype])
-        for row, session in enumerate(sessions):
-            padded[row, : len(session)] = wire_column(cast("pd.Series", session[feature.name]), feature)
+        padded = np.full(filled.shape, _FILL[feature.datatype], dtype=NUMPY_DTYPES[feature.datatype])
+        padded[filled] = _one_after_the_other(
+            [cast("pd.Series", session[feature.name]) for session in sessions], feature
+        )
         tensors[feature.name] = padded
     return tensors
+
+
+def _one_after_the_other(columns: Sequence[pd.Series], feature: Feature) -> np.ndarray:
+    if len({column.dtype for column in columns}) == 1:
+        return wire_column(pd.concat(columns, ignore_index=True), feature)
+    # Integers beside integers with nulls, which are floats: joined, all would become floats.
+    return np.concatenate([wire_column(column, feature) for column in columns])

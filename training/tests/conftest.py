@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from nextitem_training.config import Config, config_from
-from nextitem_training.offline import OfflinePredictor
-from nextitem_training.run_directory import RunDirectory
 from nextitem_training.schema import Feature, RawFeature, SessionSchema
-from nextitem_training.train import TrainingResult, train_run
+
+if TYPE_CHECKING:  # seconds, which the process that deals the tests out need not wait for
+    import torch
+
+    from nextitem_training.offline import OfflinePredictor
+    from nextitem_training.run_directory import RunDirectory
+    from nextitem_training.train import TrainingResult
 
 ITEMS = 12
 WINDOW = 5
@@ -23,6 +27,8 @@ WINDOW = 5
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
     """Models this small take many times as long where threads wait for each other."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -32,6 +38,8 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """Random inputs are the same whichever tests ran before, in whichever process."""
+    import torch
+
     torch.manual_seed(0)
 
 
@@ -101,6 +109,8 @@ def config() -> Config:
 
 @pytest.fixture(scope="session")
 def trained(clicks_path: Path, config: Config, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
+    from nextitem_training.train import train_run
+
     return train_run(clicks_path, config, tmp_path_factory.mktemp("runs") / "small")
 
 
@@ -111,6 +121,8 @@ def run(trained: TrainingResult) -> RunDirectory:
 
 @pytest.fixture(scope="session")
 def predictor(run: RunDirectory) -> OfflinePredictor:
+    from nextitem_training.offline import OfflinePredictor
+
     return OfflinePredictor(run)
 
 
@@ -136,6 +148,7 @@ def schema() -> SessionSchema:
 @pytest.fixture
 def batch_of(schema: SessionSchema):
     """Makes random features [B, T] of sessions of the given lengths, right-padded with 0."""
+    import torch
 
     def make(lengths: list[int], steps: int, seed: int = 0) -> dict[str, torch.Tensor]:
         random = torch.Generator().manual_seed(seed)

@@ -53,6 +53,8 @@ class ItemProbe:
         self._rows = whole if len(whole) else rows
         self._items = cast("pd.Series", rows[column])
         self._tie_breaker = tie_breaker_column
+        #: What was asked before, and what NVTabular gave: the plan and the parity gate have many of the same ids.
+        self._answers: list[tuple[np.ndarray, np.ndarray]] = []
 
     @property
     def of_strings(self) -> bool:
@@ -64,6 +66,14 @@ class ItemProbe:
 
         Raises UnsupportedWorkflow where that depends on more than the item, or where NVTabular gives no answer.
         """
+        for asked, values in self._answers:
+            if asked.dtype == ids.dtype and np.array_equal(asked, ids):
+                return values
+        values = self._values(ids)
+        self._answers.append((ids, values))
+        return values
+
+    def _values(self, ids: np.ndarray) -> np.ndarray:
         if not len(ids):
             return np.zeros(0, dtype=np.int64)
         places = np.unique(np.linspace(0, len(ids) - 1, ALONE).astype(int))

@@ -14,7 +14,7 @@ BUNDLES = {
     "shop": (),
     "shop_torchscript": ("--format", "torchscript"),
     "shop_fused": ("--layout", "fused"),
-    "shop_fused_torchscript": ("--layout", "fused", "--format", "torchscript"),
+    "shop_fused_torchscript": ("--layout", "fused", "--format", "torchscript", "--instances", "1"),
     "shop_nvtabular": ("--features", "nvtabular"),
 }
 #: Bundles for Triton's own backends, which the embedded server has not.
