@@ -40,8 +40,11 @@ def test_every_id_has_the_value_that_nvtabular_gives_it(workflow, frame, monkeyp
         "_asked",
         lambda self, ids, length, rows, real=ItemProbe._asked: asked.append(length) or real(self, ids, length, rows),
     )
-    assert np.array_equal(probe.values(MANY), values)
+    other = probe_of(workflow, frame)
+    assert np.array_equal(other.values(MANY), values)
     assert asked == [1, 1, 4]  # sessions of several ids were right at once
+    assert np.array_equal(other.values(MANY.copy()), values)
+    assert asked == [1, 1, 4]  # the same ids are asked once
     assert sorted(values[values != probe.unknown()]) == list(range(4, 4 + frame["item_id"].nunique()))
     assert (probe.unknown(), probe.null(int(frame["item_id"][0]))) == (3, 2)
 
