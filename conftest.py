@@ -1,5 +1,6 @@
 """How hypothesis draws examples, the same ones each time or with --hypothesis-profile=deep new ones, and the order of files."""
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folders.setdefault(file.relative_to(ROOT).parts[0], []).append(file)
     place = {file: (i + 0.5) / len(files) for files in folders.values() for i, file in enumerate(files)}
     items.sort(key=lambda item: place[item.path])
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Let no later collection of garbage look through what was imported: torch's and pandas' modules are a million objects."""
+    gc.collect()
+    gc.freeze()
