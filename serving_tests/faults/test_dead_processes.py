@@ -19,6 +19,9 @@ from serving_tests.support.bundles import copied
 from serving_tests.support.processes import eventually, processes_of, running_triton
 
 #: What they measure another test beside them would change.
+#: Steps that are watched as the features step is.
+OTHERS = ("shop_retrieval", "shop_items")
+
 pytestmark = [pytest.mark.beside_the_server, pytest.mark.alone]
 
 REQUESTS_PER_S = 100
@@ -78,7 +81,9 @@ class Callers:
         self.wrong += not right
 
 
-@pytest.mark.parametrize("model", ["shop_features", "shop_retrieval", "shop_items", "shop_fused"])
+@pytest.mark.parametrize(
+    "model", ["shop_features", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS), "shop_fused"]
+)
 def test_a_killed_process_is_replaced_while_requests_come_over_both_protocols(mortal, asked_shop, model):
     before = restarts(mortal, model)
     victims = processes_of(mortal, model)

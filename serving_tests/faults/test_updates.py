@@ -36,6 +36,10 @@ def updated(made: Made, tmp_path: Path) -> Path:
     return made.repository("updated", tmp_path / "model_repository")
 
 
+#: Each bundle; the supervisor treats both alike, and what waits for it takes long.
+STEPS_OR_FUSED = pytest.mark.parametrize("name", ["shop", pytest.param("shop_fused", marks=pytest.mark.slow)])
+
+
 @pytest.mark.parametrize("name", UPDATED)
 def test_the_export_says_that_the_version_before_goes_on_answering(made: Made, name: str) -> None:
     said = made.printed(f"updated/{name}")
@@ -131,7 +135,9 @@ def answers_of(server: TritonServer, name: str, shopping: list[dict[str, list]])
     return version, answers
 
 
-@pytest.mark.parametrize(("name", "switches"), [("shop", 10), ("shop_fused", 2)])
+@pytest.mark.parametrize(
+    ("name", "switches"), [("shop", 3), ("shop_fused", 2), pytest.param("shop", 10, marks=pytest.mark.slow)]
+)
 def test_switches_under_load(serving, updated, shopping, name, switches) -> None:
     expected = dict([answers_of(serving, name, shopping)])
     done = activate(serving, updated, name)
@@ -266,7 +272,7 @@ def configurations(repository: Path) -> dict[str, bytes]:
     return {path.parent.name: path.read_bytes() for path in repository.glob("*/config.pbtxt")}
 
 
-@pytest.mark.parametrize("name", UPDATED)
+@STEPS_OR_FUSED
 def test_an_update_after_a_process_was_started_again(serving, updated, shopping, name) -> None:
     """What the server then has is loaded with another instance group than the repository says."""
     expected = dict([answers_of(serving, name, shopping)])
@@ -287,7 +293,7 @@ def test_an_update_after_a_process_was_started_again(serving, updated, shopping,
     assert {version for model, version in loaded if model in (name, *steps)} == {"1"}
 
 
-@pytest.mark.parametrize("name", UPDATED)
+@STEPS_OR_FUSED
 def test_a_version_is_not_said_to_answer_while_its_process_is_dead(updated, key_file, shopping, name) -> None:
     """Under a server that starts nothing again, as a tritonserver that nextitem-serve did not start."""
     with running_triton(updated, control_key=key_file.read_text().strip()) as unwatched:

@@ -1,8 +1,6 @@
 import dataclasses
 import json
 import shutil
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
@@ -57,20 +55,6 @@ def test_metrics_hold_the_model_and_both_baselines(run, trained):
     assert stored["metrics"] == trained.metrics
     assert set(stored["metrics"]) == {"model", "co-occurrence", "popularity"}
     assert stored["held_out_sessions"] > 0
-
-
-def test_reading_needs_no_nvtabular_until_the_workflow_is_asked_for(run):
-    code = """
-import sys
-sys.modules["nvtabular"] = None  # importing it raises now
-from nextitem_training.run_directory import RunDirectory
-run = RunDirectory.open(sys.argv[1])
-run.load_model()
-print(run.schema.item_feature, len(run.sample()) > 0)
-"""
-    command = [sys.executable, "-c", code, str(run.path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["item_id", "True"], done.stderr
 
 
 def test_a_missing_or_incomplete_folder_is_refused(tmp_path, copy):

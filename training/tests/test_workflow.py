@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -85,32 +82,6 @@ def test_null_in_every_column_and_any_index_is_encoded(fitted):
         assert set(found[feature.name]) == {1 if feature.cardinality else 0}
     again = workflow.encode(result.served, frame.head(3), schema)  # the workflow is unchanged
     assert (again.features["item_id"] >= 3).all()
-
-
-def test_the_saved_workflow_loads_elsewhere_without_this_package(fitted, tmp_path):
-    result, schema, frame = fitted
-    workflow.save(result.served, tmp_path / "saved")
-    (tmp_path / "saved").rename(tmp_path / "moved")
-    frame.to_parquet(tmp_path / "rows.parquet")
-    code = """
-import sys
-sys.modules["nextitem_training"] = None  # importing it raises now
-import numpy, nvtabular, pandas
-workflow = nvtabular.Workflow.load(sys.argv[1])
-rows = workflow.transform(pandas.read_parquet(sys.argv[2]).dropna().reset_index(drop=True))
-print(*numpy.concatenate(list(rows["weekday"])))
-"""
-    paths = [str(tmp_path / "moved"), str(tmp_path / "rows.parquet")]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *paths],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    expected = workflow.encode(result.served, frame.dropna(), schema).features["weekday"]
-    assert done.stdout.split() == [str(code) for code in expected]
 
 
 def test_the_saved_workflow_holds_no_path_of_this_machine(fitted, tmp_path):
