@@ -32,8 +32,8 @@ _SLOW_RATE, _START_RATE = 5.0, 40.0
 
 @dataclasses.dataclass(frozen=True)
 class Extent:
-    """How much is measured: sessions that are asked, seconds and number of the trials beyond saturation, the highest rate's search, and
-    the seconds of calm that are looked at after the recovery."""
+    """How much is measured: sessions that are asked, seconds and number of the trials beyond saturation, the highest rate's
+    search, and the seconds of calm that are looked at after the recovery."""
 
     shop: Shop
     sessions: int
