@@ -203,7 +203,7 @@ def _started(folder: Path, plan: Plan, options: ExportOptions, target: Target) -
 def _first_proved(
     started: _Build, target: Target, progress: Callable[[str], None]
 ) -> tuple[_Build, tuple[CaseReport, ...]]:
-    """The bundle in the first format that passes the gate, and the gate's reports. Raises what all formats that were tried raise."""
+    """The bundle in the first format that passes the gate, and the gate's reports. Raises ExportError where none does."""
     asked, model = started.options, type(started.plan.model).__name__
     active = None if asked.replace else _active_format(target)
     allowed = asked.scoring == "exact" and asked.accelerator != "tensorrt"

@@ -58,8 +58,8 @@ def _array(given: Stored, what: str) -> np.ndarray:
                 return next(iter(tensors.values()))
             names = ", ".join(sorted(tensors))
             raise UnsupportedModel(
-                f"{path} holds {len(tensors)} tensors ({names}), expected one as {what}: load the file and give the one that is "
-                "meant as an array"
+                f"{path} holds {len(tensors)} tensors ({names}), expected one as {what}: load the file and give the one that "
+                "is meant as an array"
             )
     except UnsupportedModel:
         raise

@@ -64,7 +64,8 @@ def opened(model: object) -> object:
     if isinstance(source, torch.jit.ScriptModule):
         if told.output is not None:
             raise UnsupportedModel(
-                f"output is '{told.output}', and TorchScript has no names of outputs: let it give one tensor, and leave output away"
+                f"output is '{told.output}', and TorchScript has no names of outputs: let it give one tensor, and leave "
+                "output away"
             )
         identifier = re.sub(r"\W|^(?=\d)", "_", name)  # which TorchScript calls the module by
         found = _named(identifier, ScriptScores, ScriptQuery, told, source, told.inputs)
@@ -72,8 +73,8 @@ def opened(model: object) -> object:
         found = _named(name, OnnxScores, OnnxQuery, told, OnnxFile(source, told.inputs or {}, told.output))
     elif isinstance(model, ModelFile):
         raise UnsupportedModel(
-            f"the model of the ModelFile is of type {name}, expected a TorchScript or ONNX file, a torch.jit.ScriptModule or an "
-            "onnx.ModelProto: give a torch.nn.Module by itself"
+            f"the model of the ModelFile is of type {name}, expected a TorchScript or ONNX file, a torch.jit.ScriptModule or "
+            "an onnx.ModelProto: give a torch.nn.Module by itself"
         )
     else:
         return model
@@ -111,16 +112,16 @@ def check_ids(model: nn.Module, ids: np.ndarray, rows: np.ndarray) -> None:
     of_items = rows[FIRST_ITEM:].tolist()
     if of_items and max(of_items) >= len(told):
         raise UnsupportedModel(
-            f"item_ids has {len(told)} ids, and the workflow's vocabulary has an item in row {max(of_items)}: give the id of every "
-            f"row of {kind}, or use the workflow that it was trained with"
+            f"item_ids has {len(told)} ids, and the workflow's vocabulary has an item in row {max(of_items)}: give the id of "
+            f"every row of {kind}, or use the workflow that it was trained with"
         )
     wrong = [(row, due) for row, due in zip(of_items, ids.tolist(), strict=True) if str(told[row]) != str(due)]
     if wrong:
         row, due = wrong[0]
         raise UnsupportedModel(
             f"row {row} of {kind} is {told[row]!r} by its item_ids and {due!r} by the workflow's vocabulary, {len(wrong)} of "
-            f"{len(ids)} items differ: use the workflow that the model was trained with, or bring the model's rows into the order "
-            "of its codes"
+            f"{len(ids)} items differ: use the workflow that the model was trained with, or bring the model's rows into the "
+            "order of its codes"
         )
 
 
@@ -128,8 +129,8 @@ def _read(path: Path) -> Any:
     """The ScriptModule of a file, or the path of one that ONNX Runtime opens itself."""
     if path.suffix not in (*_SCRIPTS, *_GRAPHS):
         raise UnsupportedModel(
-            f"the model is the path '{path}', expected a torch.nn.Module, a TorchScript file ({', '.join(_SCRIPTS)}) or an ONNX "
-            f"file ({', '.join(_GRAPHS)}): load what is there and give that, or rename the file by what it is"
+            f"the model is the path '{path}', expected a torch.nn.Module, a TorchScript file ({', '.join(_SCRIPTS)}) or an "
+            f"ONNX file ({', '.join(_GRAPHS)}): load what is there and give that, or rename the file by what it is"
         )
     if not path.is_file():
         raise UnsupportedModel(f"the model is the path '{path}', and no file is there")
@@ -149,7 +150,7 @@ def _read_by_graph(model: OnnxScores, given: Sequence[str] | None, outputs: Sequ
     if missing:
         where = "features" if given else "the workflow's lists"
         raise UnsupportedModel(
-            f"{kind} reads {', '.join(each.feature for each in missing)}, and {where} are {', '.join(given or outputs)}: say which "
-            f"of them each input is, ModelFile(…, inputs={{'{missing[0].name}': '{(given or outputs)[0]}'}})"
+            f"{kind} reads {', '.join(each.feature for each in missing)}, and {where} are {', '.join(given or outputs)}: say "
+            f"which of them each input is, ModelFile(…, inputs={{'{missing[0].name}': '{(given or outputs)[0]}'}})"
         )
     return tuple(dict.fromkeys(names))

@@ -69,8 +69,8 @@ class OnnxFile:
             window = feeds[each.name].shape[1]
             if each.width not in (None, window):
                 raise UnsupportedModel(
-                    f"the input '{each.name}' of {self.name} is {each.width} wide, and the window is {window}: export the model "
-                    f"with a free second dimension or with {window}, or give export_bundle the window {each.width}"
+                    f"the input '{each.name}' of {self.name} is {each.width} wide, and the window is {window}: export the "
+                    f"model with a free second dimension or with {window}, or give export_bundle the window {each.width}"
                 )
         return np.asarray(self._session.run([self.output], feeds)[0], dtype=np.float32)
 
@@ -83,8 +83,8 @@ class OnnxFile:
         else:
             if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in self._source.graph.initializer):
                 raise UnsupportedModel(
-                    "the ModelProto has weights in other files, which it does not say the folder of: give the path of its file, "
-                    "or load it with onnx.load(path)"
+                    "the ModelProto has weights in other files, which it does not say the folder of: give the path of its "
+                    "file, or load it with onnx.load(path)"
                 )
             what = self._source.SerializeToString()
         try:
@@ -101,8 +101,8 @@ class OnnxFile:
             )
         if len(shape) != 2 or isinstance(shape[0], int):
             raise UnsupportedModel(
-                f"the input '{value.name}' of {self.name} has the shape {shape}, expected [B, T] with a free B: export the model "
-                "with a dynamic first dimension"
+                f"the input '{value.name}' of {self.name} has the shape {shape}, expected [B, T] with a free B: export the "
+                "model with a dynamic first dimension"
             )
         feature = inputs.get(value.name, value.name.removesuffix(":0"))  # as graphs of TensorFlow name them
         width = shape[1] if isinstance(shape[1], int) else None

@@ -20,9 +20,9 @@ _PATH = re.compile(r"(?<![\w.])(?:/[\w.@+-]+)+/(?=[\w.@+-])")
 def formats_to_try(asked: str, active: str | None, *, onnx_file: bool, torchscript: bool) -> tuple[str, ...]:
     """The formats in their order.
 
-    asked: of CHOICES. active: that of the version which answers under the same name and stays, None where there is none; it comes
-    first, and TorchScript does not follow ONNX unless it is asked for by name. onnx_file: the model is an ONNX file, which one
-    way alone leads from. torchscript: whether the other options let it be.
+    asked: of CHOICES. active: that of the version which answers under the same name and stays, None where there is none; it
+    comes first, and TorchScript does not follow ONNX unless it is asked for by name. onnx_file: the model is an ONNX file,
+    which one way alone leads from. torchscript: whether the other options let it be.
     """
     if onnx_file and asked != _TORCHSCRIPT:
         return (_ONNX,)
@@ -49,7 +49,7 @@ def refusal(model: str, asked: str, errors: Mapping[str, ExportError], *, withhe
     reasons = "".join(f"\n- {name}: {error}" for name, error in errors.items())
     remedy = ""
     if withheld:
-        remedy = "\nTorchScript was not tried, since the version that answers is ONNX: give ExportOptions(replace=True), or another name"
+        remedy = "\nTorchScript was not tried, since the version that answers is ONNX: give ExportOptions(replace=True)"
     elif asked == _ONNX:
         remedy = "\nExportOptions(format='auto') tries TorchScript too, for which the server needs torch"
     return kind(f"{model} passes in none of the formats that were tried:{reasons}{remedy}")

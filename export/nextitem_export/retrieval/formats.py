@@ -68,8 +68,8 @@ def write_retrieval(
     example: the features of a batch of two sessions of different lengths, which the trace follows. sample: those of some
     hundred sessions, on which the recall of an approximate scoring is measured; the example if not given. The folder holds the
     item index already.
-    Raises GraphError if the model cannot be traced to it, and UnsupportedModel if the format is unknown, does not go with the model
-    or the scoring, or the scoring finds too little.
+    Raises GraphError if the model cannot be traced to it, and UnsupportedModel if the format is unknown, does not go with the
+    model or the scoring, or the scoring finds too little.
     """
     if format_name not in FORMATS:
         raise UnsupportedModel(f"unknown format '{format_name}', known are {', '.join(FORMATS)}")
@@ -167,7 +167,8 @@ def _refuse_approximate(scoring: ScoringChoice, format_name: str) -> None:
 def _refuse_onnx(retrieval: Retrieval, format_name: str) -> None:
     if is_onnx(retrieval.model):
         raise UnsupportedModel(
-            f"{type(retrieval.model).__name__} is ONNX, which {format_name} has no way to hold: choose ExportOptions(format='onnx')"
+            f"{type(retrieval.model).__name__} is ONNX, which {format_name} has no way to hold: choose "
+            "ExportOptions(format='onnx')"
         )
 
 
