@@ -91,7 +91,8 @@ def prepare(file: OnnxFile) -> onnx.ModelProto:
     if foreign:
         known = " and ".join(_OF_ONNX_RUNTIME)
         raise UnsupportedModel(
-            f"{file.name} has operators of {', '.join(foreign)}, and a server has those of ONNX, {known}: export the model with these"
+            f"{file.name} has operators of {', '.join(foreign)}, and a server has those of ONNX, {known}: export "
+            "the model with these"
         )
     version = next((entry.version for entry in model.opset_import if not entry.domain), OPSET)
     if version in (OPSET, DYNAMO_OPSET):
