@@ -184,6 +184,6 @@ def test_an_error_of_the_workflow_is_told_at_once(export, monkeypatch):
         raise UnsupportedWorkflow("no such operator")
 
     monkeypatch.setattr(steps, "write_features", refuse)
-    with pytest.raises(UnsupportedWorkflow, match="^no such operator$"):
+    with pytest.raises(UnsupportedWorkflow, match=r"^no such operator$"):
         export(Encoder)
     assert [line for line in export.said if line.startswith("tracing")] == ["tracing Encoder to onnx"]

@@ -1,4 +1,4 @@
-"""Models that come as files: TorchScript and ONNX, held to the file itself in its own runtime, and to the module they came from."""
+"""Models that come as files, TorchScript and ONNX: held to the file in its own runtime, and to the module that it came from."""
 
 from __future__ import annotations
 
