@@ -71,11 +71,12 @@ class Bessel(Encoder):
 
 
 class Forgetful(Encoder):
-    """Older exporters make a constant of a Python number, torch.export refuses it."""
+    """Older exporters follow one side of a Python branch, torch.export refuses it."""
 
     def query(self, features):
-        real = int((features["item_id-list"] != 0).sum())
-        return self.items(features["item_id-list"]).sum(1) * real
+        codes = features["item_id-list"]
+        odd = bool((codes != 0).sum() % 2)
+        return self.items(codes).sum(1) * (2 if odd else 3)
 
 
 class NotANumber(Encoder):
