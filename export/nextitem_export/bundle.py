@@ -220,7 +220,9 @@ def _first_proved(
             errors[name] = error
             why = f", since {name} fell out: {reason_of(error)}"
     withheld = asked.format == AUTO and allowed and "torchscript" not in formats and active is not None
-    raise refusal(model, asked.format, errors, withheld=withheld) from [*errors.values()][-1]
+    if len(errors) == 1:
+        raise errors[formats[0]]
+    raise refusal(model, asked.format, errors, withheld=withheld) from errors[formats[-1]]
 
 
 def _active_format(target: Target) -> str | None:

@@ -2,7 +2,8 @@
 
 Run it where TensorFlow is installed, which this project does not need:
 
-    pip install "tensorflow-cpu==2.15.1" "tf2onnx==1.16.1" "numpy<2" "protobuf==4.25.8"
+    pip install "tensorflow-cpu==2.15.1"
+    pip install --no-deps "tf2onnx==1.16.1" "onnx==1.16.2" "numpy==1.26.4" flatbuffers requests "protobuf==4.25.8"
     python export/tests/model_files/keras_gru.py
 """
 
