@@ -28,6 +28,7 @@ class Manifest:
         made_from: what the exporter was told of the model's origin.
         layout: `ensemble` or `fused`.
         format: how the session model is written.
+        fell_out: the formats that were tried before it, and why each was left.
         runtime: what runs the session model.
         features: how the features are computed.
         holds_pickle: a step unpickles what is in the bundle.
@@ -48,6 +49,7 @@ class Manifest:
     made_from: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     layout: str = ""
     format: str = ""
+    fell_out: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
     runtime: str = ""
     features: str = ""
     holds_pickle: bool = False

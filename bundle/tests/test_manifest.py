@@ -9,7 +9,13 @@ from nextitem_bundle.manifest import Manifest, manifest_path, read_manifest
 from nextitem_bundle.signature import FORMAT_VERSION
 
 MANIFEST = Manifest(
-    "shop", 3, ("shop_items", "shop"), {"shop/3/a": "12ab"}, layout="ensemble", libraries={"onnx": None}
+    "shop",
+    3,
+    ("shop_items", "shop"),
+    {"shop/3/a": "12ab"},
+    layout="ensemble",
+    fell_out={"onnx": "no operator"},
+    libraries={"onnx": None},
 )
 
 

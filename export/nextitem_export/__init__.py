@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .activation import Activation, activate_bundle
     from .bundle import Bundle, export_bundle
     from .explain import Refused, explain_workflow
+    from .model_files.file import ModelFile
     from .options import ExportOptions
     from .run import export_run
     from .workflow.compile import Explained
@@ -31,6 +32,7 @@ __all__ = [
     "Explained",
     "ExportError",
     "ExportOptions",
+    "ModelFile",
     "ParityError",
     "ParityWarning",
     "Refused",
@@ -55,6 +57,7 @@ _LATER = {
     "explain_workflow": "explain",
     "ExportOptions": "options",
     "export_run": "run",
+    "ModelFile": "model_files.file",
     "Refused": "explain",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,17 +14,22 @@ import pandas as pd
 from torch import nn
 
 from nextitem_bundle import placing, versions
+from nextitem_bundle.errors import BundleError
 from nextitem_bundle.lock import locked
-from nextitem_bundle.manifest import manifest_path
+from nextitem_bundle.manifest import manifest_path, read_manifest
 
 from ._errors import ExportError, ParityWarning, repository_errors
 from .layouts import LAYOUTS, Layout, StepFolders
 from .layouts.steps import write_steps
 from .manifest import keep_configurations, write_manifest
+from .model_files.file import ModelFile, is_onnx
 from .options import Columns, ExportOptions
+from .parity.compare import RankingError
 from .parity.gate import CaseReport
 from .parity.proof import prove
 from .plan import Plan, make_plan
+from .retrieval.attempts import AUTO, formats_to_try, reason_of, refusal
+from .retrieval.formats import GraphError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +59,8 @@ class Bundle:
         active: the version that answers once a server is started. It differs from `version` until that one is
             activated.
         warnings: what the parity gate could not prove, a sentence each.
+        format: how the session model is written: `onnx`, `onnx_dynamo` or `torchscript`.
+        fell_out: the formats that were tried before it, and why each was left.
     """
 
     repository: Path
@@ -61,6 +69,8 @@ class Bundle:
     parity: tuple[CaseReport, ...]
     active: int = 1
     warnings: tuple[str, ...] = ()
+    format: str = "onnx"
+    fell_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def manifest(self) -> Path:
@@ -69,7 +79,7 @@ class Bundle:
 
 
 def export_bundle(
-    model: nn.Module,
+    model: nn.Module | str | Path | ModelFile | Any,
     workflow: Any,
     sample: pd.DataFrame,
     *,
@@ -94,7 +104,7 @@ def export_bundle(
     Args:
         model: has `query(features) -> float32 [B, D]` and `item_table() -> float32 [V, D]`, or only `forward(features)
             -> float32 [B, V]`. `features` is a dict of tensors [B, T], int64 codes or float32, padded on the right with
-            0, where T is the window.
+            0, where T is the window. Or the same as a file: a path of TorchScript or ONNX, what one holds, or a ModelFile.
         workflow: groups interactions into sessions with one Groupby and returns one list for each session and feature.
         sample: raw interactions of some hundred sessions, with all of the workflow's columns. The parity gate sends
             them.
@@ -139,10 +149,7 @@ def export_model(
     progress("reading the workflow and the sample")
     plan = make_plan(model, workflow, sample, columns, options)
     with repository_errors(), placing.build_folder(target.repository) as folder:
-        build = _started(folder, plan, options, target)
-        progress(f"tracing {type(plan.model).__name__} to {options.format}")
-        whole = _write_models(build)
-        reports = prove(build.plan, options, build.steps, whole, progress)
+        build, reports = _first_proved(_started(folder, plan, options, target), target, progress)
         progress("writing configuration and manifest")
         _describe(build, target, reports)
         _place(build, target, progress)
@@ -150,17 +157,27 @@ def export_model(
     for sentence in unproved:
         warnings.warn(sentence, ParityWarning, stacklevel=3)
     active = versions.active_version(target.repository, target.name) or build.version
-    return Bundle(target.repository, target.name, build.version, reports, active, unproved)
+    return Bundle(
+        target.repository,
+        target.name,
+        build.version,
+        reports,
+        active,
+        unproved,
+        build.options.format,
+        build.fell_out,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class _Build:
-    """A bundle on its way, in a folder that is moved into the repository at the end."""
+    """A bundle on its way, in a folder that is moved into the repository at the end. fell_out: see Bundle."""
 
     folder: Path
     layout: Layout
     plan: Plan
     options: ExportOptions
+    fell_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def version(self) -> int:
@@ -170,10 +187,51 @@ class _Build:
     def steps(self) -> StepFolders:
         return self.layout.folders(self.folder, self.version)
 
+    def anew(self, format_name: str, fell_out: Mapping[str, str]) -> _Build:
+        """The same in another format, from an empty folder."""
+        for path in self.folder.iterdir():
+            shutil.rmtree(path)
+        options = dataclasses.replace(self.options, format=format_name)
+        return dataclasses.replace(self, options=options, fell_out=fell_out)
+
 
 def _started(folder: Path, plan: Plan, options: ExportOptions, target: Target) -> _Build:
     layout = LAYOUTS[options.layout](target.name)
     return _Build(folder, layout, plan.as_version(versions.next_version(target.repository, layout.models)), options)
+
+
+def _first_proved(
+    started: _Build, target: Target, progress: Callable[[str], None]
+) -> tuple[_Build, tuple[CaseReport, ...]]:
+    """The bundle in the first format that passes the gate, and the gate's reports. Raises ExportError where none does."""
+    asked, model = started.options, type(started.plan.model).__name__
+    active = None if asked.replace else _active_format(target)
+    allowed = asked.scoring == "exact" and asked.accelerator != "tensorrt"
+    formats = formats_to_try(asked.format, active, onnx_file=is_onnx(started.plan.model), torchscript=allowed)
+    errors: dict[str, ExportError] = {}
+    why = ""
+    for name in formats:
+        build = started.anew(name, {tried: reason_of(error) for tried, error in errors.items()})
+        progress(f"tracing {model} to {name}{why}")
+        try:
+            whole = _write_models(build)
+            return build, prove(build.plan, build.options, build.steps, whole, progress)
+        except (GraphError, RankingError) as error:
+            errors[name] = error
+            why = f", since {name} fell out: {reason_of(error)}"
+    withheld = asked.format == AUTO and allowed and "torchscript" not in formats and active is not None
+    if len(errors) == 1:
+        raise errors[formats[0]]
+    raise refusal(model, asked.format, errors, withheld=withheld) from errors[formats[-1]]
+
+
+def _active_format(target: Target) -> str | None:
+    """How the version that answers under this name is written; None where there is none, or its manifest cannot be read."""
+    active = versions.active_version(target.repository, target.name)
+    try:
+        return None if active is None else read_manifest(target.repository, target.name, active).format
+    except BundleError:
+        return None
 
 
 def _write_models(build: _Build) -> Path | None:
@@ -187,7 +245,7 @@ def _describe(build: _Build, target: Target, reports: Sequence[CaseReport]) -> N
     models = build.layout.models
     build.layout.write_configs(build.folder, build.plan, build.options)
     keep_configurations(build.folder, models, build.version)
-    write_manifest(build.folder, models, build.plan, build.options, reports, target.made_from)
+    write_manifest(build.folder, models, build.plan, build.options, reports, target.made_from, build.fell_out)
 
 
 def _place(build: _Build, target: Target, progress: Callable[[str], None]) -> None:

@@ -75,7 +75,8 @@ def _add_serving(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) -
     add(
         "--format",
         default=defaults["format"],
-        help="onnx, onnx_dynamo or torchscript (default: %(default)s)",
+        help="onnx, by the first of two exporters whose graph passes; auto, TorchScript after them; onnx_dynamo or "
+        "torchscript, that alone (default: %(default)s)",
     )
     add("--runtime", default=defaults["runtime"], help=f"{', '.join(choices.RUNTIMES)} (default: %(default)s)")
     add("--features", default=defaults["features"], help=f"{', '.join(choices.FEATURES)} (default: %(default)s)")
@@ -278,10 +279,12 @@ def _export(
 def _print_bundle(bundle: Bundle, options: choices.ExportOptions, *, with_next_step: bool) -> None:
     from rich.console import Console
 
-    from .report import how_to_activate, how_to_serve, parity_table
+    from .report import how_it_is_written, how_to_activate, how_to_serve, parity_table
 
     console = Console()
     console.print(parity_table(bundle.parity))
+    if (written := how_it_is_written(bundle)) is not None:
+        console.print(written, soft_wrap=True, highlight=False, markup=False)
     where = f"bundle '{bundle.name}' version {bundle.version} is in {bundle.repository}"
     to_serve = how_to_serve(bundle.repository, options.runtime, options.accelerator)
     what_next = to_serve if bundle.active == bundle.version else how_to_activate(bundle)
@@ -294,6 +297,8 @@ def _bundle_json(bundle: Bundle, done: Activation | None) -> dict[str, Any]:
         "name": bundle.name,
         "version": bundle.version,
         "active": bundle.active if done is None else done.version,
+        "format": bundle.format,
+        "fell_out": dict(bundle.fell_out),
         "parity": [report.to_json() for report in bundle.parity],
         "warnings": list(bundle.warnings),
     }

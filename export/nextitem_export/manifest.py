@@ -37,8 +37,12 @@ def write_manifest(
     options: ExportOptions,
     parity: Sequence[CaseReport],
     made_from: Mapping[str, Any],
+    fell_out: Mapping[str, str],
 ) -> Path:
-    """Write `<name>/<version>/bundle.json` over all files of the built models. Returns its path."""
+    """Write `<name>/<version>/bundle.json` over all files of the built models. Returns its path.
+
+    fell_out: the formats that were tried before the one of the options, and why each was left.
+    """
     files = [
         path
         for model in models
@@ -55,6 +59,7 @@ def write_manifest(
         made_from=dict(made_from),
         layout=options.layout,
         format=options.format,
+        fell_out=fell_out,
         runtime=options.runtime,
         features=options.features,
         # The one exception to "data only": `--features nvtabular` unpickles the workflow at load.

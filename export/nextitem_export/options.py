@@ -46,7 +46,9 @@ class ExportOptions:
 
     Args:
         layout: `ensemble`, three steps behind one name; `fused`, one model, fewest hops.
-        format: how the session model is written: `onnx`, `onnx_dynamo` (the same by torch.export) or `torchscript`.
+        format: how the session model is written: `onnx`, by the first of torch's two exporters whose graph passes the parity
+            gate; `auto`, the same and TorchScript last, for which the server needs torch; `onnx_dynamo`, by the exporter on
+            torch.export alone; `torchscript`.
         runtime: what runs the session model: `python`, Triton's Python backend; `native`, Triton's own backends, which
             NVIDIA's images have. Features and items run in the Python backend in either case.
         features: `compiled`, the workflow as a graph; `nvtabular`, the workflow itself, slow and pickled.
@@ -118,15 +120,15 @@ class ExportOptions:
         return 2 if self.layout == "fused" else 1
 
     def __post_init__(self) -> None:
+        from .retrieval.attempts import CHOICES
         from .retrieval.choice import SCORINGS
-        from .retrieval.formats import FORMATS
 
         choices = {
             "layout": LAYOUTS,
             "runtime": RUNTIMES,
             "features": FEATURES,
             "accelerator": ACCELERATORS,
-            "format": FORMATS,
+            "format": CHOICES,
             "scoring": SCORINGS,
             "item_codes": ITEM_CODES,
         }

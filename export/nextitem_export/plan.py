@@ -17,6 +17,7 @@ from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from ._errors import ExportError, UnsupportedModel, UnsupportedWorkflow
+from .model_files.file import check_ids, feature_names
 from .options import Columns, ExportOptions
 from .retrieval.heads import heads_of
 from .retrieval.model import by_code, model_rows, session_model
@@ -87,7 +88,7 @@ def make_plan(model: object, workflow: Any, sample: pd.DataFrame, columns: Colum
     item_feature = columns.item_feature or item_feature_of(
         fitted, columns.item_column, as_is=options.item_codes == "as-is"
     )
-    names = tuple(columns.features or getattr(model, "feature_names", None) or fitted.outputs)
+    names = feature_names(model, columns.features, tuple(fitted.outputs))
     _check_features(fitted, names, item_feature)
     for feature in names:
         check_sources(workflow, feature, Context(fitted.session_column, tie_breaker))
@@ -96,6 +97,7 @@ def make_plan(model: object, workflow: Any, sample: pd.DataFrame, columns: Colum
     sessions = _sessions(sample, fitted, raw, options.max_interactions)
     probe = ItemProbe(fitted, columns.item_column, item_feature, raw[columns.item_column], sample, tie_breaker)
     vocabulary, item_values, ranked_model = _items(model, fitted, probe, features, window, options)
+    check_ids(model, vocabulary.values, item_values.by_code)
     if tie_breaker not in (None, *sample):
         sample = sample.assign(**{tie_breaker: range(len(sample))})
     return Plan(

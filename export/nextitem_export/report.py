@@ -52,6 +52,15 @@ def how_to_serve(repository: Path, runtime: str, accelerator: str = "none") -> s
     )
 
 
+def how_it_is_written(bundle: Bundle) -> str | None:
+    """The format of the session model, where others fell out before it."""
+    if not bundle.fell_out:
+        return None
+    needs = "; the server needs torch for it" if bundle.format == "torchscript" else ""
+    others = "".join(f"\n  {name} fell out: {reason}" for name, reason in bundle.fell_out.items())
+    return f"the session model is written as {bundle.format}{needs}{others}"
+
+
 def how_to_activate(bundle: Bundle) -> str:
     """For a version beside the one that answers."""
     return (

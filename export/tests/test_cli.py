@@ -76,7 +76,7 @@ def test_help_shows_the_two_commands_and_warns_of_foreign_runs(help_text):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--format", "gguf"], "unknown format 'gguf', known are onnx, onnx_dynamo, torchscript"),
+        (["--format", "gguf"], "unknown format 'gguf', known are onnx, auto, onnx_dynamo, torchscript"),
         (["--top-k", "0"], "top_k is 0, expected 1 or more"),
         (
             ["--runtime", "native", "--scoring", "ann"],
@@ -140,7 +140,16 @@ def test_a_key_file_that_is_not_there_is_told(command, tmp_path):
 def exported(monkeypatch) -> Bundle:
     """What the command exports, without the work."""
     parity = (CaseReport("the sample", 60, 59, 1.5e-7, 2.5e-6),)
-    bundle = Bundle(Path("y"), "z", 3, parity, active=2, warnings=("one column is not proved",))
+    bundle = Bundle(
+        Path("y"),
+        "z",
+        3,
+        parity,
+        active=2,
+        warnings=("one column is not proved",),
+        format="torchscript",
+        fell_out={"onnx": "no [such] operator"},
+    )
 
     def export_run(*given, progress, **named):
         progress("tracing [the model]")  # no markup of rich's
@@ -164,6 +173,7 @@ def test_an_export_as_json(command, exported):
     found = json.loads(done.stdout)
     assert [found[name] for name in ("repository", "name", "version", "active")] == ["y", "z", 3, 2]
     assert found["parity"][0]["case"] == "the sample"
+    assert (found["format"], found["fell_out"]) == ("torchscript", {"onnx": "no [such] operator"})
     assert found["activation"] is None
     assert done.stderr == "nextitem-export: warning: one column is not proved\n", "no progress, as this is no terminal"
 
@@ -192,6 +202,10 @@ def test_an_activation_as_json_and_as_a_sentence(command, activated):
 def test_an_export_as_a_table_says_what_is_next(command, exported, activated):
     out = command("--run", "x", *PLACE).stdout
     assert "the sample" in out
+    assert (
+        "the session model is written as torchscript; the server needs torch for it\n  onnx fell out: no [such] op"
+        in out
+    )
     assert "bundle 'z' version 3 is in y; version 2 answers until you activate it" in out
     out = command("--run", "x", *PLACE, "--activate").stdout
     assert "bundle 'z' version 3 is in y\n'z' answers with version 3" in out

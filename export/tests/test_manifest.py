@@ -36,6 +36,7 @@ def test_it_says_what_the_bundle_was_made_from_and_with(document, plan):
     assert (document["name"], document["version"]) == ("shop", 1)
     assert document["made_from"] == {"run": "a run"}
     assert (document["layout"], document["format"], document["runtime"]) == ("ensemble", "onnx", "python")
+    assert document["fell_out"] == {}
     assert document["models"] == ["shop_features", "shop_retrieval", "shop_items", "shop"]
     assert document["catalogue_size"] == len(plan.vocabulary.values)
     assert document["libraries"]["torch"] == importlib.metadata.version("torch")

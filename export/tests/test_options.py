@@ -6,7 +6,7 @@ import pytest
 
 from nextitem_export import ExportError, ExportOptions
 from nextitem_export.options import FEATURES, ITEM_CODES, LAYOUTS, RUNTIMES
-from nextitem_export.retrieval.formats import FORMATS
+from nextitem_export.retrieval.attempts import CHOICES
 
 NUMBERS = [field.name for field in dataclasses.fields(ExportOptions) if field.type == "int"]
 
@@ -22,7 +22,7 @@ def test_the_defaults_are_valid():
     ("field", "known"),
     [
         ("layout", LAYOUTS),
-        ("format", FORMATS),
+        ("format", CHOICES),
         ("runtime", RUNTIMES),
         ("features", FEATURES),
         ("item_codes", ITEM_CODES),

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from nextitem_export import Bundle
 from nextitem_export.parity.gate import CaseReport
-from nextitem_export.report import how_to_serve, parity_table
+from nextitem_export.report import how_it_is_written, how_to_serve, parity_table
 
 
 def test_every_case_has_a_row_with_its_numbers():
@@ -26,3 +27,9 @@ def test_a_native_bundle_s_report_says_that_no_server_ran_it():
     assert native.startswith(f"{python} --server PATH\n")
     assert "No server has run this bundle" in native
     assert "the backends python, onnxruntime and pytorch" in native
+
+
+def test_a_format_behind_others_is_told_with_the_reason_and_the_first_is_not():
+    assert how_it_is_written(Bundle(Path("models"), "shop", 1, ())) is None
+    tried = Bundle(Path("models"), "shop", 1, (), format="onnx_dynamo", fell_out={"onnx": "no operator"})
+    assert how_it_is_written(tried) == "the session model is written as onnx_dynamo\n  onnx fell out: no operator"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -30,6 +30,7 @@ from ..graphs.id_decoder import INPUTS as ITEMS_INPUTS
 from ..options import ExportOptions
 from ..plan import Plan
 from ..retrieval.module import OUTPUTS
+from ..retrieval.nodes import rename_values
 from .runtimes import add_python_model, batching, queue, queued, warm_batches, without_batch
 from .steps import StepFolders, first_request, head_names, request_specs, response_specs
 
@@ -184,18 +185,5 @@ def _renamed(graph: onnx.GraphProto, prefix: str, joins: Mapping[str, str]) -> o
 
     copy = onnx.GraphProto()
     copy.CopyFrom(graph)
-    _rename(copy, name)
+    rename_values(copy, name)
     return copy
-
-
-def _rename(graph: onnx.GraphProto, name: Callable[[str], str]) -> None:
-    """Rename all values of a graph and of the graphs within it (the branches of an If), which see those around them."""
-    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        value.name = name(value.name)
-    for node in graph.node:
-        node.name = name(node.name)
-        node.input[:] = [name(each) for each in node.input]
-        node.output[:] = [name(each) for each in node.output]
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                _rename(inner, name)

@@ -7,6 +7,8 @@ import numpy as np
 from nextitem_bundle.runtime.special_ids import PADDING
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
+from .._errors import ParityError
+
 FEATURE_RELATIVE = 1e-5
 FEATURE_ABSOLUTE = 1e-6
 SCORE_ABSOLUTE = 1e-4
@@ -15,6 +17,10 @@ HEAD_ABSOLUTE = SCORE_ABSOLUTE
 HEAD_RELATIVE = 1e-5
 #: Items whose true scores differ by less may stand in either order.
 TIE = 1e-5
+
+
+class RankingError(ParityError):
+    """The retrieval step answers otherwise than the model does: its graph is another one in another format."""
 
 
 def feature_difference(true: np.ndarray, served: np.ndarray) -> tuple[float, str | None]:

@@ -25,7 +25,7 @@ from ..retrieval.heads import head_tensors
 from ..retrieval.module import CODES, SCORES, STATUS
 from ..wire import request_tensors
 from .cases import PADDED, Case, Filters, Sessions, draw_filters
-from .compare import approximate_difference, feature_difference, head_difference, ranking_difference
+from .compare import RankingError, approximate_difference, feature_difference, head_difference, ranking_difference
 from .items import ItemReference
 from .reference import Encoded, Reference
 
@@ -110,7 +110,7 @@ class Gate:
         """Run all cases.
 
         Raises ParityError at the first difference, with the case, the session and both values, and where NVTabular has no
-        answer for any session of the sample.
+        answer for any session of the sample; RankingError where it is the retrieval step that differs.
         """
         reports = []
         began, done, total = time.monotonic(), 0, sum(len(case.sessions) for case in cases)
@@ -186,7 +186,7 @@ class Gate:
                     _refuse(f"the eager model gives {due}: let it give finite numbers", case, start + row, what)
                 worst, fault = head_difference(due, given)
                 report.head_difference = max(report.head_difference or 0.0, worst)
-                _refuse(fault, case, start + row, what)
+                _refuse(fault, case, start + row, what, RankingError)
 
     def _check_ranking(
         self,
@@ -211,7 +211,7 @@ class Gate:
                 _refuse(f"the eager model's scores are NaN; {_whence(sessions[row])}", case, start + row, "ranking")
             worst, fault = self._ranking_difference(scores[row], ranked[CODES][row], ranked[SCORES][row])
             report.score_difference = max(report.score_difference, worst)
-            _refuse(fault, case, start + row, "ranking")
+            _refuse(fault, case, start + row, "ranking", RankingError)
             items = int((encoded[self._item_tensor][row] >= FIRST_ITEM).sum())
             due = OK if items else COLD if len(session) else EMPTY
             if ranked[STATUS][row, 0] != due:
@@ -219,7 +219,7 @@ class Gate:
                     f"{STATUS_NAMES[ranked[STATUS][row, 0]]} came, expected {STATUS_NAMES[due]}: {items} of "
                     f"{len(session)} items are known"
                 )
-            _refuse(fault, case, start + row, "status")
+            _refuse(fault, case, start + row, "status", RankingError)
 
     def _as_ranked(self, answer: Any) -> dict[str, np.ndarray]:
         """A finished answer as the retrieval step would have given it: raw ids as codes, null as padding."""
@@ -251,7 +251,8 @@ def _run(step: Step, tensors: Any, case: Case, start: int, what: str) -> dict[st
     try:
         return step.run(tensors)
     except Exception as error:
-        raise ParityError(
+        kind = RankingError if what in ("retrieval", "fused") else ParityError
+        raise kind(
             f"the {what} step failed for the request that starts with session {start} in case '{case.name}': "
             f"{type(error).__name__}: {error}. The bundle was not written"
         ) from error
@@ -289,6 +290,6 @@ def _whence(session: Mapping[str, np.ndarray]) -> str:
     )
 
 
-def _refuse(fault: str | None, case: Case, session: int, what: str) -> None:
+def _refuse(fault: str | None, case: Case, session: int, what: str, kind: type[ParityError] = ParityError) -> None:
     if fault:
-        raise ParityError(f"{what} of session {session} in case '{case.name}': {fault}. The bundle was not written")
+        raise kind(f"{what} of session {session} in case '{case.name}': {fault}. The bundle was not written")

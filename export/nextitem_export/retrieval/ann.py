@@ -64,7 +64,7 @@ def write_ann(
         ],
         [*stored.initializers, *constants.initializers],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", session.opset)])
+    model = helper.make_model(graph, opset_imports=session.opset_imports)
     model.ir_version = session.ir_version
     onnx.save(model, str(folder / "model.onnx"))
     if not (folder / _INDEX).exists():

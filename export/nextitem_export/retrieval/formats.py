@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from nextitem_bundle.runtime.steps import Ranking, TorchScriptGraph, write_step
 from nextitem_bundle.runtime.steps import Retrieval as Settings
 
 from .._errors import UnsupportedModel
+from ..model_files.file import is_onnx
 from .choice import EXACT, ScoringChoice, write_scored
+from .merged import merge_session
 from .module import ModelFeature, Retrieval, filter_tensors
 from .session import SessionGraph, trace_session, trace_session_dynamo
 
@@ -45,6 +48,10 @@ class Format:
 FORMATS: dict[str, Format] = {}
 
 
+class GraphError(UnsupportedModel):
+    """A session model cannot be made a graph in one of the formats, or that graph does not run; another may do."""
+
+
 def write_retrieval(
     format_name: str,
     retrieval: Retrieval,
@@ -61,7 +68,8 @@ def write_retrieval(
     example: the features of a batch of two sessions of different lengths, which the trace follows. sample: those of some
     hundred sessions, on which the recall of an approximate scoring is measured; the example if not given. The folder holds the
     item index already.
-    Raises UnsupportedModel if the format is unknown, the model cannot be traced, or the scoring finds too little.
+    Raises GraphError if the model cannot be traced to it, and UnsupportedModel if the format is unknown, does not go with the
+    model or the scoring, or the scoring finds too little.
     """
     if format_name not in FORMATS:
         raise UnsupportedModel(f"unknown format '{format_name}', known are {', '.join(FORMATS)}")
@@ -73,15 +81,17 @@ def write_retrieval(
     form, names = FORMATS[format_name], [*(feature.tensor for feature in features), *filter_tensors(features)]
     retrieval = retrieval.eval()
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings(), _without_fast_path():
             _ignore_tracing()
             if form.trace is not None:
-                session = form.trace(retrieval, names[:-3], example[:-3])
+                trace = merge_session if is_onnx(retrieval.model) else form.trace
+                session = trace(retrieval, names[:-3], example[:-3])
                 encoded = dict(zip(names, sample, strict=False))
                 write_scored(scoring, retrieval, session, names, folder, encoded, threads)
             else:
                 assert form.write is not None
                 _refuse_approximate(scoring, format_name)
+                _refuse_onnx(retrieval, format_name)
                 settings = form.write(retrieval, names, example, folder)
                 graph = dataclasses.replace(settings.graph, threads=threads)
                 write_step(folder, dataclasses.replace(settings, graph=graph))
@@ -97,9 +107,20 @@ def write_retrieval(
             cause = cause.__cause__
         if isinstance(cause, UnsupportedModel):
             raise cause from error
-        raise UnsupportedModel(
+        raise GraphError(
             f"{type(retrieval.model).__name__} cannot be exported to {format_name}: {type(cause).__name__}: {cause}"
         ) from error
+
+
+@contextlib.contextmanager
+def _without_fast_path() -> Iterator[None]:
+    """Attention by the operators that exporters know, not by the one that torch has for answers on its own."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _ignore_tracing() -> None:
@@ -113,7 +134,7 @@ def _ignore_tracing() -> None:
 
 
 def _check_batches(step: Step, example: Mapping[str, np.ndarray], model: str, format_name: str) -> None:
-    """Raise UnsupportedModel unless the graph takes two sessions, as it was traced with, and other numbers of them."""
+    """Raise GraphError unless the graph takes two sessions, as it was traced with, and other numbers of them."""
     for rows in (2, 1, 3):
         try:
             answer = step.run({name: values[:1].repeat(rows, axis=0) for name, values in example.items()})
@@ -124,10 +145,10 @@ def _check_batches(step: Step, example: Mapping[str, np.ndarray], model: str, fo
         except Exception as error:  # noqa: BLE001  ONNX Runtime and torch raise classes of their own
             what = f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"  # TorchScript prints a stack first
         if rows == 2:
-            raise UnsupportedModel(
+            raise GraphError(
                 f"the {format_name} graph of {model} does not run: {what}. Try another format: {', '.join(FORMATS)}"
             )
-        raise UnsupportedModel(
+        raise GraphError(
             f"the graph of {model} is bound to the two sessions that it was traced with; for {rows} it gives {what}. "
             "Python numbers become constants: write tensor.shape[0] where the model says len(tensor), gather where it "
             "indexes by torch.arange(…), and no loop over sessions"
@@ -140,6 +161,14 @@ def _refuse_approximate(scoring: ScoringChoice, format_name: str) -> None:
         raise UnsupportedModel(
             f"scoring '{scoring.name}' is not written as {format_name}, only as {formats}: choose one of these, or "
             "ExportOptions(scoring='exact')"
+        )
+
+
+def _refuse_onnx(retrieval: Retrieval, format_name: str) -> None:
+    if is_onnx(retrieval.model):
+        raise UnsupportedModel(
+            f"{type(retrieval.model).__name__} is ONNX, which {format_name} has no way to hold: choose "
+            "ExportOptions(format='onnx')"
         )
 
 

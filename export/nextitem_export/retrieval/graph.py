@@ -275,7 +275,7 @@ def _save(
         ],
         [*stored.initializers, *constants.initializers],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", session.opset)])
+    model = helper.make_model(graph, opset_imports=session.opset_imports)
     model.ir_version = session.ir_version
     path = folder / "model.onnx"
     onnx.save(model, str(path))

@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 
 from .._errors import UnsupportedModel
+from ..model_files.file import opened
 from ..workflow.item_values import ItemValues
 from .module import has_query, item_table
 
@@ -27,18 +28,15 @@ _WRAPPERS = (DataParallel, DistributedDataParallel, AveragedModel)
 
 
 def session_model(model: object) -> nn.Module:
-    """A copy of a model in eval mode on the CPU, without wrappers, nothing in it compiled.
+    """A copy of a model in eval mode on the CPU, without wrappers, nothing in it compiled; around a file, what runs it.
 
-    Raises UnsupportedModel where it is no module, has no weights, cannot be copied, does not compute in float32, or holds NaN.
+    Raises UnsupportedModel where it is no module and no file of one, has no weights, cannot be copied, does not compute in
+    float32, or holds NaN.
     """
+    model = opened(_unwrapped(model) if isinstance(model, nn.Module) else model)
     if not isinstance(model, nn.Module):
         raise UnsupportedModel(f"the model is {_what(model)}")
-    model = _unwrapped(model)
     kind = type(model).__name__
-    if isinstance(model, torch.jit.ScriptModule):
-        raise UnsupportedModel(
-            f"the model is TorchScript already ({kind}), expected the torch.nn.Module that it was made from: give that one"
-        )
     if any(parameter.is_meta for parameter in model.parameters()):
         raise UnsupportedModel(f"{kind} is on the device 'meta' and has no weights: load them before the export")
     _check_dtype(model, kind)
@@ -52,7 +50,8 @@ def session_model(model: object) -> nn.Module:
         ) from error
     for module in list(copied.modules()):
         for name, child in module.named_children():
-            setattr(module, name, _unwrapped(child))
+            if (inner := _unwrapped(child)) is not child:
+                setattr(module, name, inner)
     for module in copied.modules():
         _interpret_methods(module)
     return copied
@@ -71,8 +70,6 @@ def _what(model: object) -> str:
             f"a dict of {len(model)} entries ({names}, …), as a state_dict or a checkpoint, which has weights without the "
             "module: build the module, load them with its load_state_dict(), and give the module"
         )
-    if isinstance(model, str) or hasattr(model, "__fspath__"):
-        return f"the path '{model}', expected a torch.nn.Module: load what is there and give that"
     return f"of type {type(model).__name__}, expected a torch.nn.Module with query() and item_table(), or a forward()"
 
 

@@ -170,3 +170,21 @@ class StoredArrays:
         for key, value in where.items():
             tensor.external_data.add(key=key, value=str(value))
         return tensor
+
+
+def graphs_in(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The graphs that a node holds: the branches of an If, the body of a Loop or a Scan."""
+    held = ([attribute.g] if attribute.HasField("g") else attribute.graphs for attribute in node.attribute)
+    return [graph for graphs in held for graph in graphs]
+
+
+def rename_values(graph: onnx.GraphProto, name: Callable[[str], str]) -> None:
+    """Rename all values of a graph and of the graphs within it (the branches of an If), which see those around them."""
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        value.name = name(value.name)
+    for node in graph.node:
+        node.name = name(node.name)
+        node.input[:] = [name(each) for each in node.input]
+        node.output[:] = [name(each) for each in node.output]
+        for inner in graphs_in(node):
+            rename_values(inner, name)

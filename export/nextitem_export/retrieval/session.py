@@ -9,11 +9,10 @@ table that queries are compared with has it in a column of its own, behind those
 from __future__ import annotations
 
 import dataclasses
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import onnx
@@ -38,7 +37,7 @@ class SessionGraph:
 
     inputs: the features, each [B, T]. result: the tensor with the query float32 [B, D] or the scores float32 [B, V]. heads:
     the tensors of the further heads, float32 [B, N] each. weights: by name. table: the name of the weight that is the item
-    table as well, None where there is none.
+    table as well, None where there is none. domains: further sets of operators that nodes are of, with their versions.
     """
 
     inputs: list[onnx.ValueInfoProto]
@@ -49,6 +48,12 @@ class SessionGraph:
     table: str | None
     opset: int
     ir_version: int
+    domains: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def opset_imports(self) -> list[onnx.OperatorSetIdProto]:
+        """Of a graph with these nodes."""
+        return [helper.make_opsetid(domain, version) for domain, version in {"": self.opset, **self.domains}.items()]
 
 
 class _Session(nn.Module):
@@ -69,28 +74,41 @@ def _results(retrieval: Retrieval) -> list[str]:
 
 def trace_session(retrieval: Retrieval, names: Sequence[str], example: tuple[torch.Tensor, ...]) -> SessionGraph:
     """By torch's older exporter. example: the features, named `names`."""
-    session = _Session(retrieval).eval()
-    # Weights stay out of the protobuf, which ends at 2 GB, and are named instead.
-    written = io.BytesIO()
-    torch.onnx.export(
-        session,
-        example,
-        cast("Any", written),  # whose type its annotation leaves out
-        input_names=list(names),
-        output_names=_results(retrieval),
-        dynamic_axes={name: {0: "B"} for name in (*names, *_results(retrieval))},
-        opset_version=OPSET,
-        do_constant_folding=False,
-        export_params=False,
-        dynamo=False,
-    )
-    model = onnx.load_from_string(written.getvalue())
-    tensors = dict(session.state_dict(keep_vars=True))
+    model, weights = trace_nodes(_Session(retrieval).eval(), names, _results(retrieval), example)
+    return _graph(model, names, example, weights, retrieval)
+
+
+def trace_nodes(
+    module: nn.Module,
+    names: Sequence[str],
+    results: Sequence[str],
+    example: tuple[torch.Tensor, ...],
+    opset: int = OPSET,
+) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """A module in eval mode by torch's older exporter, and its weights by name. results: the names of what it gives."""
+    # It takes TorchScript only where the whole module is, and calls its weights by other names then.
+    script = any(isinstance(part, torch.jit.ScriptModule) for part in module.modules())
+    with TemporaryDirectory() as folder:
+        path = str(Path(folder) / "session.onnx")
+        torch.onnx.export(
+            torch.jit.trace(module, example, check_trace=False) if script else module,
+            example,
+            path,
+            input_names=list(names),
+            output_names=list(results),
+            dynamic_axes={name: {0: "B"} for name in (*names, *results)},
+            opset_version=opset,
+            do_constant_folding=False,
+            export_params=script,  # else they stay out of the protobuf, which ends at 2 GB, and are named instead
+            dynamo=False,
+        )
+        model = onnx.load(path)
     weights = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    tensors = dict(module.state_dict(keep_vars=True))
     for value in model.graph.input:
         if value.name not in names:
             weights[value.name] = tensors[value.name].detach().numpy()
-    return _graph(model, names, example, weights, retrieval)
+    return model, weights
 
 
 def trace_session_dynamo(retrieval: Retrieval, names: Sequence[str], example: tuple[torch.Tensor, ...]) -> SessionGraph:
@@ -130,28 +148,37 @@ def _graph(
 ) -> SessionGraph:
     (opset,) = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     session = SessionGraph(
-        # Not as the exporter declares them: it leaves out what the model does not read.
-        inputs=[_input(name, values) for name, values in zip(names, example, strict=True)],
+        inputs=graph_inputs(names, example),
         nodes=list(model.graph.node),
         weights=weights,
         result=model.graph.output[0].name,
         heads=tuple(output.name for output in model.graph.output[1:]),
-        table=_table_among(weights, retrieval),
+        table=None,
         opset=opset,
         ir_version=model.ir_version,
     )
-    table = retrieval.table()
-    return session if table is None else share_table(session, table.numpy())
+    return with_table(session, retrieval)
 
 
-def _table_among(weights: dict[str, np.ndarray], retrieval: Retrieval) -> str | None:
+def with_table(session: SessionGraph, retrieval: Retrieval) -> SessionGraph:
+    """The graph with its item table named, and held once, where the model has one."""
     table = retrieval.table()
     if table is None:
-        return None
+        return session
+    session = dataclasses.replace(session, table=_table_among(session.weights, table.numpy()))
+    return share_table(session, table.numpy())
+
+
+def graph_inputs(names: Sequence[str], example: tuple[torch.Tensor, ...]) -> list[onnx.ValueInfoProto]:
+    """The features [B, T] as a graph's inputs. Not as an exporter declares them: it leaves out what the model does not read."""
+    return [_input(name, values) for name, values in zip(names, example, strict=True)]
+
+
+def _table_among(weights: Mapping[str, np.ndarray], table: np.ndarray) -> str | None:
     same = (
         name
         for name, values in weights.items()
-        if values.shape == tuple(table.shape) and values.dtype == np.float32 and np.array_equal(values, table.numpy())
+        if values.shape == table.shape and values.dtype == np.float32 and np.array_equal(values, table)
     )
     return next(same, None)
 

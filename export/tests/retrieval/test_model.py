@@ -110,8 +110,8 @@ def refusal(model: object) -> str:
             "the model is a dict of 2 entries ('epoch', 'state_dict', …), as a",
         ),
         ({"epoch": 3, "net": Mean()}, "the model is a dict whose 'net' is the module: give that"),
-        ("model.pt", "the model is the path 'model.pt', expected a torch.nn.Module: load what is there"),
-        (Path("model.pt"), "the model is the path 'model.pt', expected a torch.nn.Module: load what is there"),
+        ("model.pt", "the model is the path 'model.pt', and no file is there"),
+        (Path("model.bin"), "the model is the path 'model.bin', expected a torch.nn.Module, a TorchScript file (.pt, "),
         (
             None,
             "the model is of type NoneType, expected a torch.nn.Module with query() and item_table(), or a forward()",
@@ -159,11 +159,19 @@ def test_a_model_that_keeps_tensors_of_a_run_is_refused_with_the_remedy():
     assert message.endswith("detach() tensors that it keeps from a run")
 
 
-def test_torchscript_is_refused():
+def test_torchscript_is_taken_as_it_is_within_a_module_and_by_itself():
     script = torch.jit.trace(nn.Linear(2, 2), (torch.zeros(1, 2),))
-    message = refusal(script)
-    assert message.startswith("the model is TorchScript already (TopLevelTracedModule)")
-    assert message.endswith("give that one")
+    inputs = torch.ones(3, 2)
+    for given in (script, nn.Sequential(script)):
+        model = session_model(given)
+        assert not model.training
+        answer = model({"item": inputs}) if given is script else model(inputs)
+        torch.testing.assert_close(answer, script(inputs))
+
+
+def test_torchscript_is_checked_as_modules_are():
+    script = torch.jit.trace(nn.Linear(2, 2).double(), (torch.zeros(1, 2, dtype=torch.float64),))
+    assert "the parameters of TopLevelTracedModule are float64" in refusal(script)
 
 
 def test_weights_of_nan_are_called_what_they_are():
