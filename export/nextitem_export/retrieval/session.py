@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -91,7 +91,7 @@ def trace_nodes(
     with TemporaryDirectory() as folder:
         path = str(Path(folder) / "session.onnx")
         torch.onnx.export(
-            torch.jit.trace(module, example, check_trace=False) if script else module,
+            cast("Any", torch.jit.trace(module, example, check_trace=False)) if script else module,
             example,
             path,
             input_names=list(names),
