@@ -82,7 +82,7 @@ def ask(model, folder, *, options, **arguments) -> Asked:
         pytest.param(gpt2, {"format": "torchscript"}, marks=pytest.mark.slow),
         pytest.param(gpt2, {"format": "onnx_dynamo"}, marks=pytest.mark.slow),
         pytest.param(lambda: gpt2(attn_implementation="eager"), {}, marks=pytest.mark.slow),
-        (lambda: gpt2(Capped), {"layout": "fused"}),
+        (lambda: gpt2(Capped), {}),
     ],
 )
 def test_the_bundle_answers_as_the_model_does(model, options, tmp_path):

@@ -78,7 +78,7 @@ def numbered(ids) -> dict:
 
 CASES = {
     "on the left": (STRINGS, str, "left", 0, WINDOW, Query, {}),
-    "on the right, without a row": (STRINGS, str, "right", -1, WINDOW, Query, {"layout": "fused"}),
+    "on the right, without a row": (STRINGS, str, "right", -1, WINDOW, Query, {"runtime": "native"}),
     "integers named by strings": (NUMBERS, str, "left", 1, WINDOW, Query, {"format": "torchscript"}),
     "strings named by integers": (NUMBERS.astype(str).astype(object), int, "right", 0, WINDOW, Scores, {}),
     "more places than the window": (NUMBERS, int, "left", 0, 6, Query, {}),
@@ -120,7 +120,7 @@ def test_other_features_move_with_the_items(tmp_path):
             return super().query({"": features["item_id-list"]}) * (features["category-list"] @ weights)[:, None]
 
     frame = clicks(STRINGS).assign(category=lambda f: f.category.astype("float32") + 1)
-    categories = ["category"] >> ops.LambdaOp(lambda c: c * 2)
+    categories = ["category"] >> ops.FillMissing(0) >> ops.LambdaOp(lambda c: c * 2)
     items = ["item_id"] >> ops.Categorify(out_path=str(tmp_path / "c"))
     workflow = fit(items + categories, frame, ("item_id", "category"))
     rows = numbered(STRINGS)
