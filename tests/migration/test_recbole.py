@@ -78,6 +78,6 @@ def test_another_sequential_model_is_a_query_too(trained):
 
 def test_what_is_no_model_of_recbole_is_refused(trained):
     with pytest.raises(
-        UnsupportedModel, match="Linear has no ITEM_ID, .* expected a trained sequential model of RecBole"
+        UnsupportedModel, match=r"Linear has no ITEM_ID, .* expected a trained sequential model of RecBole"
     ):
         from_recbole(torch.nn.Linear(1, 1), trained["dataset"])
