@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -68,10 +68,10 @@ class ByRow(nn.Module):
     output with the items' codes, None until an export binds it.
     """
 
-    def __init__(self, inner: nn.Module, rows: RowOf, places: Places, item_feature: str | None) -> None:
+    def __init__(self, inner: nn.Module, rows: dict[str | int, int], places: Places, item_feature: str | None) -> None:
         super().__init__()
         self.inner: Any = inner
-        self.rows: dict[str | int, int] = {**rows}
+        self.rows = rows
         self.places = places
         self.item_feature = item_feature
         self.feature_names = tuple(getattr(inner, "feature_names", None) or ())
@@ -207,7 +207,7 @@ def by_row(module: nn.Module, rows: RowOf, places: Places, name: str, item_featu
         raise UnsupportedModel(f"the model is of type {type(module).__name__}, expected a torch.nn.Module")
     _check(rows, places.row)
     kind = QueryByRow if has_query(module) else ScoresByRow
-    named = type(name, (kind,), {})  # what refusals and progress call it
+    named = cast("type[ByRow]", type(name, (kind,), {}))  # what refusals and progress call it
     return named(module, {item: int(row) for item, row in rows.items()}, places, item_feature)
 
 
