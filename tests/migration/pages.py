@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nextitem_client import OfflineClient
+from nextitem_client import Client, OfflineClient
 
 ROOT = Path(__file__).parents[2]
 #: Items of an answer, and sessions that are asked.
@@ -54,15 +54,20 @@ def agreeing(
 
     own: by session id, the scores of all items by raw id.
     """
-    right, faults = 0, []
     with OfflineClient(folder / "model_repository" / name) as client:
-        needed = [feature.name for feature in client.signature.features]
-        for session in sessions(clicks):
-            session_id = session.session_id.iloc[0]
-            answer = client.recommend({column: session[column].tolist() for column in needed}, k=TOP)
-            fault = _fault(answer.item_ids, answer.scores, own[session_id])
-            right += fault is None
-            faults += [f"session {session_id}: {fault}"] * (fault is not None)
+        return answered(client, clicks, own)
+
+
+def answered(client: Client, clicks: pd.DataFrame, own: Mapping[Any, Mapping[str, float]]) -> tuple[int, list[str]]:
+    """The same for a bundle that this client asks."""
+    right, faults = 0, []
+    needed = [feature.name for feature in client.signature.features]
+    for session in sessions(clicks):
+        session_id = session.session_id.iloc[0]
+        answer = client.recommend({column: session[column].tolist() for column in needed}, k=TOP)
+        fault = _fault(answer.item_ids, answer.scores, own[session_id])
+        right += fault is None
+        faults += [f"session {session_id}: {fault}"] * (fault is not None)
     return right, faults
 
 

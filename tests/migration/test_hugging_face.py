@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nextitem_client import OfflineClient
+from nextitem_client import Client, OfflineClient
+from serving_tests.support.processes import running_triton
 from tests.migration import pages
 
 #: For a causal model: what is changed in the page.
@@ -44,6 +45,12 @@ def test_the_page_exports_what_the_model_answers(changed, tmp_path, monkeypatch)
     names = pages.run(code, tmp_path)
     own = own_scores(names["model"], names["rows"], names["clicks"], masked=not changed)
     right, faults = pages.agreeing(tmp_path, "hugging_face", names["clicks"], own)
+    assert right == pages.SESSIONS, faults
+    with (
+        running_triton(tmp_path / "model_repository") as server,
+        Client(server.http_url, model="hugging_face") as client,
+    ):
+        right, faults = pages.answered(client, names["clicks"], own)
     assert right == pages.SESSIONS, faults
 
 

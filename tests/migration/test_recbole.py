@@ -9,8 +9,10 @@ import pytest
 import torch
 from recbole.model.sequential_recommender import HGN, STAMP
 
+from nextitem_client import Client
 from nextitem_export import UnsupportedModel
 from nextitem_export.adapters import from_recbole
+from serving_tests.support.processes import running_triton
 from tests.migration import pages
 
 
@@ -44,6 +46,9 @@ def test_the_page_exports_what_the_library_answers(kind, tmp_path, monkeypatch, 
     trained |= names
     own = own_scores(names["model"], names["dataset"], names["clicks"])
     right, faults = pages.agreeing(tmp_path, "recbole", names["clicks"], own)
+    assert right == pages.SESSIONS, faults
+    with running_triton(tmp_path / "model_repository") as server, Client(server.http_url, model="recbole") as client:
+        right, faults = pages.answered(client, names["clicks"], own)
     assert right == pages.SESSIONS, faults
 
 

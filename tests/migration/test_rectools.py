@@ -8,8 +8,10 @@ from rectools import Columns
 from rectools.dataset import Dataset
 from rectools.models import BERT4RecModel, HSTUModel, SASRecModel
 
+from nextitem_client import Client
 from nextitem_export import UnsupportedModel
 from nextitem_export.adapters import from_rectools
+from serving_tests.support.processes import running_triton
 from tests.migration import pages
 
 
@@ -49,6 +51,9 @@ def test_the_page_exports_what_the_library_answers(name, tmp_path, monkeypatch):
     names = pages.run(code, tmp_path)
     own = own_scores(names["model"], names["interactions"], names["clicks"])
     right, faults = pages.agreeing(tmp_path, "rectools", names["clicks"], own)
+    assert right == pages.SESSIONS, faults
+    with running_triton(tmp_path / "model_repository") as server, Client(server.http_url, model="rectools") as client:
+        right, faults = pages.answered(client, names["clicks"], own)
     assert right == pages.SESSIONS, faults
 
 
