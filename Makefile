@@ -3,6 +3,7 @@
 #   make demo            train, export, serve and ask, on the data set in demo/ (BODY=, PRETRAINING=)
 #   make test            the tests without the long matrices: unit tests, then whole runs and servers, whose bundles stay in .cache/
 #   make test-all        all tests, hypothesis at random (SEED=N repeats a run)
+#   make test-migration  models of other libraries, exported from environments of these libraries (part of test-all)
 #   make lint            format, lint and types, and the Dockerfile
 #   make docs            the documentation site in site/; a broken link or an undocumented name fails (Python 3.11)
 #   make typecheck       types alone
@@ -24,7 +25,7 @@
 # What begins with bench writes its figures to benchmarks/results/, with QUICK=1 nowhere, with JSON=FILE to that file.
 # PYTHON=python3.10 chooses the interpreter of .venv.
 
-.PHONY: help demo test test-all lint typecheck docs dist lock bench bench-serving bench-catalogue bench-accuracy bench-choices bench-retraining bench-training \
+.PHONY: help demo test test-all test-migration lint typecheck docs dist lock bench bench-serving bench-catalogue bench-accuracy bench-choices bench-retraining bench-training \
 	bench-client bench-libraries bench-soak test-container clean bootstrap
 .DEFAULT_GOAL := help
 
@@ -63,6 +64,10 @@ test: $(READY)
 test-all: $(READY)
 	@echo 'Hypothesis explores at random: SEED=$(SEED) repeats it.'
 	$(BIN)/python -m pytest --hypothesis-profile=deep --hypothesis-seed=$(SEED) --durations=30
+	$(BIN)/python scripts/test-migration
+
+test-migration: $(READY)
+	$(BIN)/python scripts/test-migration
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from tests.support.repository_files import FENCE, ROOT, our_files, text_of
 
-#: Of Triton and its tools, systemd, Kubernetes and Hugging Face; a name that a reader chooses; one that is gone.
+#: Of Triton, systemd, Kubernetes, Hugging Face, RecBole and RecTools; a name that a reader chooses; one that is gone.
 ELSEWHERE = {
     *("PriorityQueue", "RateLimiter", "PayloadSlotAvailable", "perf_analyzer"),
+    *("quick_start", "run_recbole", "load_data_and_model", "item_inter_num_interval"),
+    *("train_min_user_interactions", "use_key_padding_mask"),
     *("MemoryMax", "MemoryHigh", "MemoryCurrent", "shareProcessNamespace"),
     *(
         "cosine_with_restarts",

@@ -54,7 +54,8 @@ def test_settings_are_no_mappings_of_anything():
 
 def test_a_package_is_no_heap_of_files():
     modules = list(sources())
-    assert sum(name.startswith("export/") for name in modules) <= 90
+    # Without adapters/, one file a library.
+    assert sum(name.startswith("export/") and "/adapters/" not in name for name in modules) <= 90
     assert sum(name.startswith("client/") for name in modules) <= 32
 
 

@@ -17,6 +17,7 @@ from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from ._errors import ExportError, UnsupportedModel, UnsupportedWorkflow
+from .adapters.rows import ByRow
 from .model_files.file import check_ids, feature_names
 from .options import Columns, ExportOptions
 from .retrieval.heads import heads_of
@@ -80,14 +81,17 @@ def make_plan(model: object, workflow: Any, sample: pd.DataFrame, columns: Colum
     """
     sample = plain_sample(sample)
     model = session_model(model)
+    if isinstance(model, ByRow):
+        _refuse_item_options(model, options)
     fitted = FittedWorkflow(workflow)
     tie_breaker = columns.tie_breaker_column
     raw = _raw_dtypes(fitted, tie_breaker, columns.raw_dtypes)
     if columns.item_column not in raw:
         raise no_item_column(fitted, columns.item_column)
-    item_feature = columns.item_feature or item_feature_of(
-        fitted, columns.item_column, as_is=options.item_codes == "as-is"
-    )
+    item_feature = columns.item_feature or (model.item_feature if isinstance(model, ByRow) else None)
+    item_feature = item_feature or item_feature_of(fitted, columns.item_column, as_is=options.item_codes == "as-is")
+    if isinstance(model, ByRow):
+        model.bind(item_feature)
     names = feature_names(model, columns.features, tuple(fitted.outputs))
     _check_features(fitted, names, item_feature)
     for feature in names:
@@ -148,6 +152,11 @@ def _items(
     """The catalogue, what the item feature holds for it, and the model as codes ask it."""
     padding = options.item_padding or 0
     dtypes = {feature.name: feature.dtype for feature in features}
+    if isinstance(model, ByRow):
+        vocabulary, values = fitted_items(fitted, probe, padding)
+        rows = model_rows(model, dtypes, window, probe.feature, model.places.row)
+        read = ItemValues(model.values(vocabulary.values, rows), known_alone=True)
+        return vocabulary, values, by_code(model, probe.feature, read, rows)
     if options.item_codes == "as-is":
         rows = model_rows(model, dtypes, window, probe.feature, padding)
         vocabulary, values = items_as_is(fitted, probe, padding, rows)
@@ -158,6 +167,14 @@ def _items(
     rows = model_rows(model, dtypes, window, probe.feature, padding)
     values.check_rows(rows, probe.feature, type(model).__name__)
     return vocabulary, values, by_code(model, probe.feature, values, rows)
+
+
+def _refuse_item_options(model: ByRow, options: ExportOptions) -> None:
+    if options.item_codes == "as-is" or options.item_padding is not None:
+        raise ExportError(
+            f"{type(model).__name__} has rows of its own by raw id, and item_codes 'as-is' and item_padding are for models "
+            "without them: leave both away, and encode the item column with ops.Categorify()"
+        )
 
 
 def _log_popularity(vocabulary: Vocabulary) -> np.ndarray:

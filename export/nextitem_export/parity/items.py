@@ -6,6 +6,7 @@ or renamed on the way cannot look right on both sides.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,14 +22,40 @@ from ..graphs import id_decoder
 from ..workflow.item_probe import ItemProbe
 
 
+@dataclasses.dataclass(frozen=True)
+class ModelRows:
+    """The rows of a model that counts items in its own way, by raw id, and what it reads where there is no item."""
+
+    row_of: Mapping[str | int, int]
+    padding: int
+
+    def of(self, item: str | int) -> int:
+        """The row of a raw id, which may be named by the string or the number that it also is. Raises ParityError."""
+        for name in (item, str(item), int(item) if isinstance(item, str) and item.lstrip("-").isdecimal() else item):
+            if name in self.row_of:
+                return self.row_of[name]
+        raise ParityError(
+            f"the items step has the item {item!r}, for which no row was given. The bundle was not written"
+        )
+
+
 class ItemReference:
     """ids: raw ids [V] by code as the bundle answers them, null for the special codes, int64 or object array of str.
 
     padding: what the model was trained on where a session has no interaction. known_alone: it has no value for null and unknown
-    items, and reads sessions without them. Raises ParityError where an id stands twice, or null stands among the items.
+    items, and reads sessions without them. model_rows: of a model that reads rows of its own in place of NVTabular's values,
+    likewise without null and unknown items. Raises ParityError where an id stands twice, or null stands among the items.
     """
 
-    def __init__(self, ids: np.ndarray, probe: ItemProbe, *, padding: int = 0, known_alone: bool = False) -> None:
+    def __init__(
+        self,
+        ids: np.ndarray,
+        probe: ItemProbe,
+        *,
+        padding: int = 0,
+        known_alone: bool = False,
+        model_rows: ModelRows | None = None,
+    ) -> None:
         self.ids = ids
         self.code_of = {item: code for code, item in enumerate(ids[FIRST_ITEM:].tolist(), FIRST_ITEM)}
         null = NULL_STRING if ids.dtype == object else NULL_INT64
@@ -50,10 +77,22 @@ class ItemReference:
         )
         self._order = np.argsort(values)
         self._sorted = values[self._order]
+        self._model_reads, self._model_reads_known = self._by_code, known_alone
+        if model_rows is not None:
+            rows = [model_rows.of(item) for item in ids[FIRST_ITEM:].tolist()]
+            self._model_reads = np.array([model_rows.padding] * FIRST_ITEM + rows, dtype=np.int64)
+            self._model_reads_known = True
 
     @classmethod
     def read(
-        cls, folder: Path, cardinality: int, probe: ItemProbe, *, padding: int = 0, known_alone: bool = False
+        cls,
+        folder: Path,
+        cardinality: int,
+        probe: ItemProbe,
+        *,
+        padding: int = 0,
+        known_alone: bool = False,
+        model_rows: ModelRows | None = None,
     ) -> ItemReference:
         """Ask the items step in this folder for all of its V codes."""
         asked = {
@@ -67,7 +106,7 @@ class ItemReference:
             raise ParityError(
                 f"the items step gives {len(ids)} ids for {cardinality} codes. The bundle was not written"
             )
-        return cls(ids, probe, padding=padding, known_alone=known_alone)
+        return cls(ids, probe, padding=padding, known_alone=known_alone, model_rows=model_rows)
 
     def codes(self, values: np.ndarray, length: int | None = None) -> np.ndarray:
         """int64 [N]: the codes that a session has whose feature holds these values in NVTabular's output.
@@ -108,12 +147,12 @@ class ItemReference:
         """A session's features as the model was trained on them, from those that hold codes, [T] each, padded on the right."""
         codes = features[item_feature]
         kept = {name: values.copy() for name, values in features.items()}
-        if self._known_alone:
+        if self._model_reads_known:
             known = np.flatnonzero(codes >= FIRST_ITEM)
             for name, values in features.items():
                 kept[name] = np.zeros_like(values)
                 kept[name][: len(known)] = values[known]
-        kept[item_feature] = self._by_code[kept[item_feature]]
+        kept[item_feature] = self._model_reads[kept[item_feature]]
         return kept
 
     def by_code(self, scores: np.ndarray) -> np.ndarray:
@@ -121,7 +160,7 @@ class ItemReference:
 
         Raises ParityError where the model has no row for an item.
         """
-        rows = self._by_code.copy()
+        rows = self._model_reads.copy()
         rows[:FIRST_ITEM] = PADDING
         if rows.max() >= scores.shape[1] or rows.min() < 0:
             raise ParityError(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from ..adapters.rows import ByRow
 from ..layouts import StepFolders
 from ..layouts.steps import available_items
 from ..options import ExportOptions
 from ..plan import Plan
 from .cases import make_cases
 from .gate import CaseReport, Gate
-from .items import ItemReference
+from .items import ItemReference, ModelRows
 from .reference import Reference
 
 
@@ -29,6 +30,7 @@ def prove(
         plan.probe,
         padding=options.item_padding or 0,
         known_alone=options.item_codes == "as-is",
+        model_rows=ModelRows(plan.model.rows, plan.model.places.row) if isinstance(plan.model, ByRow) else None,
     )
     cases = make_cases(
         plan.sessions,
