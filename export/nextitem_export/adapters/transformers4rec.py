@@ -1,8 +1,8 @@
 """Models of NVIDIA's Transformers4Rec 23.12 (NextItemPredictionTask), as they are in memory.
 
-Its own forward traces into no graph: `pad_inputs` is scripted over dicts, and masks are written in place. Here its modules run one
-after another, with the masks of its inference written as selections. Nothing of Transformers4Rec is imported: classes are known by
-their names, wherever they come from.
+Its own forward traces into no graph: `pad_inputs` is scripted over dicts, and masks are written in place. Here its modules
+run one after another, with the masks of its inference written as selections. Nothing of Transformers4Rec is imported:
+classes are known by their names.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _PADDING = 0
 _CLM, _MLM, _PLM = "CausalLanguageModeling", "MaskedLanguageModeling", "PermutationLanguageModeling"
 #: Bodies whose `attention_mask` hides every padded step, by Hugging Face's `model_type`.
 _MASKED = (
-    "albert", "bert", "deberta", "deberta-v2", "distilbert", "electra", "megatron-bert", "mpnet", "roberta", "roformer", "xlnet",
+    "albert", "bert", "deberta", "deberta-v2", "distilbert", "electra", "megatron-bert", "mpnet", "roberta", "roformer",
+    "xlnet",
 )  # fmt: skip
 #: Those that see no later step, and so no padding.
 _CAUSAL = ("gpt2", "transfo-xl")
@@ -31,15 +32,15 @@ _CAUSAL = ("gpt2", "transfo-xl")
 def from_transformers4rec(model: nn.Module, *, mask: Mask = "original") -> nn.Module:
     """A trained model of Transformers4Rec as a model for `export_bundle`: `query`, `item_table` and `feature_names`.
 
-    The bundle answers with the scores of the model's NextItemPredictionTask, whatever `top_k` it was built with; other tasks are
-    left out. NaN in a continuous feature counts as 0, which padding holds, too.
+    The bundle answers with the scores of the model's NextItemPredictionTask, whatever `top_k` it was built with; other
+    tasks are left out. NaN in a continuous feature counts as 0, which padding holds, too.
 
     Args:
         model: a `transformers4rec.torch.Model`, or what its Trainer wraps around one. It stays as it is.
-        mask: `original` gives what the model itself gives for a session that is padded to the window: a bidirectional body reads
-            the padding, as it did in training, and with permutation language modelling the last item counts for nothing.
-            `proper` hides the padding, so that an answer is that of the session alone, and with permutation language
-            modelling predicts the item after the last, from all of them.
+        mask: `original` gives what the model itself gives for a session that is padded to the window: a bidirectional
+            body reads the padding, as it did in training, and with permutation language modelling the last item counts
+            for nothing. `proper` hides the padding, so that an answer is that of the session alone, and with
+            permutation language modelling predicts the item after the last, from all of them.
 
     Returns:
         The model, whose features are int64 codes and float32 values [B, T] padded on the right with 0.
@@ -56,8 +57,8 @@ def from_transformers4rec(model: nn.Module, *, mask: Mask = "original") -> nn.Mo
     if len(found) != 1:
         what = ", ".join(type(task).__name__ for _, task in tasks) or "no prediction tasks"
         raise UnsupportedModel(
-            f"{type(model).__name__} has {what}, expected a transformers4rec.torch.Model with one NextItemPredictionTask: give the "
-            "model that was trained (trainer.model, or what Model.load returns)"
+            f"{type(model).__name__} has {what}, expected a transformers4rec.torch.Model with one NextItemPredictionTask: "
+            "give the model that was trained (trainer.model, or what Model.load returns)"
         )
     return Transformers4RecModel(*found[0], mask=mask)
 
@@ -82,8 +83,8 @@ class Transformers4RecModel(nn.Module):
         self.masking = next((kind for kind in (_CLM, _PLM, _MLM) if _is(self.inputs.masking, kind)), "")
         if not self.masking:
             raise UnsupportedModel(
-                f"the model masks by {type(self.inputs.masking).__name__}, known are clm, mlm, plm and rtd: write a module with "
-                "query() and item_table() around it (docs/any-model.md)"
+                f"the model masks by {type(self.inputs.masking).__name__}, known are clm, mlm, plm and rtd: write a "
+                "module with query() and item_table() around it (docs/any-model.md)"
             )
         self.item_feature: str = self.inputs.item_id
         self.feature_names = _features(self.inputs, self.item_feature)
@@ -192,7 +193,8 @@ class Transformers4RecModel(nn.Module):
             kind = block.transformer.config.model_type if hasattr(block, "transformer") else ""
             if kind and kind not in (*_MASKED, *_CAUSAL):
                 raise UnsupportedModel(
-                    f"padding cannot be hidden from the body '{kind}': take mask='original', which answers as the model itself does"
+                    f"padding cannot be hidden from the body '{kind}': take mask='original', which answers as the model "
+                    "itself does"
                 )
 
 
@@ -205,8 +207,9 @@ def _features(inputs: Any, item: str) -> tuple[str, ...]:
     """The names that the inputs' filters let through, the item first."""
     if any(_is(module, "PretrainedEmbeddingFeatures") and module.features for module in inputs.modules()):
         raise UnsupportedModel(
-            "the model reads pretrained embeddings, which the data loader adds and no workflow gives: put the vectors into the "
-            "embedding table (PretrainedEmbeddingsInitializer), or write a module with query() and item_table() around the model"
+            "the model reads pretrained embeddings, which the data loader adds and no workflow gives: put the vectors into "
+            "the embedding table (PretrainedEmbeddingsInitializer), or write a module with query() and item_table() around "
+            "the model"
         )
     names = [name for module in inputs.modules() for name in getattr(module, "to_include", ())]
     return tuple(dict.fromkeys([item, *names]))
