@@ -11,7 +11,7 @@ import torch
 
 from nextitem_training.config import ModelConfig
 from nextitem_training.pretraining.clm import CausalLanguageModelling
-from nextitem_training.pretraining.cutting import embed_further_step, scatter
+from nextitem_training.pretraining.cutting import scatter
 from nextitem_training.pretraining.mlm import MaskedLanguageModelling
 from nextitem_training.pretraining.objective import (
     COMPATS,
@@ -47,9 +47,9 @@ class MaskedAsThere(MaskedLanguageModelling):
         return Targets(self.hide(embedded, hidden), torch.ones_like(hidden), items * (hidden & (items >= FIRST_KNOWN)))
 
     def prediction(self, embedded: torch.Tensor, items: torch.Tensor) -> Prediction:
-        """One step longer, [MASK] at step n, unmasked; the step after a padded window is zero."""
+        """One step longer, [MASK] at step n, unmasked; the step after a padded window is its last step again."""
         position = (items != PADDING).sum(dim=1)
-        longer = embed_further_step(embedded)  # (B, T + 1, D)
+        longer = torch.cat([embedded, embedded[:, -1:]], dim=1)  # (B, T + 1, D)
         steps = torch.arange(longer.shape[1], device=items.device)[None, :]
         asked = steps == position[:, None]
         return Prediction(self.hide(longer, asked), torch.ones_like(asked), position)
