@@ -36,7 +36,7 @@ def from_transformers4rec(model: nn.Module, *, mask: Mask = "original") -> nn.Mo
     tasks are left out. NaN in a continuous feature counts as 0, which padding holds, too.
 
     Args:
-        model: a `transformers4rec.torch.Model`, or what its Trainer wraps around one. It stays as it is.
+        model: a `transformers4rec.torch.Model`. It stays as it is.
         mask: `original` gives what the model itself gives for a session that is padded to the window: a bidirectional
             body reads the padding, as it did in training, and with permutation language modelling the last item counts
             for nothing. `proper` hides the padding, so that an answer is that of the session alone, and with
@@ -50,7 +50,6 @@ def from_transformers4rec(model: nn.Module, *, mask: Mask = "original") -> nn.Mo
     """
     if mask not in get_args(Mask):
         raise UnsupportedModel(f"mask is {mask!r}, expected one of {', '.join(get_args(Mask))}")
-    model = getattr(model, "wrapper_module", model)
     heads: Any = getattr(model, "heads", None)
     tasks = [(head, task) for head in heads or () for task in head.prediction_task_dict.values()]
     found = [(head, task) for head, task in tasks if _is(task, "NextItemPredictionTask")]
