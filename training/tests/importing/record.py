@@ -13,6 +13,7 @@ import torch
 import transformers4rec.torch as tr
 from merlin.schema.io.tensorflow_metadata import TensorflowMetadata
 from safetensors.torch import save_file
+from transformers4rec.config.transformer import BertConfig
 
 from training.tests.support.importing_shop import CATEGORY, ITEM, PRICE, RATING, WINDOW, features, fit, interactions
 
@@ -37,7 +38,7 @@ def models(schema) -> dict[str, tr.Model]:
     xlnet = tr.XLNetConfig.build(d_model=WIDTH, n_head=2, n_layer=2, total_seq_length=WINDOW)
     uni = tr.XLNetConfig.build(d_model=WIDTH, n_head=2, n_layer=1, total_seq_length=WINDOW, attn_type="uni")
     gpt2 = tr.GPT2Config.build(d_model=WIDTH, n_head=2, n_layer=2, total_seq_length=WINDOW)
-    bert = tr.BertConfig.build(
+    bert = BertConfig.build(
         d_model=12, n_head=2, n_layer=1, total_seq_length=WINDOW, intermediate_size=20, hidden_act="relu"
     )
     electra = tr.ElectraConfig.build(d_model=WIDTH, n_head=2, n_layer=1, total_seq_length=WINDOW)
