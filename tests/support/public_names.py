@@ -18,6 +18,7 @@ PUBLIC_MODULES = (
     "nextitem_client.testing",
     "nextitem_server",
     "nextitem_export",
+    "nextitem_export.adapters",
     "nextitem_bundle.checksums",
     "nextitem_bundle.config",
     "nextitem_bundle.errors",

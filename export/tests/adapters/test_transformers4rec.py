@@ -1,4 +1,4 @@
-"""What is no model of Transformers4Rec. tests/migration/test_transformers4rec.py has the real ones, in their own environment."""
+"""What is no model of Transformers4Rec. tests/migration/test_transformers4rec.py has the real ones."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def test_another_mask_is_refused():
 
 
 def test_another_adapter_is_no_attribute():
-    with pytest.raises(AttributeError, match="has no attribute 'from_nowhere', it has .*from_transformers4rec"):
+    with pytest.raises(AttributeError, match=r"has no attribute 'from_nowhere', it has .*from_transformers4rec"):
         _ = adapters.from_nowhere
