@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from merlin.schema.io.tensorflow_metadata import TensorflowMetadata
@@ -25,4 +26,10 @@ def read_schema(path: str | Path) -> dict[str, frozenset[str]]:
             f"The schema {path} cannot be read ({type(error).__name__}: {error}). Give the schema.pbtxt or schema.json "
             "that the model was built from."
         ) from error
-    return {name: frozenset(tag.value for tag in column.tags) for name, column in columns.items()}
+    return {name: _tags(column.tags) for name, column in columns.items()}
+
+
+def _tags(found: Iterable[object]) -> frozenset[str]:
+    """Tags by their names; Merlin keeps ITEM_ID as ITEM and ID."""
+    tags = frozenset(str(getattr(tag, "value", tag)) for tag in found)
+    return tags | {"item_id"} if {"item", "id"} <= tags else tags

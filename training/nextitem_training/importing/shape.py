@@ -74,19 +74,20 @@ def model_shape(weights: Weights, schema: Mapping[str, frozenset[str]], told: To
     for place, name in enumerate(categorical):
         loads[f"inputs.embeddings.{place}.weight"] = weights[f"{_TABLES}{name}.weight"]
     widths = [weights.shape(f"{_TABLES}{name}.weight")[1] for name in categorical]
-    soft = weights.children(f"{_NUMBERS}embedding_tables.")
-    numbers = tuple(sorted(soft or (name for name, tags in schema.items() if "continuous" in tags)))
+    if _MASK not in weights:
+        raise CheckpointError(f"The state dict has no '{_MASK}': a model without masking predicts no next item.")
+    loads["objective.placeholder"] = weights[_MASK]
+    projection = _layers(weights, f"{_INPUTS}projection_module.", "inputs.projection", loads)
+    joined = projection.first or len(weights[_MASK])
     number_layers = _layers(weights, f"{_NUMBERS}1.", "inputs.numbers", loads)
+    soft = sorted(weights.children(f"{_NUMBERS}embedding_tables."))
+    numbers = tuple(soft) or _numbers(schema, number_layers.first or max(0, joined - sum(widths)))
     _soft_one_hot(weights, numbers if soft else (), loads)
     soft_counts = [len(loads[f"inputs.mixtures.{place}.table"]) for place in range(len(soft))]
     soft_widths = [loads[f"inputs.mixtures.{place}.table"].shape[1] for place in range(len(soft))]
     vectors = [*categorical, *([_PROJECTED] if number_layers.sizes else numbers)]
     widths_of_all = [*widths, *(number_layers.sizes[-1:] or soft_widths or [1] * len(numbers))]
     normalized = _normalized(weights, vectors, loads)
-    projection = _layers(weights, f"{_INPUTS}projection_module.", "inputs.projection", loads)
-    if _MASK not in weights:
-        raise CheckpointError(f"The state dict has no '{_MASK}': a model without masking predicts no next item.")
-    loads["objective.placeholder"] = weights[_MASK]
     blocks = [int(place) for place in weights.children("body.")]
     transformers = [place for place in blocks if weights.below(f"body.{place}.transformer.")]
     if len(transformers) != 1:
@@ -111,7 +112,7 @@ def model_shape(weights: Weights, schema: Mapping[str, frozenset[str]], told: To
     return ModelShape(
         categorical=categorical,
         numbers=numbers,
-        aggregation=_aggregation(widths_of_all, projection.first or len(weights[_MASK]), told.aggregation),
+        aggregation=_aggregation(widths_of_all, joined, told.aggregation),
         body=body,
         transformer=f"body.{transformer}.transformer.",
         imported=ImportedConfig(
@@ -146,6 +147,17 @@ def _categorical(weights: Weights, schema: Mapping[str, frozenset[str]]) -> tupl
             "item_id, expected is one: give the schema that the model was built from."
         )
     return (items[0], *sorted(name for name in tables if name != items[0]))
+
+
+def _numbers(schema: Mapping[str, frozenset[str]], count: int) -> tuple[str, ...]:
+    """The continuous columns, of which the model reads so many."""
+    known = sorted(name for name, tags in schema.items() if "continuous" in tags and "embedding" not in tags)
+    if count not in (0, len(known)):
+        raise CheckpointError(
+            f"The model reads {count} continuous columns by its weights' shapes, and the schema has {len(known)} "
+            f"({', '.join(known)}): give the schema that the model was built from, with the columns that it reads."
+        )
+    return tuple(known) if count else ()
 
 
 def _layers(weights: Weights, prefixes: str | list[str], ours: str, loads: dict[str, torch.Tensor]) -> _Layers:

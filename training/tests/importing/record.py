@@ -19,6 +19,8 @@ from training.tests.support.importing_shop import CATEGORY, ITEM, PRICE, RATING,
 
 RECORDED = Path(__file__).with_name("recorded")
 WIDTH = 8
+#: What models read beside items.
+COLUMNS = {"bert_side": (CATEGORY, PRICE, RATING), "xlnet_readme": (CATEGORY, PRICE), "xlnet_uni": (PRICE, RATING)}
 
 
 def inputs(schema, masking, *names, **more):
@@ -49,9 +51,9 @@ def models(schema) -> dict[str, tr.Model]:
     def sequential(block, *rest):
         return tr.SequentialBlock(block, *rest[:-1], tr.TransformerBlock(rest[-1], masking=block.masking))
 
-    side = inputs(schema, "mlm", CATEGORY, PRICE, RATING, d_output=12, continuous_projection=6, embedding_dims=dims)
-    raw = inputs(schema, "causal", CATEGORY, PRICE, embedding_dims=dims)
-    soft = inputs(schema, "clm", PRICE, RATING, continuous_soft_embeddings=True, d_output=WIDTH)
+    side = inputs(schema, "mlm", *COLUMNS["bert_side"], d_output=12, continuous_projection=6, embedding_dims=dims)
+    raw = inputs(schema, "causal", *COLUMNS["xlnet_readme"], embedding_dims=dims)
+    soft = inputs(schema, "clm", *COLUMNS["xlnet_uni"], continuous_soft_embeddings=True, d_output=WIDTH)
     return {
         "xlnet_mlm": xlnet.to_torch_model(inputs(schema, "mlm"), tied),
         "xlnet_plm": xlnet.to_torch_model(
@@ -95,7 +97,6 @@ def main() -> None:
         ids, rows = features(workflow, frame)
     schema = workflow.output_schema.excluding_by_name(["session_id"])
     RECORDED.mkdir(exist_ok=True)
-    TensorflowMetadata.from_merlin_schema(schema).to_proto_text_file(str(RECORDED))
     full = max(range(len(rows)), key=lambda row: len(rows[row][ITEM]))
     assert len(rows[full][ITEM]) == WINDOW
     for seed, (name, model) in enumerate(models(schema).items()):
@@ -105,6 +106,8 @@ def main() -> None:
         model.eval()
         weights = {key: weight.clone().contiguous() for key, weight in model.state_dict().items()}
         save_file(weights, RECORDED / f"{name}.safetensors")
+        columns = schema.select_by_name([ITEM, *COLUMNS.get(name, ())])
+        TensorflowMetadata.from_merlin_schema(columns).to_proto_text_file(str(RECORDED), f"{name}.pbtxt")
         asked = rows[:20]
         padded = scores(model, [*asked, rows[full]])[:-1]
         trimmed = torch.cat([scores(model, [row]) for row in asked])

@@ -37,14 +37,16 @@ def shop(tmp_path_factory):
     frame = importing_shop.interactions()
     importing_shop.fit(frame, folder).save(str(folder / "workflow"))
     frame.to_parquet(folder / "clicks.parquet")
-    options = ["--schema", str(RECORDED / "schema.pbtxt"), "--workflow", str(folder / "workflow"), "--quiet"]
-    return frame, [*options, "--sample", str(folder / "clicks.parquet")]
+    return frame, ["--workflow", str(folder / "workflow"), "--sample", str(folder / "clicks.parquet"), "--quiet"]
+
+
+def files_of(name):
+    return ["--state-dict", str(RECORDED / f"{name}.safetensors"), "--schema", str(RECORDED / f"{name}.pbtxt")]
 
 
 def imported(shop, output, name, *more):
     """The run that the command makes of a recorded model."""
-    options = ["--state-dict", str(RECORDED / f"{name}.safetensors"), *shop[1], "--output", str(output)]
-    assert cli.main([*options, *CASES[name], *more]) == 0
+    assert cli.main([*files_of(name), *shop[1], "--output", str(output), *CASES[name], *more]) == 0
     return RunDirectory.open(output)
 
 
@@ -81,10 +83,15 @@ def test_a_run_says_what_it_was_made_of_and_how_it_ranks(shop, tmp_path, capsys)
 
 
 def refused(shop, tmp_path, capsys, name, *options):
-    arguments = ["--state-dict", str(RECORDED / f"{name}.safetensors"), *shop[1], "--output", str(tmp_path / "run")]
-    assert cli.main([*arguments, *options]) == 2
+    assert cli.main([*files_of(name), *shop[1], "--output", str(tmp_path / "run"), *options]) == 2
     assert not (tmp_path / "run").exists()
     return capsys.readouterr().err
+
+
+def test_a_schema_of_other_columns_is_refused(shop, tmp_path, capsys):
+    options = ["--schema", str(RECORDED / "bert_side.pbtxt"), "--masking", "clm"]
+    found = refused(shop, tmp_path, capsys, "xlnet_readme", *options)
+    assert "reads 1 continuous columns by its weights' shapes, and the schema has 2 (price_list, rating_list)" in found
 
 
 @pytest.mark.parametrize(
