@@ -20,7 +20,7 @@ from training.tests.support.importing_shop import CATEGORY, ITEM, PRICE, RATING,
 RECORDED = Path(__file__).with_name("recorded")
 WIDTH = 8
 #: What models read beside items.
-COLUMNS = {"bert_side": (CATEGORY, PRICE, RATING), "xlnet_readme": (CATEGORY, PRICE), "xlnet_uni": (PRICE, RATING)}
+COLUMNS = {"bert_side": (CATEGORY, PRICE, RATING), "xlnet_readme": (CATEGORY, PRICE), "xlnet_soft": (PRICE, RATING)}
 
 
 def inputs(schema, masking, *names, **more):
@@ -38,7 +38,7 @@ def inputs(schema, masking, *names, **more):
 def models(schema) -> dict[str, tr.Model]:
     """By name; each name is that of a test's case."""
     xlnet = tr.XLNetConfig.build(d_model=WIDTH, n_head=2, n_layer=2, total_seq_length=WINDOW)
-    uni = tr.XLNetConfig.build(d_model=WIDTH, n_head=2, n_layer=1, total_seq_length=WINDOW, attn_type="uni")
+    small = tr.XLNetConfig.build(d_model=WIDTH, n_head=2, n_layer=1, total_seq_length=WINDOW)
     gpt2 = tr.GPT2Config.build(d_model=WIDTH, n_head=2, n_layer=2, total_seq_length=WINDOW)
     bert = BertConfig.build(
         d_model=12, n_head=2, n_layer=1, total_seq_length=WINDOW, intermediate_size=20, hidden_act="relu"
@@ -53,7 +53,7 @@ def models(schema) -> dict[str, tr.Model]:
 
     side = inputs(schema, "mlm", *COLUMNS["bert_side"], d_output=12, continuous_projection=6, embedding_dims=dims)
     raw = inputs(schema, "causal", *COLUMNS["xlnet_readme"], embedding_dims=dims)
-    soft = inputs(schema, "clm", *COLUMNS["xlnet_uni"], continuous_soft_embeddings=True, d_output=WIDTH)
+    soft = inputs(schema, "clm", *COLUMNS["xlnet_soft"], continuous_soft_embeddings=True, d_output=WIDTH)
     return {
         "xlnet_mlm": xlnet.to_torch_model(inputs(schema, "mlm"), tied),
         "xlnet_plm": xlnet.to_torch_model(
@@ -66,7 +66,7 @@ def models(schema) -> dict[str, tr.Model]:
         "xlnet_readme": sequential(raw, tr.MLPBlock([WIDTH]), xlnet).to_model(
             tr.NextItemPredictionTask(weight_tying=True, metrics=[])
         ),
-        "xlnet_uni": uni.to_torch_model(soft, tr.NextItemPredictionTask(weight_tying=True, metrics=[])),
+        "xlnet_soft": small.to_torch_model(soft, tr.NextItemPredictionTask(weight_tying=True, metrics=[])),
         "electra_rtd": electra.to_torch_model(
             inputs(schema, "rtd"), tr.NextItemPredictionTask(metrics=[], task_block=tr.MLPBlock([6, 5]))
         ),

@@ -24,7 +24,7 @@ CASES = {
         *("--masking", "mlm", "--body", "bert", "--heads", "2", "--activation", "relu", "--task-activation", "none"),
     ],
     "xlnet_readme": ["--masking", "clm"],
-    "xlnet_uni": ["--masking", "clm", "--attention", "uni"],
+    "xlnet_soft": ["--masking", "clm"],
     "electra_rtd": ["--masking", "rtd", "--heads", "2", "--task-activation", "relu"],
     "albert_mlm": ["--masking", "mlm", "--heads", "2", "--layers", "2"],
 }

@@ -43,7 +43,7 @@ def saved(folder, held, where):
     node = ["item"] >> ops.Categorify(out_path=str(folder))
     workflow = nvt.Workflow(node).fit(nvt.Dataset(pd.DataFrame({"item": ["a", "b", "a"]}), cpu=True))
     workflow.save(str(folder / "workflow"))
-    (workflow if where == "workflow" else workflow.output_node.parents[0].op).held = held
+    (workflow if where == "workflow" else workflow.output_node.op).held = held
     with (folder / "workflow" / "workflow.pkl").open("wb") as file:
         cloudpickle.dump(workflow, file)
     return folder / "workflow"
