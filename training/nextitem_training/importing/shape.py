@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ _TABLES = f"{_INPUTS}to_merge.categorical_module.embedding_tables."
 _NUMBERS = f"{_INPUTS}to_merge.continuous_module."
 _MASK = f"{_INPUTS}_masking.masked_item_embedding"
 _TASKS = "prediction_task_dict."
+_NORM = re.compile(r"\w+\.post(?:\.\d+)?\.feature_layer_norm\.([^.]+)\.(weight|bias)")
 #: What Transformers4Rec calls its projection of all numbers, among the features that it joins.
 _PROJECTED = "continuous_projection"
 #: Its names of ways to join, and ours.
@@ -191,16 +193,13 @@ def _soft_one_hot(weights: Weights, names: tuple[str, ...], loads: dict[str, tor
 
 def _normalized(weights: Weights, vectors: list[str], loads: dict[str, torch.Tensor]) -> tuple[int, ...]:
     """The places of the vectors that TabularLayerNorm normalises, read into `loads`."""
-    found = []
-    for module in weights.children(f"{_INPUTS}to_merge."):
-        prefix = f"{_INPUTS}to_merge.{module}._post.0.feature_layer_norm."
-        for name in weights.children(prefix):
-            if name not in vectors:
-                continue
-            place = vectors.index(name)
-            found.append(place)
-            for part in ("weight", "bias"):
-                loads[f"inputs.norms.{place}.{part}"] = weights[f"{prefix}{name}.{part}"]
+    found = set()
+    for name in weights.below(f"{_INPUTS}to_merge."):
+        match = _NORM.fullmatch(name)
+        if match and match[1] in vectors:
+            place = vectors.index(match[1])
+            found.add(place)
+            loads[f"inputs.norms.{place}.{match[2]}"] = weights[f"{_INPUTS}to_merge.{name}"]
     return tuple(sorted(found))
 
 
