@@ -139,7 +139,7 @@ def ids_by_code(workflow, folder):
 
 
 def same(items, scores, expected, ids):
-    """As MUST 5 says: scores to 1e-4, and the same items, of which those may swap whose scores are that close."""
+    """Whether scores are the same to 1e-4, and the same items, of which those may swap whose scores are that close."""
     expected = expected.astype(np.float64).copy()
     expected[:3] = -np.inf
     best = np.argsort(-expected, kind="stable")[: len(items)]

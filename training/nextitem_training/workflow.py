@@ -30,7 +30,7 @@ from nextitem_training.config.heads import WIDTH
 from nextitem_training.config.registry import Registry
 from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.errors import RunDirectoryError
-from nextitem_training.importing.without_gpu import Absent, WithoutGpu
+from nextitem_training.operators.without_gpu import Absent, WithoutGpu
 from nextitem_training.schema import (
     CATEGORICAL,
     CONTINUOUS,

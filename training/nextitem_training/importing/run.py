@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -103,9 +103,9 @@ def _sample(path: Path, fitted: nvt.Workflow, columns: WorkflowColumns) -> tuple
     table = table.select(names)
     dtypes = {field.name: pinned_dtype(field) for field in table.schema}
     frame = conform(table_to_frame(table), dtypes)
-    sessions = frame[columns.session].dropna().drop_duplicates(keep="last")
-    kept = frame[columns.session].isin(sessions.iloc[-_SAMPLE_SESSIONS:])
-    return frame[kept].reset_index(drop=True), dtypes
+    ids: Any = frame[columns.session]
+    last: Any = ids.dropna().drop_duplicates(keep="last").iloc[-_SAMPLE_SESSIONS:]
+    return cast("pd.DataFrame", frame[ids.isin(last)]).reset_index(drop=True), dtypes
 
 
 def _schema(
@@ -140,7 +140,8 @@ def _schema(
 
 def _check_outputs(shape: ModelShape, fitted: nvt.Workflow) -> None:
     """Raises CheckpointError where the workflow does not give what the model reads, with as many codes as it has rows."""
-    returned = fitted.output_schema.column_names
+    output: Any = fitted.output_schema
+    returned = output.column_names
     missing = [name for name in (*shape.categorical, *shape.numbers) if name not in returned]
     if missing:
         raise CheckpointError(
@@ -149,7 +150,7 @@ def _check_outputs(shape: ModelShape, fitted: nvt.Workflow) -> None:
         )
     for place, name in enumerate(shape.categorical):
         rows = len(shape.loads[f"inputs.embeddings.{place}.weight"])
-        domain = fitted.output_schema[name].properties.get("domain", {})
+        domain = output[name].properties.get("domain", {})
         codes = int(domain.get("max", -2)) + 1
         if codes != rows:
             raise CheckpointError(
@@ -214,6 +215,7 @@ def _metrics(
     model: SessionModel, fitted: nvt.Workflow, schema: SessionSchema, sample: pd.DataFrame
 ) -> dict[str, dict[str, float]]:
     """Ranks of the last interaction of each of the sample's sessions, given those before it."""
+    assert fitted.output_schema is not None, "a fitted workflow has it"
     if schema.session_column not in fitted.output_schema.column_names:
         return {}
     rows: Any = sample
