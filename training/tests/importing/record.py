@@ -21,6 +21,7 @@ RECORDED = Path(__file__).with_name("recorded")
 WIDTH = 8
 #: What models read beside items.
 COLUMNS = {"bert_side": (CATEGORY, PRICE, RATING), "xlnet_readme": (CATEGORY, PRICE), "xlnet_soft": (PRICE, RATING)}
+COLUMNS |= {"xlnet_sum": (CATEGORY, PRICE), "xlnet_multi": (CATEGORY, PRICE)}
 
 
 def inputs(schema, masking, *names, **more):
@@ -33,6 +34,22 @@ def inputs(schema, masking, *names, **more):
         aggregation="concat",
         **more,
     )
+
+
+def summed(schema, aggregation):
+    """A model whose inputs are added up, in one of Transformers4Rec's ways."""
+    inputs = tr.TabularSequenceFeatures.from_schema(
+        schema.select_by_name([ITEM, CATEGORY, PRICE]),
+        max_sequence_length=WINDOW,
+        embedding_dim_default=WIDTH,
+        continuous_soft_embeddings=True,
+        soft_embedding_dim_default=WIDTH,
+        aggregation=aggregation,
+        masking="mlm",
+    )
+    inputs.aggregation.schema.item_id_column_name = ITEM  # which Merlin's own schema does not know
+    config = tr.XLNetConfig.build(d_model=WIDTH, n_head=2, n_layer=1, total_seq_length=WINDOW)
+    return config.to_torch_model(inputs, tr.NextItemPredictionTask(weight_tying=True, metrics=[]))
 
 
 def models(schema) -> dict[str, tr.Model]:
@@ -73,6 +90,8 @@ def models(schema) -> dict[str, tr.Model]:
         "albert_mlm": albert.to_torch_model(
             inputs(schema, "mlm"), tr.NextItemPredictionTask(weight_tying=True, metrics=[])
         ),
+        "xlnet_sum": summed(schema, "element-wise-sum"),
+        "xlnet_multi": summed(schema, "element-wise-sum-item-multi"),
     }
 
 

@@ -24,6 +24,8 @@ CASES = {
         *("--masking", "mlm", "--body", "bert", "--heads", "2", "--activation", "relu", "--task-activation", "none"),
     ],
     "xlnet_readme": ["--masking", "clm"],
+    "xlnet_sum": ["--masking", "mlm", "--aggregation", "element-wise-sum"],
+    "xlnet_multi": ["--masking", "mlm", "--aggregation", "element-wise-sum-item-multi"],
     "xlnet_soft": ["--masking", "clm"],
     "electra_rtd": ["--masking", "rtd", "--heads", "2", "--task-activation", "relu"],
     "albert_mlm": ["--masking", "mlm", "--heads", "2", "--layers", "2"],
