@@ -17,6 +17,7 @@ from nextitem_training.bodies import BODIES
 from nextitem_training.config import (
     DataConfig,
     HeadConfig,
+    ImportedConfig,
     InputsConfig,
     LossConfig,
     ModelConfig,
@@ -29,7 +30,9 @@ from nextitem_training.workflow import TIME_FEATURES
 
 PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
 
-TABLES: tuple[type[Section], ...] = (DataConfig, InputsConfig, ModelConfig, HeadConfig, LossConfig, TrainingConfig)
+TABLES: tuple[type[Section], ...] = (
+    DataConfig, InputsConfig, ModelConfig, HeadConfig, LossConfig, TrainingConfig, ImportedConfig,
+)  # fmt: skip
 """The tables of the TOML file, in the order of the page."""
 
 NAMES: Mapping[tuple[type[Section], str], Iterable[str]] = {
@@ -99,6 +102,8 @@ def _row(section: type[Section], key: str, schema: Mapping[str, Any]) -> str:
 
 def _values(schema: Mapping[str, Any], names: Iterable[str]) -> str:
     """What a value may be, of its JSON Schema and the names that a registry knows."""
+    if schema["type"] == "array" and schema["items"]["type"] == "integer":
+        return "list of integers"
     if schema["type"] == "array":
         return "list of strings" + (f": {_listed(names)}" if names else "")
     if schema["type"] == "object":

@@ -21,6 +21,7 @@ CODE_BOOKS = ("CATEGORIES", "COLOURS", "LOCATIONS")
 #: Each command's main.
 OURS = {
     "nextitem-train": "nextitem_training.cli",
+    "nextitem-import": "nextitem_training.importing.cli",
     "nextitem-export": "nextitem_export.cli",
     "nextitem-serve": "nextitem_server.cli",
     "nextitem-recommend": "nextitem_client.cli",

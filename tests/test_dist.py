@@ -27,10 +27,10 @@ else:
 
 PACKAGES = ("bundle", "training", "export", "server", "client")
 COMMANDS = {
-    "training": "nextitem-train",
-    "export": "nextitem-export",
-    "server": "nextitem-serve",
-    "client": "nextitem-recommend",
+    "training": ("nextitem-train", "nextitem-import"),
+    "export": ("nextitem-export",),
+    "server": ("nextitem-serve",),
+    "client": ("nextitem-recommend",),
 }
 VERSION = (ROOT / "VERSION").read_text(encoding="utf-8").strip()
 RUNNING = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -72,7 +72,7 @@ def test_the_metadata_is_complete(package):
     allowed = SpecifierSet(declared["requires-python"])
     assert listed == {f"3.{minor}" for minor in range(9, 14) if f"3.{minor}" in allowed}
     if package in COMMANDS:
-        assert [*declared["scripts"]] == [COMMANDS[package]]
+        assert (*declared["scripts"],) == COMMANDS[package]
         assert "completion" in declared["optional-dependencies"]
 
 

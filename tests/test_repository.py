@@ -30,6 +30,7 @@ UNPICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "
 # writes it takes the machine's paths out of it.
 UNPICKLERS_BY_FILE = {
     "training/nextitem_training/workflow.py": {"cloudpickle"},
+    "training/nextitem_training/operators/without_gpu.py": {"pickle"},
     "client/tests/test_real_programs.py": {"pickle"},  # of a client that it made itself, as multiprocessing does
 }
 UNPICKLING_ARGUMENTS = {("allow_pickle", True), ("weights_only", False)}

@@ -84,6 +84,6 @@ def _columns(opened: RunDirectory) -> Columns:
         item_feature=schema.item_feature,
         features=[feature.name for feature in schema.features],
         window=schema.window,
-        tie_breaker_column=schema.tie_breaker_column,
+        tie_breaker_column=schema.tie_breaker_column or None,
         raw_dtypes={feature.name: feature.dtype for feature in schema.raw_features},
     )

@@ -1,4 +1,4 @@
-"""docs/any-model.md as it is printed: four models that were not trained here, exported and asked."""
+"""docs/any-model.md as it is printed: three models that were not trained here, exported and asked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nextitem_client import Client
 from serving_tests.support.made.cache import Made
 from serving_tests.support.processes import running_triton
 
-NAMES = ("by_query", "with_heads", "by_scores", "like_t4r")
+NAMES = ("by_query", "with_heads", "by_scores")
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def exported(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made.repository("any_model", tmp_path_factory.mktemp("any_model") / "copy") / "model_repository"
 
 
-def test_the_page_exports_four_models_that_triton_serves(exported: Path) -> None:
+def test_the_page_exports_three_models_that_triton_serves(exported: Path) -> None:
     assert sorted(set(NAMES)) == sorted(
         path.name for path in exported.iterdir() if (path / "1" / "bundle.json").exists()
     )

@@ -1,6 +1,7 @@
 """Every error that this package raises on purpose.
 
 NextItemTrainingError
+├── CheckpointError    a model of another library that cannot be taken over
 ├── ConfigError        the configuration file or an option
 ├── DataError          the interactions
 ├── DivergenceError    a training whose numbers stopped being finite
@@ -15,6 +16,10 @@ from collections.abc import Iterable
 
 class NextItemTrainingError(Exception):
     """The message is a sentence for the user: what came, what was expected, what to do."""
+
+
+class CheckpointError(NextItemTrainingError):
+    """The weights of another library's model, or its schema, cannot be taken over as they are."""
 
 
 class ConfigError(NextItemTrainingError):

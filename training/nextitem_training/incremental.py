@@ -27,7 +27,7 @@ from nextitem_training.data.split import Split, duration, split_at
 from nextitem_training.errors import ConfigError, DataError, RunDirectoryError
 from nextitem_training.interactions import read_interactions
 from nextitem_training.run_directory import WEIGHTS, RunDirectory
-from nextitem_training.starting.warm_start import WarmStart
+from nextitem_training.starting.warm_start import WarmStart, as_imported
 from nextitem_training.train import Output, check, train_on
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ def train_windows(
     folder = Path(output)
     _refuse_existing(folder, resume=resume, overwrite=overwrite)
     windows.check(config)
+    config = as_imported(config, init_from) if init_from else config
     check(config)
     warm = WarmStart(init_from, config) if init_from else None
     frame, dtypes = read_interactions(data, config.data)

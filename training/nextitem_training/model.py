@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from nextitem_training.bodies import BODIES, BodySettings, check_combination
-from nextitem_training.config import Config, HeadConfig, InputsConfig, LossConfig, ModelConfig
+from nextitem_training.config import Config, HeadConfig, ImportedConfig, InputsConfig, LossConfig, ModelConfig
 from nextitem_training.config.heads import WIDTH
 from nextitem_training.heads import HEADS, PredictionHead
-from nextitem_training.inputs import InteractionInputs
+from nextitem_training.inputs import ImportedInputs, InteractionInputs
+from nextitem_training.inputs.imported import layers
 from nextitem_training.losses import LOSSES, Items
 from nextitem_training.pretraining import Prediction, Targets, objective_for
 from nextitem_training.schema import SessionSchema
@@ -30,6 +31,8 @@ class SessionModel(nn.Module):
     """
 
     item_bias: nn.Parameter | None
+    output_table: nn.Parameter | None
+    inputs: InteractionInputs | ImportedInputs
 
     def __init__(
         self,
@@ -39,10 +42,11 @@ class SessionModel(nn.Module):
         inputs: InputsConfig | None = None,
         heads: Sequence[HeadConfig] = (),
         loss: LossConfig | None = None,
+        imported: ImportedConfig | None = None,
     ) -> None:
         """Raises ConfigError where the body, the objective or their combination is not known, or does not fit the features."""
         super().__init__()
-        loss = loss or LossConfig()
+        loss, imported = loss or LossConfig(), imported or ImportedConfig()
         check_combination(config.body, config.pretraining)
         objective = objective_for(config)
         self.item_feature = schema.item_feature
@@ -52,7 +56,10 @@ class SessionModel(nn.Module):
         self.normalize = config.normalize
         self.temperature = config.temperature
         self.item_dropout = nn.Dropout(config.item_dropout)
-        self.inputs = InteractionInputs(config, schema, inputs)
+        if imported.columns:
+            self.inputs = ImportedInputs(imported, (inputs or InputsConfig()).aggregation, schema)
+        else:
+            self.inputs = InteractionInputs(config, schema, inputs)
 
         def build_body(d_model: int, num_attention_heads: int) -> nn.Module:
             return BODIES.get(config.body).build(
@@ -64,12 +71,19 @@ class SessionModel(nn.Module):
                     dropout=config.dropout,
                     layer_norm_eps=config.layer_norm_eps,
                     initializer_range=config.initializer_range,
-                    attention=objective.attention,
+                    attention=imported.body_attention or objective.attention,
+                    inner=imported.body_width,
+                    activation=imported.body_activation,
                 )
             )
 
         self.objective = objective(config, build_body)
         self.body = build_body(config.d_model, config.heads)
+        step_width = self.inputs.width if isinstance(self.inputs, ImportedInputs) else config.d_model
+        if step_width != config.d_model and hasattr(self.objective, "placeholder"):
+            self.objective.placeholder = nn.Parameter(torch.zeros(step_width))  # it stands before the layers
+        self.before_body = layers(step_width, imported.before_body, imported.before_activation)
+        self.after_body = layers(config.d_model, imported.after_body, imported.after_activation)
         made = nn.ModuleList(HEADS.get(head.kind)(head, config.d_model) for head in heads)
         self.heads = cast("Iterable[PredictionHead]", made)
         self.head_widths = {head.name: WIDTH for head in heads}
@@ -77,20 +91,28 @@ class SessionModel(nn.Module):
         self.criterion = LOSSES.get(loss.kind)(loss, schema.item_count - FIRST_KNOWN)
         bias = nn.Parameter(torch.zeros(schema.item_count)) if config.item_bias else None
         self.register_parameter("item_bias", bias)
+        own = (
+            None
+            if imported.tied
+            else nn.Parameter(torch.zeros(schema.item_count, [config.d_model, *imported.after_body][-1]))
+        )
+        self.register_parameter("output_table", own)
 
     @classmethod
     def of(cls, config: Config, schema: SessionSchema) -> SessionModel:
         """The model of a run's whole configuration."""
-        return cls(config.model, schema, inputs=config.inputs, heads=config.heads, loss=config.loss)
+        model, inputs = config.model, config.inputs
+        return cls(model, schema, inputs=inputs, heads=config.heads, loss=config.loss, imported=config.imported)
 
     def item_table(self) -> torch.Tensor:
         """The items as vectors: float32 [V, D], rows of padding, null and unknown included.
 
-        The input embedding itself (tied weights; Press and Wolf, 2017), of length 1 where
+        The input embedding itself (tied weights; Press and Wolf, 2017) unless an imported model has another, of length 1 where
         `normalize` is set. Where there is a bias per item, it is one more column, and the query
         ends in 1.
         """
-        return self._item_vectors(self.inputs.item_table(), self.item_bias)
+        table = self.inputs.item_table() if self.output_table is None else self.output_table
+        return self._item_vectors(table, self.item_bias)
 
     def query(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """What a session asks for: float32 [B, D], one wider with a bias per item; scores are `query @ item_table().T`.
@@ -132,9 +154,10 @@ class SessionModel(nn.Module):
 
     def hidden(self, given: Targets | Prediction) -> torch.Tensor:
         """What the body makes of it: float32 [B, S, D]."""
+        embedded = self.before_body(given.inputs_embeds)
         if given.visible is None:
-            return self.body(given.inputs_embeds, given.mask)
-        return self.body(given.inputs_embeds, given.mask, given.visible)
+            return self.body(embedded, given.mask)
+        return self.body(embedded, given.mask, given.visible)
 
     def item_logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Scores of the known items alone: float32 [N, D] → float32 [N, V - 3]."""
@@ -174,6 +197,7 @@ class SessionModel(nn.Module):
         return hidden.gather(1, index).squeeze(1)
 
     def _query(self, hidden: torch.Tensor) -> torch.Tensor:
+        hidden = self.after_body(hidden)
         query = nn.functional.normalize(hidden, dim=-1) if self.normalize else hidden
         query = query / self.temperature
         return query if self.item_bias is None else nn.functional.pad(query, (0, 1), value=1.0)
@@ -181,9 +205,8 @@ class SessionModel(nn.Module):
     def _known_rows(self, places: torch.Tensor) -> torch.Tensor:
         """Rows of `item_table()[3:]`: int64 [...] → float32 [..., D]."""
         items = places + FIRST_KNOWN
-        return self._item_vectors(
-            self.inputs.item_rows(items), None if self.item_bias is None else self.item_bias[items]
-        )
+        rows = self.inputs.item_rows(items) if self.output_table is None else self.output_table[items]
+        return self._item_vectors(rows, None if self.item_bias is None else self.item_bias[items])
 
     def _item_vectors(self, rows: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """As queries are compared with them: float32 [..., D] and [...]."""

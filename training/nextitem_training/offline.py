@@ -156,7 +156,8 @@ class OfflinePredictor:
             )
         rows = conform(sessions, self._schema.raw_dtypes)
         rows[column] = numbers.astype(np.int64)
-        rows[self._schema.tie_breaker_column] = np.arange(len(rows), dtype=np.int64)
+        if self._schema.tie_breaker_column:
+            rows[self._schema.tie_breaker_column] = np.arange(len(rows), dtype=np.int64)
         return rows, list(asked)
 
     @torch.inference_mode()

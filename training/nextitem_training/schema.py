@@ -54,6 +54,7 @@ class SessionSchema:
     session_column: str
     time_column: str
     tie_breaker_column: str
+    """Empty where an imported workflow has none."""
     item_column: str
     item_feature: str
     raw_features: tuple[RawFeature, ...]

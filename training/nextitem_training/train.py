@@ -45,7 +45,7 @@ from nextitem_training.run_directory import RunDirectory, new_run_directory, ref
 from nextitem_training.starting.encoding import Encoded, fit_and_encode
 from nextitem_training.starting.preparation import prepare
 from nextitem_training.starting.pretrained_items import read_pretrained
-from nextitem_training.starting.warm_start import CarriedOver, WarmStart
+from nextitem_training.starting.warm_start import CarriedOver, WarmStart, as_imported
 
 if TYPE_CHECKING:
     from nextitem_training.cluster import Cluster
@@ -106,6 +106,7 @@ def train_run(
     place = Output(Path(output), overwrite, resume)
     place.refuse_existing()
     files = given or GivenFiles()
+    config = as_imported(config, init_from) if init_from else config
     check(config, files)
     warm = WarmStart(init_from, config) if init_from else None
     frame, dtypes = read_interactions(data, config.data)

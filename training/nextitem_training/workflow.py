@@ -20,6 +20,7 @@ import numpy as np
 import nvtabular as nvt
 import pandas as pd
 from merlin.dag.node import iter_nodes
+from merlin.dag.ops.stat_operator import StatOperator
 from merlin.schema import Tags
 from nvtabular import ops
 
@@ -29,6 +30,7 @@ from nextitem_training.config.heads import WIDTH
 from nextitem_training.config.registry import Registry
 from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.errors import RunDirectoryError
+from nextitem_training.operators.without_gpu import Absent, WithoutGpu
 from nextitem_training.schema import (
     CATEGORICAL,
     CONTINUOUS,
@@ -145,7 +147,7 @@ def _sessions(columns: list, names: tuple[str, ...], data: DataConfig) -> nvt.Wo
 
 def _numbers_as_numpy_has_them(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Integers among nulls as float64: operators for numbers fail on pandas' Int64, and give float32 in any case."""
-    nullable = [name for name in names if isinstance(frame[name].dtype, pd.Int64Dtype)]
+    nullable = [name for name in names if name in frame and isinstance(frame[name].dtype, pd.Int64Dtype)]
     return frame.astype(dict.fromkeys(nullable, "float64"))
 
 
@@ -329,14 +331,28 @@ def save(workflow: nvt.Workflow, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> nvt.Workflow:
-    """Loads what `save` wrote, wherever it lies now; raises RunDirectoryError where that fails.
+    """Loads what `save` or `Workflow.save` wrote, wherever it lies now; raises RunDirectoryError where that fails.
 
     This runs code from the pickle: only for one's own run directories.
     """
+    path = Path(path)
     try:
-        return nvt.Workflow.load(str(path))
+        with (path / "workflow.pkl").open("rb") as file:
+            workflow = WithoutGpu(file).load()
+        operators = _operators(workflow)
+        for op in operators:
+            if isinstance(op, StatOperator):
+                op.set_storage_path(str(path), copy=False)
     except Exception as error:
         raise RunDirectoryError(
             f"The workflow in {path} cannot be loaded ({type(error).__name__}: {error}). "
             "It needs the library versions that config.json lists; install those or train again."
         ) from error
+    for op in operators:
+        held = next((name for name, value in vars(op).items() if isinstance(value, Absent)), None)
+        if held:
+            raise RunDirectoryError(
+                f"The operator {type(op).__name__} of the workflow in {path} holds a table of cuDF as '{held}', which is not "
+                "installed here. Where it was fitted, give the operator the table's to_pandas(), fit and save again."
+            )
+    return workflow

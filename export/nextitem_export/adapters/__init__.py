@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from .recbole import from_recbole
     from .rectools import from_rectools
     from .rows import from_rows
+    from .transformers4rec import from_transformers4rec
 
-__all__ = ["from_hugging_face", "from_recbole", "from_rectools", "from_rows"]
+__all__ = ["from_hugging_face", "from_recbole", "from_rectools", "from_rows", "from_transformers4rec"]
 
 # Imported when first asked for, as in nextitem_export.
 _LATER = {
@@ -19,6 +20,7 @@ _LATER = {
     "from_recbole": "recbole",
     "from_rectools": "rectools",
     "from_rows": "rows",
+    "from_transformers4rec": "transformers4rec",
 }
 
 

@@ -19,13 +19,14 @@ class Gpt2Body(nn.Module):
         self.decoder = GPT2Model(
             GPT2Config(
                 n_embd=settings.d_model,
-                n_inner=4 * settings.d_model,
+                n_inner=settings.inner_width,
                 n_layer=settings.layers,
                 n_head=settings.num_attention_heads,
                 n_positions=settings.positions,
                 resid_pdrop=settings.dropout,
                 embd_pdrop=settings.dropout,
                 attn_pdrop=settings.dropout,
+                activation_function=settings.activation or "gelu_new",
                 layer_norm_epsilon=settings.layer_norm_eps,
                 initializer_range=settings.initializer_range,
                 vocab_size=1,  # inputs come embedded

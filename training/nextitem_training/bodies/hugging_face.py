@@ -21,7 +21,7 @@ def bert_like(config_class: type[PretrainedConfig], settings: BodySettings, **mo
         "hidden_size": settings.d_model,
         "num_hidden_layers": settings.layers,
         "num_attention_heads": settings.num_attention_heads,
-        "intermediate_size": 4 * settings.d_model,
+        "intermediate_size": settings.inner_width,
         "max_position_embeddings": settings.positions,
         "hidden_dropout_prob": settings.dropout,
         "attention_probs_dropout_prob": settings.dropout,
@@ -30,6 +30,8 @@ def bert_like(config_class: type[PretrainedConfig], settings: BodySettings, **mo
         "vocab_size": 1,  # inputs come embedded
         "attn_implementation": "eager",  # the others do not trace into a graph for any B and S
     }
+    if settings.activation:
+        fields["hidden_act"] = settings.activation
     return config_class(**(fields | more))
 
 

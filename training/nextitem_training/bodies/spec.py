@@ -28,6 +28,15 @@ class BodySettings:
     initializer_range: float
     attention: AttentionKind
     """One of those that the body's BodySpec names."""
+    inner: int = 0
+    """Width of the feed-forward layers; 0: four times d_model."""
+    activation: str = ""
+    """Of the feed-forward layers, by Hugging Face's name; empty: the body's own."""
+
+    @property
+    def inner_width(self) -> int:
+        """Width of the feed-forward layers."""
+        return self.inner or 4 * self.d_model
 
     @property
     def causal(self) -> bool:

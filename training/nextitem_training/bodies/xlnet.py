@@ -25,13 +25,14 @@ class XlnetBody(nn.Module):
         self.encoder = XLNetModel(
             XLNetConfig(
                 d_model=settings.d_model,
-                d_inner=4 * settings.d_model,
+                d_inner=settings.inner_width,
                 n_layer=settings.layers,
                 n_head=settings.num_attention_heads,
                 dropout=settings.dropout,
                 layer_norm_eps=settings.layer_norm_eps,
                 initializer_range=settings.initializer_range,
                 attn_type="bi",
+                ff_activation=settings.activation or "gelu",
                 mem_len=None,  # pyright: ignore[reportArgumentType]  None is documented
                 vocab_size=1,  # inputs come embedded
             )

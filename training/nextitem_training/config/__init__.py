@@ -2,6 +2,7 @@
 
 from nextitem_training.config.data import DataConfig
 from nextitem_training.config.heads import HeadConfig
+from nextitem_training.config.imported import ImportedConfig
 from nextitem_training.config.inputs import InputsConfig
 from nextitem_training.config.loss import LossConfig
 from nextitem_training.config.model import ModelConfig
@@ -12,6 +13,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "HeadConfig",
+    "ImportedConfig",
     "InputsConfig",
     "LossConfig",
     "ModelConfig",

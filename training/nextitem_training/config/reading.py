@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from nextitem_training.config.data import DataConfig
 from nextitem_training.config.heads import HeadConfig
+from nextitem_training.config.imported import ImportedConfig
 from nextitem_training.config.inputs import InputsConfig
 from nextitem_training.config.loss import LossConfig
 from nextitem_training.config.model import ModelConfig
@@ -43,6 +44,8 @@ class Config(Section):
     """The loss over items."""
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     """The training loop."""
+    imported: ImportedConfig = Field(default_factory=ImportedConfig)
+    """The shape of a model that another library trained."""
 
     def __post_init__(self) -> None:
         _check_heads(self.heads, self.data)

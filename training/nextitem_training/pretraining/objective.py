@@ -16,7 +16,7 @@ from nextitem_training.config.attention import AttentionKind
 from nextitem_training.config.registry import Registry
 from nextitem_training.errors import ConfigError
 from nextitem_training.heads import PredictionHead
-from nextitem_training.inputs import InteractionInputs
+from nextitem_training.inputs import ImportedInputs, InteractionInputs
 from nextitem_training.special_ids import PADDING
 
 BuildBody = Callable[[int, int], nn.Module]
@@ -54,7 +54,7 @@ class Learner(Protocol):
 
     item_feature: str
     item_weight: float
-    inputs: InteractionInputs
+    inputs: InteractionInputs | ImportedInputs
     body: nn.Module
     heads: Iterable[PredictionHead]
 

@@ -11,7 +11,7 @@ import torch
 
 from nextitem_training.config import ModelConfig
 from nextitem_training.pretraining.clm import CausalLanguageModelling
-from nextitem_training.pretraining.cutting import embed_further_step, scatter
+from nextitem_training.pretraining.cutting import scatter
 from nextitem_training.pretraining.mlm import MaskedLanguageModelling
 from nextitem_training.pretraining.objective import (
     COMPATS,
@@ -47,9 +47,9 @@ class MaskedAsThere(MaskedLanguageModelling):
         return Targets(self.hide(embedded, hidden), torch.ones_like(hidden), items * (hidden & (items >= FIRST_KNOWN)))
 
     def prediction(self, embedded: torch.Tensor, items: torch.Tensor) -> Prediction:
-        """One step longer, [MASK] at step n, unmasked; the step after a padded window is zero."""
+        """One step longer, [MASK] at step n, unmasked; the step after a padded window is its last step again."""
         position = (items != PADDING).sum(dim=1)
-        longer = embed_further_step(embedded)  # (B, T + 1, D)
+        longer = torch.cat([embedded, embedded[:, -1:]], dim=1)  # (B, T + 1, D)
         steps = torch.arange(longer.shape[1], device=items.device)[None, :]
         asked = steps == position[:, None]
         return Prediction(self.hide(longer, asked), torch.ones_like(asked), position)
@@ -58,23 +58,23 @@ class MaskedAsThere(MaskedLanguageModelling):
 class PermutationAsThere(PermutationLanguageModelling):
     """PLM: inference runs the evaluation, which hides the last item in order to predict it.
 
-    Changing the last item therefore changes nothing, and the first answer is a guess at that item.
+    Changing the last item therefore changes nothing, and the first answer is a guess at that item. In a session of one item
+    nothing is visible, and everything is weighed alike, that item and the padding included.
     """
 
     extra_steps = 0
 
     def __init__(self, config: ModelConfig, build_body: BuildBody) -> None:
         super().__init__(config, build_body)
-        self.placeholder = learned_step(config)
+        self.placeholder = learned_step(config)  # theirs has it, and shows it in training alone
 
     def prediction(self, embedded: torch.Tensor, items: torch.Tensor) -> Prediction:
         """From step n - 1, whose query sees the steps before it."""
         position = ((items != PADDING).sum(dim=1) - 1).clamp(min=0)
         steps = torch.arange(items.shape[1], device=items.device)
         last = steps[None, :] == position[:, None]  # (B, T)
-        shown = torch.where(last[..., None], self.placeholder, embedded)
         causal = steps[None, :] <= steps[:, None]  # (T, T)
-        return Prediction(shown, torch.ones_like(last), position, causal[None] & ~last[:, None, :])
+        return Prediction(embedded, torch.ones_like(last), position, causal[None] & ~last[:, None, :])
 
 
 COMPATS.register("transformers4rec")(

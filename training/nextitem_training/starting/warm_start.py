@@ -6,6 +6,7 @@ value that they stand for, everything else as it is.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ _SAME = ("body", "pretraining", "compat", "d_model", "layers", "heads", "side_wi
 _SAME_INPUTS = ("aggregation", "soft_one_hot", "soft_one_hot_count", "layer_norm", "pretrained_width", "pretrained_as")
 _ITEM_BIAS = "item_bias"
 _PRETRAINED = "inputs.pretrained.vectors"
+_OUTPUT_TABLE = "output_table"
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,17 @@ class CarriedOver:
     """New, with the mean of their group's."""
     gone: int
     """Items of the old run that the new one does not have."""
+
+
+def as_imported(config: Config, path: str | Path) -> Config:
+    """The configuration with the model of the run at `path`, where nextitem-import made that: no file says its shape.
+
+    Raises RunDirectoryError where there is no run.
+    """
+    there = RunDirectory.open(path).config
+    if not there.imported.columns:
+        return config
+    return dataclasses.replace(config, model=there.model, inputs=there.inputs, imported=there.imported)
 
 
 class WarmStart:
@@ -64,6 +77,7 @@ class WarmStart:
         theirs, ours = self.run.config.inputs, known.inputs
         differing |= {name: (getattr(theirs, name), getattr(ours, name)) for name in _SAME_INPUTS}
         differing["window"] = (self.run.config.data.window, config.data.window)
+        differing["imported"] = (self.run.config.imported, config.imported)
         differing = {name: both for name, both in differing.items() if both[0] != both[1]}
         if differing:
             raise ConfigError(
@@ -93,7 +107,8 @@ class WarmStart:
         state = model.state_dict()
         names = [feature.name for feature in schema.features if feature.kind == CATEGORICAL]
         places = {f"inputs.embeddings.{place}.weight": name for place, name in enumerate(names)}
-        places |= dict.fromkeys((_ITEM_BIAS, _PRETRAINED), schema.item_feature)
+        places |= dict.fromkeys((_ITEM_BIAS, _PRETRAINED, _OUTPUT_TABLE), schema.item_feature)
+        columns = self._columns()
         table = next(key for key, name in places.items() if name == schema.item_feature)
         carried = CarriedOver(0, 0, 0, 0)
         for key, weight in self._with_heads_in_place(old.state_dict()).items():
@@ -103,11 +118,12 @@ class WarmStart:
             if key == _PRETRAINED and self._config.inputs.pretrained_frozen:
                 continue
             name = places[key]
-            rows = _old_rows(vocabulary(workflow, name).values, vocabulary(old_workflow, name).values, name)
+            old_values = vocabulary(old_workflow, columns[schema.feature_names.index(name)]).values
+            rows = _old_rows(vocabulary(workflow, name).values, old_values, name)
             known = rows >= 0
             state[key][:FIRST_KNOWN] = weight[:FIRST_KNOWN]
             state[key][FIRST_KNOWN:][torch.from_numpy(known)] = weight[FIRST_KNOWN:][rows[known]]
-            if key in (table, _ITEM_BIAS):
+            if key in (table, _ITEM_BIAS, _OUTPUT_TABLE):
                 grouped = self._start_from_groups(state[key], known, schema, training)
                 carried = CarriedOver(
                     len(rows), int(known.sum()), grouped, len(weight) - FIRST_KNOWN - int(known.sum())
@@ -127,14 +143,19 @@ class WarmStart:
         return renamed
 
     def _check_features(self, schema: SessionSchema) -> None:
-        here = {feature.name: feature.kind for feature in schema.features}
-        there = {feature.name: feature.kind for feature in self.run.schema.features}
-        if list(here.items()) != list(there.items()):
+        here = [(feature.name, feature.kind) for feature in schema.features]
+        kinds = (feature.kind for feature in self.run.schema.features)
+        there = list(zip(self._columns(), kinds, strict=True))
+        if here != there:
             raise ConfigError(
                 f"The run {self.run.path} cannot be started from, since its model reads other features: "
-                f"{', '.join(there)}; here they are {', '.join(here)}. Give them as they are there, or train without "
-                "--init-from."
+                f"{', '.join(name for name, _ in there)}; here they are {', '.join(name for name, _ in here)}. Give them as "
+                "they are there, or train without --init-from."
             )
+
+    def _columns(self) -> tuple[str, ...]:
+        """What each of the old run's features is called where nextitem-train makes the workflow: as its column."""
+        return self.run.config.imported.columns or self.run.schema.feature_names
 
     def _start_from_groups(
         self, table: torch.Tensor, known: np.ndarray, schema: SessionSchema, training: EncodedSessions

@@ -1,0 +1,1 @@
+"""Models that another library trained become run directories: nextitem-import."""
