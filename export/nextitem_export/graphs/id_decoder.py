@@ -15,8 +15,8 @@ from nextitem_bundle.runtime.special_ids import STATUS as STATUS_NAMES
 from nextitem_bundle.runtime.steps import Items, write_step
 from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
-from ..onnx_versions import IR_VERSION, OPSET
 from ..workflow.backend_choice import NUMPY, ONNX
+from . import IR_VERSION, OPSET
 
 INPUTS = CODES, SCORES, STATUS, TOP_K = (
     "ranked_codes",

@@ -19,8 +19,8 @@ from nextitem_bundle.runtime.steps import Retrieval as Settings
 
 from .._errors import UnsupportedModel
 from ..model_files.file import is_onnx
+from ..model_files.merged import merge_session
 from .choice import EXACT, ScoringChoice, write_scored
-from .merged import merge_session
 from .module import ModelFeature, Retrieval, filter_tensors
 from .session import SessionGraph, trace_session, trace_session_dynamo
 

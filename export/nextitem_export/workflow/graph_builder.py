@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from nextitem_bundle.runtime.features.program import Instruction
 
-from ..onnx_versions import IR_VERSION, OPSET
+from ..graphs import IR_VERSION, OPSET
 
 ML_DOMAIN = "ai.onnx.ml"
 _ML_OPSET = 3

@@ -16,7 +16,7 @@ from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import UnsupportedModel
-from nextitem_export.onnx_versions import IR_VERSION, OPSET
+from nextitem_export.graphs import IR_VERSION, OPSET
 from nextitem_export.retrieval.formats import FORMATS, write_retrieval
 from nextitem_export.retrieval.module import OUTPUTS, ModelFeature, Retrieval
 
