@@ -84,6 +84,7 @@ CASES = {
     "more places than the window": (NUMBERS, int, "left", 0, 6, Query, {}),
     "more places on the right": (NUMBERS, int, "right", -1, 6, Query, {}),
     "fewer places than the window": (STRINGS, str, "right", 0, 3, Scores, {}),
+    "scanned in int8": (STRINGS, str, "left", 0, WINDOW, Query, {"scoring": "int8-rerank"}),
     "fewer places on the left": (STRINGS, str, "left", -1, 3, Query, {"format": "onnx_dynamo"}),
 }
 SLOW = ("more places on the right", "fewer places on the left", "on the right, without a row")
