@@ -28,8 +28,7 @@ from .parity.compare import RankingError
 from .parity.gate import CaseReport
 from .parity.proof import prove
 from .plan import Plan, make_plan
-from .retrieval.attempts import AUTO, formats_to_try, reason_of, refusal
-from .retrieval.formats import GraphError
+from .retrieval.formats import AUTO, GraphError, formats_to_try, reason_of, refusal
 
 
 @dataclasses.dataclass(frozen=True)

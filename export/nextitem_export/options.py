@@ -120,8 +120,8 @@ class ExportOptions:
         return 2 if self.layout == "fused" else 1
 
     def __post_init__(self) -> None:
-        from .retrieval.attempts import CHOICES
         from .retrieval.choice import SCORINGS
+        from .retrieval.formats import CHOICES
 
         choices = {
             "layout": LAYOUTS,

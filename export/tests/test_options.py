@@ -6,7 +6,7 @@ import pytest
 
 from nextitem_export import ExportError, ExportOptions
 from nextitem_export.options import FEATURES, ITEM_CODES, LAYOUTS, RUNTIMES
-from nextitem_export.retrieval.attempts import CHOICES
+from nextitem_export.retrieval.formats import CHOICES
 
 NUMBERS = [field.name for field in dataclasses.fields(ExportOptions) if field.type == "int"]
 

@@ -16,7 +16,7 @@ from nextitem_bundle.runtime.steps import Items, write_step
 from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from ..workflow.backend_choice import NUMPY, ONNX
-from . import IR_VERSION, OPSET
+from ..workflow.graph_builder import IR_VERSION, OPSET
 
 INPUTS = CODES, SCORES, STATUS, TOP_K = (
     "ranked_codes",

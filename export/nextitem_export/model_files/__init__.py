@@ -2,5 +2,5 @@
 
 `file` opens what came as a module of torch, `onnx_file` one that runs ONNX Runtime and `torchscript` one that runs TorchScript;
 `arrays` reads the item table and the ids. The module gives the file's own answers, which the parity gate holds the bundle
-against; `merged.py` makes the nodes of an ONNX file a part of the retrieval step.
+against; `retrieval/merged.py` makes the nodes of an ONNX file a part of the retrieval step.
 """

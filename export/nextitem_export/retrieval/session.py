@@ -21,7 +21,7 @@ from onnx import helper, numpy_helper
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import nn
 
-from ..graphs import DYNAMO_OPSET, OPSET
+from ..workflow.graph_builder import DYNAMO_OPSET, OPSET
 from .heads import head_tensors
 from .module import Retrieval
 

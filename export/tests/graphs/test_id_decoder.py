@@ -9,8 +9,8 @@ import pytest
 from nextitem_bundle.runtime.special_ids import COLD, EMPTY, OK
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.wire import NULL_INT64
-from nextitem_export.graphs import IR_VERSION, OPSET
 from nextitem_export.graphs.id_decoder import INPUTS, write_items
+from nextitem_export.workflow.graph_builder import IR_VERSION, OPSET
 
 STRINGS = np.array(["ø", "b", "a b", "☃"], dtype=object)
 INTEGERS = np.array([2**63 - 1, 2**53 + 1, -(2**53) - 1, 0])

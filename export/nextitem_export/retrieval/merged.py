@@ -16,12 +16,12 @@ from onnx import TensorProto, helper, inliner, numpy_helper, version_converter
 from torch import Tensor, nn
 
 from .._errors import UnsupportedModel
-from ..graphs import DYNAMO_OPSET, IR_VERSION, OPSET
-from ..retrieval.model import ByCode
-from ..retrieval.module import Retrieval
-from ..retrieval.nodes import graphs_in, rename_values
-from ..retrieval.session import SessionGraph, graph_inputs, trace_nodes, with_table
-from .onnx_file import OnnxFile
+from ..model_files.onnx_file import OnnxFile
+from ..workflow.graph_builder import DYNAMO_OPSET, IR_VERSION, OPSET
+from .model import ByCode
+from .module import Retrieval
+from .nodes import graphs_in, rename_values
+from .session import SessionGraph, graph_inputs, trace_nodes, with_table
 
 _PREFIX = "file"
 #: Sets of operators beside ONNX's own that ONNX Runtime has as well.

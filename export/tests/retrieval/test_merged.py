@@ -12,11 +12,11 @@ from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.step import open_step
 from nextitem_export import ModelFile, UnsupportedModel
-from nextitem_export.graphs import DYNAMO_OPSET, OPSET
 from nextitem_export.model_files.file import opened
-from nextitem_export.model_files.merged import prepare
 from nextitem_export.retrieval.formats import write_retrieval
+from nextitem_export.retrieval.merged import prepare
 from nextitem_export.retrieval.module import CODES, SCORES, ModelFeature, Retrieval
+from nextitem_export.workflow.graph_builder import DYNAMO_OPSET, OPSET
 
 ITEMS, WINDOW = 12, 3
 FEATURES = (ModelFeature("item", "feature__0", "int64"),)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nextitem_export import ParityError, UnsupportedModel
-from nextitem_export.retrieval.attempts import CHOICES, formats_to_try, reason_of, refusal
-from nextitem_export.retrieval.formats import FORMATS
+from nextitem_export.retrieval.formats import CHOICES, FORMATS, formats_to_try, reason_of, refusal
 
 BOTH = ("onnx", "onnx_dynamo")
 
