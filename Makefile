@@ -37,7 +37,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Both cores are used, each model on one thread. What trains and exports whole runs, or starts programs, goes with the tests with a
 # server: they wait much of their time, so there are four at once. What measures times under load runs by itself.
 UNIT_TESTS := tests bundle/tests training/tests export/tests
-WHOLE_RUNS := tests/benchmarks export/tests/bundles training/tests/runs
+WHOLE_RUNS := tests/benchmarks tests/migration export/tests/bundles training/tests/runs
 SERVER_TESTS := $(addprefix serving_tests/,measured contract faults models) $(wildcard serving_tests/test_*.py) server/tests client/tests
 PACKAGES := bundle training export server client
 

@@ -1,4 +1,4 @@
-"""How the retrieval step is written: ONNX, by either of torch's exporters, or TorchScript; and in which order they are tried."""
+"""How the retrieval step is written: ONNX, by either of torch's exporters, or TorchScript; and what is tried in which order."""
 
 from __future__ import annotations
 
