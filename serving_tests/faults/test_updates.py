@@ -136,7 +136,7 @@ def answers_of(server: TritonServer, name: str, shopping: list[dict[str, list]])
 
 
 @pytest.mark.parametrize(
-    ("name", "switches"), [("shop", 3), ("shop_fused", 2), pytest.param("shop", 10, marks=pytest.mark.slow)]
+    ("name", "switches"), [("shop", 4), ("shop_fused", 2), pytest.param("shop", 10, marks=pytest.mark.slow)]
 )
 def test_switches_under_load(serving, updated, shopping, name, switches) -> None:
     expected = dict([answers_of(serving, name, shopping)])
