@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import random
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 from nextitem_server.errors import InvalidOption, PortInUse
+
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_LOWEST = 10240  # below are the ports that other services are known by
+_ATTEMPTS = 100
 
 
 @dataclass(frozen=True)
@@ -58,17 +64,22 @@ def resolve_host(host: str) -> str:
 def choose(host: str, wanted: Ports) -> Ports:
     """Replace every 0 in `wanted` by a free port; check that the fixed ones are free.
 
-    A free port may be taken before Triton binds it: whoever starts Triton tries again with others.
-    Raises PortInUse, InvalidOption.
+    A free port lies below those that the kernel gives to outgoing connections and to whoever asks for any: between
+    this choice and Triton's own binding, and while a server is started again, none of these can get it. Another one that
+    chooses here still may: whoever starts Triton tries again with others. Raises PortInUse, InvalidOption.
     """
     _check_range(wanted)
+    free = _free_range()
     chosen: dict[str, int] = {}
     with ExitStack() as held:  # all are held until all are chosen, so that they differ
         for service, port in sorted(wanted.items(), key=lambda pair: pair[1] == 0):
             holder = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
             # As Triton does: connections of an earlier server that linger are no obstacle.
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            _bind(holder, host, service, port)
+            if port:
+                _bind(holder, host, service, port)
+            else:
+                _bind_any(holder, host, service, free)
             chosen[service] = holder.getsockname()[1]
     return Ports(**chosen)
 
@@ -81,6 +92,24 @@ def _check_range(wanted: Ports) -> None:
     if len(set(fixed)) < len(fixed):
         ports = ", ".join(f"--{service}-port {port}" for service, port in wanted.items())
         raise InvalidOption(f"{ports}: each service needs a port of its own.")
+
+
+def _free_range() -> range:
+    """The ports to choose from; none where the kernel's own begin too low, which then chooses."""
+    try:
+        return range(_LOWEST, int(_EPHEMERAL.read_text().split()[0]))
+    except OSError:  # another system
+        return range(0)
+
+
+def _bind_any(holder: socket.socket, host: str, service: str, free: range) -> None:
+    drawn = random.SystemRandom()  # a seed of the caller's would let two processes draw the same
+    for _ in range(_ATTEMPTS if free else 0):
+        try:
+            return _bind(holder, host, service, drawn.choice(free))
+        except PortInUse:
+            continue
+    _bind(holder, host, service, 0)
 
 
 def _bind(holder: socket.socket, host: str, service: str, port: int) -> None:

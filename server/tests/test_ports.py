@@ -1,4 +1,5 @@
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,20 @@ def test_free_ports_differ():
         chosen = [port for _, port in choose("127.0.0.1", FREE).items()]
         assert len(set(chosen)) == 3
         assert all(chosen)
+
+
+def test_free_ports_are_none_that_the_kernel_gives_to_others():
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert all(port < lowest for _ in range(20) for _, port in choose("127.0.0.1", FREE).items())
+
+
+@pytest.mark.parametrize("drawn", ["none", "one that is taken"])
+def test_where_none_can_be_drawn_the_kernel_chooses(drawn, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        free = range(taken, taken + 1) if drawn == "one that is taken" else range(0)
+        monkeypatch.setattr("nextitem_server.ports._free_range", lambda: free)
+        assert taken not in dict(choose("127.0.0.1", FREE).items()).values()
 
 
 def test_a_fixed_port_is_kept_and_not_chosen_again():

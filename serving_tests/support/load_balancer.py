@@ -9,11 +9,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nextitem_server import TritonServer
+from nextitem_server import Ports, TritonServer
+from nextitem_server.ports import choose
 
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
 CONFIGURATION = Path(__file__).parents[2] / "deploy" / "load-balancer"
@@ -53,7 +54,7 @@ def balanced(
 
     max_requests, queue_ms: requests under way, and how long further ones wait; a pod has no such limit.
     """
-    ports = dict(zip(("http", "grpc", "metrics"), _free_ports(3), strict=True))
+    ports = dict(choose("127.0.0.1", Ports(http=0, grpc=0, metrics=0)).items())
     command = [str(HAPROXY), "-db"]
     for name in ("front", layout):
         file = folder / f"{name}.cfg"
@@ -79,12 +80,6 @@ def _moved(config: str, places: dict[str, str], ports: dict[str, int], server: T
         config, found = re.subn(place, here.format(own=ports, server=dict(server.ports.items())), config)
         assert found, place
     return config
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]
 
 
 def _wait_for_server(port: int, log: Path) -> None:

@@ -13,7 +13,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,7 +23,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nextitem_server import Ports
 from nextitem_server.health import is_ready
+from nextitem_server.ports import choose
 from tests.support.repository_files import ROOT
 
 BIN = Path(sys.executable).parent
@@ -154,9 +155,7 @@ def test_your_own_data(tmp_path):
 
 def free_port() -> int:
     """A port that nobody has."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    return choose("127.0.0.1", Ports(http=0, grpc=0, metrics=0)).http
 
 
 def wait_for(server: subprocess.Popen[str], port: int) -> None:
