@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nextitem_bundle.lazy import imported_later
 
 from ._errors import (
     ControlError,
@@ -47,22 +48,18 @@ __all__ = [
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
-# Imported when first asked for: NVTabular and torch take seconds, which `nextitem-export --help` need not wait for.
-_LATER = {
-    "Activation": "activation",
-    "activate_bundle": "activation",
-    "Bundle": "bundle",
-    "export_bundle": "bundle",
-    "Explained": "workflow.compile",
-    "explain_workflow": "explain",
-    "ExportOptions": "options",
-    "export_run": "run",
-    "ModelFile": "model_files.file",
-    "Refused": "explain",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}', it has {', '.join(__all__)}")
-    return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+__getattr__ = imported_later(
+    __name__,
+    {
+        "Activation": "activation",
+        "activate_bundle": "activation",
+        "Bundle": "bundle",
+        "export_bundle": "bundle",
+        "Explained": "workflow.compile",
+        "explain_workflow": "explain",
+        "ExportOptions": "options",
+        "export_run": "run",
+        "ModelFile": "model_files.file",
+        "Refused": "explain",
+    },
+)

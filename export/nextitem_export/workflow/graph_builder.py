@@ -1,6 +1,6 @@
 """Nodes, constants and inputs under way to an ONNX graph, and the registry of what emits them.
 
-Opset 17 and IR 8 load in every Triton since 23.02. An emitter adds nodes and names the tensor with its result.
+An emitter adds nodes and names the tensor with its result.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ OPSET = 17
 DYNAMO_OPSET = 18
 #: Of the graphs built here. ONNX Runtime 1.17, the oldest that a client may have, reads 9; torch's newer exporter writes 10.
 IR_VERSION = 8
-
 
 ML_DOMAIN = "ai.onnx.ml"
 _ML_OPSET = 3
