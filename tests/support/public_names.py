@@ -33,7 +33,7 @@ PUBLIC_MODULES = (
     "nextitem_training.operators",
 )
 #: Modules of nextitem_bundle that only the project's own packages import.
-PRIVATE_MODULES = ("nextitem_bundle.commands",)
+PRIVATE_MODULES = ("nextitem_bundle.commands", "nextitem_bundle.lazy")
 #: Of a module that is private but for these.
 PUBLIC_NAMES = {"nextitem_training.workflow": ("null_safe", "vocabulary")}
 #: Sections of a docstring in Google style whose entries have names.
