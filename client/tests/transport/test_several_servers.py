@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import time
 import urllib.request
 
 import pytest
@@ -27,7 +28,15 @@ def both(many, alone) -> str:
 
 
 def answered(*servers) -> list[int]:
-    """Requests to the model that each has answered so far."""
+    """Requests to the model that each has answered so far. Triton counts an answer after it has sent it: until none comes."""
+    counts, before = counted(*servers), None
+    while counts != before:
+        time.sleep(0.05)
+        counts, before = counted(*servers), counts
+    return counts
+
+
+def counted(*servers) -> list[int]:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     counts = []
     for server in servers:
