@@ -1,4 +1,4 @@
-"""Models that come as files, exported and served: Triton answers what Keras itself, or the module behind TorchScript, gives."""
+"""Models that come as files (docs/migrating/onnx.md), served: Triton answers as Keras does, or the module behind TorchScript."""
 
 from __future__ import annotations
 
