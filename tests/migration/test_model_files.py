@@ -1,4 +1,4 @@
-"""Models that come as files (docs/migrating/onnx.md), served: Triton answers as Keras does, or the module behind TorchScript."""
+"""Model files (docs/migrating/onnx.md) that Triton serves: it answers as Keras does, or the module behind TorchScript."""
 
 from __future__ import annotations
 
