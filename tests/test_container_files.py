@@ -23,7 +23,7 @@ METRICS = {
     *("haproxy_server_http_responses_total", "haproxy_frontend_http_responses_total", "haproxy_server_status"),
     *("haproxy_backend_retry_warnings_total", "haproxy_backend_redispatch_warnings_total"),
     *("nextitem_sessions_total", "nextitem_interactions_total", "nextitem_items_returned_total"),
-    "nextitem_session_length_bucket",
+    *("nextitem_session_length_bucket", "nextitem_catalogue_items", "nextitem_catalogue_created_seconds"),
 }
 
 

@@ -329,6 +329,25 @@ def pinned_to(config: bytes, versions: Iterable[int]) -> bytes:
     return _text_format().MessageToString(message, as_utf8=True).encode("utf-8")
 
 
+def as_version(config: str, before: int, after: int) -> str:
+    """The configuration of a model as that of another version with the same tensors and settings, comments kept.
+
+    Args:
+        config: the text of a config.pbtxt that names one version.
+        before: that version.
+        after: the version in its place, also as that of an ensemble's steps, of warm-up data and in the signature.
+    """
+    changes = {
+        rf"(\bversion_policy\s*\{{\s*specific\s*\{{\s*versions:\s*){before}\b": rf"\g<1>{after}",
+        rf"(\bmodel_version:\s*){before}\b": rf"\g<1>{after}",
+        rf'(\binput_data_file:\s*"){before}/': rf"\g<1>{after}/",
+        rf'(\\"bundle_version\\":\s*){before}\b': rf"\g<1>{after}",
+    }
+    for pattern, replacement in changes.items():
+        config = re.sub(pattern, replacement, config)
+    return config
+
+
 def same_outside(one: Path, other: Path) -> bool:
     """Whether two config.pbtxt have the same inputs and outputs.
 

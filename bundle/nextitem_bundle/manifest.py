@@ -13,6 +13,27 @@ from .signature import FORMAT_VERSION
 
 MANIFEST = "bundle.json"
 """The manifest's file in `<name>/<version>/`."""
+# Fields that reading looks into.
+_CHECKED = {"name", "version", "models", "sha256", "catalogue"}
+
+
+@dataclasses.dataclass(frozen=True)
+class CatalogueSummary:
+    """The catalogue that a version keeps in `<name>/<version>/catalogue/`, so that nextitem-catalogue can update it.
+
+    Attributes:
+        items: that it has, removed ones left out.
+        removed: items whose codes are left without an id.
+        attributes: the columns of the items table.
+        created: when its tables were written, ISO 8601, UTC.
+        refused: why the version keeps none and what to do about it, None where it keeps one.
+    """
+
+    items: int = 0
+    removed: int = 0
+    attributes: tuple[str, ...] = ()
+    created: str = ""
+    refused: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +60,7 @@ class Manifest:
         model_features: the features that the session model reads.
         libraries: the version of each library that the bundle was exported with, None where it was not there.
         parity: how each case of the parity gate came out.
+        catalogue: what it keeps of its catalogue. None where an earlier release wrote it.
     """
 
     name: str
@@ -60,6 +82,7 @@ class Manifest:
     model_features: Sequence[Mapping[str, str]] = dataclasses.field(default_factory=list[Mapping[str, str]])
     libraries: Mapping[str, str | None] = dataclasses.field(default_factory=dict[str, "str | None"])
     parity: Sequence[Mapping[str, Any]] = dataclasses.field(default_factory=list[Mapping[str, Any]])
+    catalogue: CatalogueSummary | None = None
 
     def write(self, repository: Path) -> Path:
         """Write it to its place.
@@ -72,6 +95,8 @@ class Manifest:
         """
         path = manifest_path(repository, self.name, self.version)
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.catalogue is not None:
+            fields["catalogue"] = dataclasses.asdict(self.catalogue)
         # The checksums last, as they are the longest.
         checksums = fields.pop("sha256")
         document = {"format_version": FORMAT_VERSION, **fields, "sha256": checksums}
@@ -110,7 +135,8 @@ def read_manifest(repository: Path, name: str, version: int) -> Manifest:
         models = tuple(str(model) for model in document["models"])
         sha256 = {str(file): str(digest) for file, digest in cast("dict[str, Any]", dict(document["sha256"])).items()}
         format_version, found = document["format_version"], models[-1]
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        catalogue = _catalogue(document.get("catalogue"))
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise _unreadable(path, name, f"{type(error).__name__}: {error}") from None
     if found != name:
         raise _unreadable(path, name, f"it is that of {found}")
@@ -120,9 +146,23 @@ def read_manifest(repository: Path, name: str, version: int) -> Manifest:
         raise BundleError(
             f"{path} has format_version {format_version}, and this program reads {FORMAT_VERSION}: {remedy}"
         )
-    known = {field.name for field in dataclasses.fields(Manifest)} - {"models", "sha256", "name", "version"}
-    rest = {key: value for key, value in document.items() if key in known}
-    return Manifest(name=name, version=version, models=models, sha256=sha256, **rest)
+    as_they_are = {field.name for field in dataclasses.fields(Manifest)} - _CHECKED
+    rest = {key: value for key, value in document.items() if key in as_they_are}
+    return Manifest(name=name, version=version, models=models, sha256=sha256, catalogue=catalogue, **rest)
+
+
+def _catalogue(document: Mapping[str, Any] | None) -> CatalogueSummary | None:
+    """Unknown keys are ignored, and missing ones have their defaults."""
+    if document is None:
+        return None
+    refused = document.get("refused")
+    return CatalogueSummary(
+        items=int(document.get("items", 0)),
+        removed=int(document.get("removed", 0)),
+        attributes=tuple(str(name) for name in document.get("attributes", ())),
+        created=str(document.get("created", "")),
+        refused=None if refused is None else str(refused),
+    )
 
 
 def _unreadable(path: Path, name: str, why: str) -> BundleError:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nextitem_bundle.errors import BundleError
-from nextitem_bundle.manifest import Manifest, manifest_path, read_manifest
+from nextitem_bundle.manifest import CatalogueSummary, Manifest, manifest_path, read_manifest
 from nextitem_bundle.signature import FORMAT_VERSION
 
 MANIFEST = Manifest(
@@ -16,6 +16,7 @@ MANIFEST = Manifest(
     layout="ensemble",
     fell_out={"onnx": "no operator"},
     libraries={"onnx": None},
+    catalogue=CatalogueSummary(214, 3, ("category", "price"), "2026-12-01T02:00:00+00:00"),
 )
 
 
@@ -44,6 +45,22 @@ def test_keys_of_later_exporters_are_ignored_and_missing_ones_empty(repository):
 
 
 @pytest.mark.parametrize(
+    ("document", "summary"),
+    [
+        (None, None),
+        ({"items": 5, "colour": "blue"}, CatalogueSummary(5)),
+        (
+            {"refused": "native: export with --runtime python"},
+            CatalogueSummary(refused="native: export with --runtime python"),
+        ),
+    ],
+)
+def test_what_a_manifest_says_of_the_catalogue(repository, document, summary):
+    change(repository, catalogue=document)
+    assert read_manifest(repository, "shop", 3).catalogue == summary
+
+
+@pytest.mark.parametrize(
     ("version", "remedy"), [(1, "export the bundle again"), (99, "upgrade the nextitem packages here")]
 )
 def test_another_format_is_refused_with_the_remedy(repository, version, remedy):
@@ -56,7 +73,13 @@ def test_another_format_is_refused_with_the_remedy(repository, version, remedy):
 
 @pytest.mark.parametrize(
     ("changes", "why"),
-    [({"models": []}, "IndexError"), ({"models": ["other"]}, "it is that of other"), ({"sha256": 3}, "TypeError")],
+    [
+        ({"models": []}, "IndexError"),
+        ({"models": ["other"]}, "it is that of other"),
+        ({"sha256": 3}, "TypeError"),
+        ({"catalogue": "many"}, "AttributeError"),
+        ({"catalogue": {"items": "many"}}, "ValueError"),
+    ],
 )
 def test_a_damaged_one_is_refused(repository, changes, why):
     change(repository, **changes)

@@ -30,6 +30,9 @@ signatures = st.builds(
     max_id_bytes=sizes,
     max_filter_ids=sizes,
     options=st.lists(st.text()).map(tuple),
+    catalogue=st.lists(
+        st.builds(Feature, st.text().map("of the catalogue: {}".format), st.sampled_from(sorted(DATATYPES)))
+    ).map(tuple),
 )
 
 
@@ -44,7 +47,8 @@ def test_the_documented_example_is_read_and_written_as_it_stands():
     signature = Signature.from_json(document)
     assert signature.to_json() == document
     assert signature.top_k_limit == 100
-    assert signature.feature("price").datatype == "FP32"
+    assert signature.feature("dwell_s").datatype == "FP32"
+    assert signature.catalogue == (Feature("category", "string"), Feature("price", "float"))
 
 
 @pytest.mark.parametrize(
@@ -63,9 +67,33 @@ def test_keys_of_later_exporters_are_ignored_and_missing_ones_have_defaults():
     document = example()
     signature = Signature.from_json(document | {"colour": "blue"})
     assert signature == Signature.from_json(document)
-    for key in ("max_filter_ids", "heads", "options"):
+    for key in ("max_filter_ids", "heads", "options", "catalogue"):
         del document[key]
-    assert Signature.from_json(document) == dataclasses.replace(signature, max_filter_ids=16_384, heads=(), options=())
+    defaults = {"max_filter_ids": 16_384, "heads": (), "options": (), "catalogue": ()}
+    assert Signature.from_json(document) == dataclasses.replace(signature, **defaults)
+
+
+@pytest.mark.parametrize(
+    ("names", "refusal"),
+    [
+        (["item_id", "colour"], None),
+        (
+            ["price", "item_id"],
+            "the catalogue has 'price' of each item: leave it away; nextitem-catalogue update changes it",
+        ),
+        (
+            ["price", 3, "category"],
+            "the catalogue has 'category', 'price' of each item: leave them away; nextitem-catalogue update changes them",
+        ),
+    ],
+)
+def test_attributes_of_the_catalogue_are_refused_with_what_changes_them(names, refusal):
+    assert Signature.from_json(example()).refusal(names) == refusal
+
+
+def test_attributes_of_the_catalogue_are_declared_behind_features_and_options():
+    signature = Signature.from_json(example())
+    assert signature.inputs == (*signature.feature_names, *signature.options, "category", "price")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +102,11 @@ def test_keys_of_later_exporters_are_ignored_and_missing_ones_have_defaults():
         ({"item_column": "other"}, "item_column other is no feature"),
         ({"features": [{"name": "item_id", "kind": "string", "datatype": "INT64"}]}, "item_id is string as INT64"),
         ({"top_k": 3}, "TypeError"),
+        (
+            {"catalogue": [{"name": "item_id", "kind": "string", "datatype": "BYTES"}]},
+            "item_id is a feature and an attr",
+        ),
+        ({"catalogue": [{"name": "price", "kind": "float", "datatype": "FP64"}]}, "price is float as FP64"),
         ({"window": "x"}, "ValueError"),
     ],
 )

@@ -95,6 +95,7 @@ class FakeServer:
         max_sessions_per_request: the largest number of sessions in one request.
         options: the optional tensors that the model knows.
         heads: name to number of values of the model's further heads. FakeAnswer gives their values.
+        catalogue: name to kind of the items' attributes that the model has itself, so that no session may hold them.
 
     Attributes:
         requests: the sessions that came, in order.
@@ -115,6 +116,7 @@ class FakeServer:
     max_sessions_per_request: int = 64
     options: Sequence[str] = _OPTIONS
     heads: Mapping[str, int] = field(default_factory=dict[str, int])
+    catalogue: Mapping[str, str] = field(default_factory=dict[str, str])
     requests: list[FakeRequest] = field(default_factory=list[FakeRequest], init=False)
     _failures: list[Exception] = field(default_factory=list[Exception], init=False, repr=False)
 
@@ -207,20 +209,24 @@ class FakeServer:
         return FakeAnswer([item for item, _ in kept], [score for _, score in kept], status, answer.heads)
 
     def _write_signature(self) -> str:
-        unknown = [kind for kind in self.features.values() if kind not in DATATYPES]
-        if unknown or not self.features:
-            raise InvalidOption(
-                f"features has the kinds {', '.join(self.features.values()) or '(none)'}; expected is at least one "
-                f"feature, of the kinds {', '.join(DATATYPES)}."
-            )
-        features = [{"name": name, "datatype": DATATYPES[kind], "kind": kind} for name, kind in self.features.items()]
+        for name, given in (("features", self.features), ("catalogue", self.catalogue)):
+            if any(kind not in DATATYPES for kind in given.values()) or not self.features:
+                raise InvalidOption(
+                    f"{name} has the kinds {', '.join(given.values()) or '(none)'}; expected is at least one feature, of "
+                    f"the kinds {', '.join(DATATYPES)}."
+                )
+        features, catalogue = _described(self.features), _described(self.catalogue)
         return json.dumps({
             "format_version": FORMAT_VERSION, "bundle_version": 1, "window": 20, "max_id_bytes": 1024,
             "max_sessions_per_request": self.max_sessions_per_request, "max_interactions_per_session": 10_000,
             "top_k": {"default": self.top_k_default, "limit": self.top_k_limit},
             "item_column": self.item_column or features[0]["name"], "features": features, "options": list(self.options),
-            "heads": [{"name": name, "width": width} for name, width in self.heads.items()],
+            "heads": [{"name": name, "width": width} for name, width in self.heads.items()], "catalogue": catalogue,
         })  # fmt: skip
+
+
+def _described(kinds: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "datatype": DATATYPES[kind], "kind": kind} for name, kind in kinds.items()]
 
 
 def fake_client(answer: Answer, **server: Any) -> Client:

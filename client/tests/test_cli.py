@@ -73,6 +73,11 @@ def test_a_file_over_grpc(run, many, tmp_path):
         ([], ("--session", "/no/such/file"), "cannot be read: No such file"),
         ([], ("--model", "none"), "no ready model none"),
         ({"item_id": [1]}, ("--model", "numbers", "--exclude", "x"), "as this model's ids are"),
+        (
+            {"item_id": [1], "price": 5},
+            ("--model", "numbers"),
+            "Session 0 cannot be sent, since the catalogue has 'price' of",
+        ),
         ([], ("--header", "key"), "expected is --header 'NAME: VALUE'"),
         ([], ("--ca-file", "ca.crt"), "is no file"),
         ([], ("--url", "grpc://127.0.0.1"), "lacks the port"),

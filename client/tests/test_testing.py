@@ -53,6 +53,32 @@ def test_many_sessions_and_asyncio():
     assert [answer.item_ids for answer in asyncio.run(ask())] == expected
 
 
+@pytest.mark.parametrize(
+    ("session", "where"),
+    [
+        ({"item_id": ["a"], "price": [1.5]}, "Session 1"),
+        ([{"item_id": "a"}, {"item_id": "b", "price": 1.5}], "Event 1 of session 1"),
+    ],
+)
+def test_attributes_that_the_catalogue_has_are_not_sent(session, where):
+    server = FakeServer(["b"], catalogue={"price": "float", "colour": "string"})
+    refusal = (
+        f"^{where} cannot be sent, since the catalogue has 'price' of each item: leave it away; "
+        r"nextitem-catalogue update changes it\.$"
+    )
+    sessions = [{"item_id": ["a"]}, session]
+    with pytest.raises(nextitem.InvalidSession, match=refusal):
+        server.client().recommend_many(sessions)
+
+    async def ask():
+        async with server.async_client() as client:
+            await client.recommend_many(sessions)
+
+    with pytest.raises(nextitem.InvalidSession, match=refusal):
+        asyncio.run(ask())
+    assert server.requests == []
+
+
 def test_all_kinds_of_features_arrive():
     kinds = {"item_id": "integer", "new": "boolean", "price": "float", "at": "datetime", "name": "string"}
     server = FakeServer([1], features=kinds, item_column="item_id")
@@ -106,7 +132,11 @@ def test_failures_are_repeated_as_ever():
     ("options", "message"),
     [
         ({"features": {"item_id": "text"}}, r"has the kinds text; expected is .* string, integer"),
-        ({"features": {}}, r"has the kinds \(none\)"),
+        ({"features": {}}, r"features has the kinds \(none\)"),
+        (
+            {"catalogue": {"price": "number"}},
+            r"catalogue has the kinds number; expected is .* of the kinds string, integer",
+        ),
     ],
 )
 def test_features_that_cannot_be_meant(options, message):

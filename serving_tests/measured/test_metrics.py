@@ -7,11 +7,13 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from nextitem_bundle.manifest import read_manifest
 from nextitem_client import Client
 from nextitem_server import TritonServer
 from serving_tests.support.bundles import copied
@@ -78,6 +80,15 @@ def test_sessions_items_and_interactions_are_counted(name, measured, clicks):
     assert added["nextitem_session_length_sum"] == 9
     assert added["nextitem_session_length_bucket le=2"] == 0
     assert added["nextitem_session_length_bucket le=3"] == added["nextitem_session_length_bucket le=+Inf"] == 3
+
+
+@pytest.mark.parametrize("name", ["shop", "shop_fused"])
+def test_the_catalogue_has_a_size_and_an_age(name, measured, repository):
+    catalogue = read_manifest(repository, name, 1).catalogue
+    shown = counts(measured, name)
+    assert shown["nextitem_catalogue_items"] == catalogue.items
+    assert shown["nextitem_catalogue_created_seconds"] == datetime.fromisoformat(catalogue.created).timestamp()
+    assert 0 <= time.time() - shown["nextitem_catalogue_created_seconds"] < 86_400
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -20,7 +20,6 @@ from .item_index import ItemIndex
 from .queued import Checked, QueuedStep
 from .request import Array, read_request, read_shape, read_top_k
 from .retrieval import read_constants
-from .signature import Signature
 from .step import OwnProcess
 from .step import open_step as open_inner
 from .steps import FusedGraph, FusedSteps
@@ -44,7 +43,7 @@ class OneGraph:
         self._graph = OnnxStep(folder, settings.graph, own)
         self._known: dict[tuple[Any, ...], tuple[int, tuple[Any, ...] | None]] = {}
         self._own, self._codes = own, settings.codes
-        self.inputs = _inputs(settings.signature)
+        self.inputs = settings.signature.inputs
         self.outputs = tuple(name for name in self._graph.outputs if name != self._codes)
 
     def check(self, tensors: Mapping[str, Array]) -> Checked:
@@ -96,7 +95,7 @@ class Chain:
         self._ranked = settings.ranked
         #: Those of further heads, and the answer's names for them.
         self._heads = settings.heads
-        self.inputs = _inputs(settings.signature)
+        self.inputs = settings.signature.inputs
         self.outputs = (*self._items.outputs, *self._heads.values())
 
     def check(self, tensors: Mapping[str, Array]) -> Checked:
@@ -118,10 +117,6 @@ def _wanted(requests: Sequence[Checked]) -> Array:
     """How many items each session wants, int64 [B, 1]."""
     wanted = np.array([request.top_k for request in requests], dtype=np.int64)
     return np.repeat(wanted, [request.rows for request in requests])[:, None]
-
-
-def _inputs(signature: Signature) -> tuple[str, ...]:
-    return (*(feature.name for feature in signature.features), *signature.options)
 
 
 def open_step(folder: Path, settings: FusedGraph | FusedSteps, own: OwnProcess | None = None) -> QueuedStep:

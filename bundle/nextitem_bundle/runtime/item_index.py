@@ -1,4 +1,7 @@
-"""Raw item ids to codes, for the filters of a request and for the availability list."""
+"""Raw item ids to codes, for the filters of a request and for the availability list.
+
+A code whose id is null is that of an item which the catalogue no longer has: no id leads to it, and it is never available.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import numpy as np
 
 from .request import Array
 from .special_ids import FIRST_ITEM, UNKNOWN
+from .wire import NULL_INT64, NULL_STRING
 
 FILES = "item_keys.npy", "item_codes.npy"
 #: The files of another index: from what a workflow gives for items, where those are no codes, to the codes.
@@ -15,16 +19,30 @@ VALUES = "item_values.npy", "item_value_codes.npy"
 
 
 class ItemIndex:
-    """The catalogue, sorted: keys int64 or UTF-8 bytes [V - 3] and the code beside each; mapped from disk."""
+    """The catalogue, sorted: keys int64 or UTF-8 bytes [V - 3] and the code beside each; mapped from disk.
+
+    keys: null, which comes before every id, once for each code without an id.
+    """
 
     def __init__(self, keys: Array, codes: Array) -> None:
-        self._keys = keys
-        self._codes = codes
+        self._all = keys, codes
+        null = np.array(NULL_INT64 if keys.dtype.kind == "i" else NULL_STRING.encode(), dtype=keys.dtype)
+        nulls = int(np.searchsorted(keys, null, side="right"))
+        # An index of what a workflow gives for items (VALUES) may have a value that is null, with null's code.
+        self._removed = codes[: int(np.count_nonzero(codes[:nulls] >= FIRST_ITEM))]
+        self._keys, self._codes = keys[len(self._removed) :], codes[len(self._removed) :]
 
     @property
     def cardinality(self) -> int:
-        """V, the special codes included."""
-        return FIRST_ITEM + len(self._keys)
+        """V, the special codes and those without an id included."""
+        return FIRST_ITEM + len(self._removed) + len(self._keys)
+
+    @property
+    def listed(self) -> Array:
+        """Bool [V], whether an item of the catalogue has the code; True for the special codes, which no ranking returns."""
+        listed = np.ones(self.cardinality, dtype=bool)
+        listed[self._removed] = False
+        return listed
 
     @property
     def of_strings(self) -> bool:
@@ -33,14 +51,14 @@ class ItemIndex:
 
     @classmethod
     def of(cls, values: Array) -> ItemIndex:
-        """The index of raw ids by code from 3, int64 or object array of str."""
+        """The index of raw ids by code from 3, int64 or object array of str; null ("" or the smallest int64) where none is."""
         keys = np.array(_utf8(values), dtype=np.bytes_) if values.dtype == np.object_ else values
         order = np.argsort(keys, kind="stable")
         return cls(keys[order], order + FIRST_ITEM)
 
     def save(self, folder: Path, files: tuple[str, str] = FILES) -> None:
         """Write the two npy files."""
-        for name, values in zip(files, (self._keys, self._codes), strict=True):
+        for name, values in zip(files, self._all, strict=True):
             np.save(folder / name, values, allow_pickle=False)
 
     @classmethod

@@ -103,6 +103,9 @@ def _with_zero(places: Array) -> Array:
 def read_shape(tensors: Mapping[str, Array], signature: Signature) -> tuple[int, int]:
     """The number of sessions and of the interactions in the longest of them. Raises RequestError."""
     names = [feature.name for feature in signature.features]
+    refusal = signature.refusal(tensors)
+    if refusal:
+        raise RequestError(f"the request is refused, since {refusal}")
     missing = [name for name in names if name not in tensors]
     if missing:
         raise RequestError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from .wire import DATATYPES
@@ -69,6 +69,7 @@ class Signature:
         max_filter_ids: the largest number of ids in a filter of one session.
         options: the optional tensors that the model understands.
         heads: the model's further outputs.
+        catalogue: attributes of items that the bundle has itself: inputs that no request may have.
     """
 
     bundle_version: int
@@ -83,6 +84,33 @@ class Signature:
     max_filter_ids: int = _MAX_FILTER_IDS
     options: tuple[str, ...] = ()
     heads: tuple[Head, ...] = ()
+    catalogue: tuple[Feature, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of all tensors that the bundle declares: features, options and what it refuses."""
+        return (*self.feature_names, *self.options, *(attribute.name for attribute in self.catalogue))
+
+    def refusal(self, names: Iterable[str]) -> str | None:
+        """Why a request may not have these names, None where it may.
+
+        Args:
+            names: of the request's tensors, or of a session's columns.
+
+        Returns:
+            A clause that names the attributes of the catalogue among them and says what to do.
+        """
+        if not self.catalogue:
+            return None
+        given = set(names)
+        found = [attribute.name for attribute in self.catalogue if attribute.name in given]
+        if not found:
+            return None
+        listed = ", ".join(f"'{name}'" for name in found)
+        return (
+            f"the catalogue has {listed} of each item: leave {'them' if len(found) > 1 else 'it'} away; "
+            f"nextitem-catalogue update changes {'them' if len(found) > 1 else 'it'}"
+        )
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -109,7 +137,8 @@ class Signature:
             "max_filter_ids": self.max_filter_ids,
             "top_k": {"default": self.top_k_default, "limit": self.top_k_limit},
             "item_column": self.item_column,
-            "features": [{"name": f.name, "datatype": f.datatype, "kind": f.kind} for f in self.features],
+            "features": _written(self.features),
+            "catalogue": _written(self.catalogue),
             "options": list(self.options),
             "heads": [{"name": head.name, "width": head.width} for head in self.heads],
         }
@@ -152,9 +181,13 @@ def _remedy(version: Any, older: str) -> str:
 
 def _read(document: Mapping[str, Any]) -> Signature:
     features = tuple(_feature(entry) for entry in document["features"])
-    item_column = str(document["item_column"])
-    if item_column not in {feature.name for feature in features}:
+    catalogue = tuple(_feature(entry) for entry in document.get("catalogue", ()))
+    item_column, names = str(document["item_column"]), {feature.name for feature in features}
+    if item_column not in names:
         raise ValueError(f"item_column {item_column} is no feature")
+    both = [attribute.name for attribute in catalogue if attribute.name in names]
+    if both:
+        raise ValueError(f"{both[0]} is a feature and an attribute of the catalogue")
     return Signature(
         bundle_version=int(document["bundle_version"]),
         window=int(document["window"]),
@@ -168,7 +201,12 @@ def _read(document: Mapping[str, Any]) -> Signature:
         max_filter_ids=int(document.get("max_filter_ids", _MAX_FILTER_IDS)),
         options=tuple(str(option) for option in document.get("options", ())),
         heads=tuple(Head(str(entry["name"]), int(entry["width"])) for entry in document.get("heads", ())),
+        catalogue=catalogue,
     )
+
+
+def _written(features: Iterable[Feature]) -> list[dict[str, str]]:
+    return [{"name": one.name, "datatype": one.datatype, "kind": one.kind} for one in features]
 
 
 def _feature(entry: Mapping[str, Any]) -> Feature:

@@ -85,6 +85,17 @@ class ModelFeature:
 
 
 @dataclasses.dataclass(frozen=True)
+class CatalogueAge:
+    """What a step tells of the catalogue in its metrics.
+
+    items: that it has, removed ones left out. created: when its tables were written, ISO 8601 with the difference from UTC.
+    """
+
+    items: int
+    created: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Queue:
     """How a step makes batches of what waits.
 
@@ -103,7 +114,8 @@ class Queue:
 class CompiledFeatures:
     """The compiled workflow: `model.onnx`, or `program/` where the backend is `numpy`; backend_reason says why.
 
-    filters: the outputs with the excluded and the allowed codes. codes: the output with the encoded items.
+    filters: the outputs with the excluded and the allowed codes. codes: the output with the encoded items. catalogue: None
+    where the bundle keeps none.
     """
 
     signature: Signature
@@ -113,12 +125,13 @@ class CompiledFeatures:
     backend_reason: str | None
     newest: Newest = Newest()
     graph: OnnxGraph = OnnxGraph()
+    catalogue: CatalogueAge | None = None
 
 
 @kind("features_nvtabular", "features.nvtabular")
 @dataclasses.dataclass(frozen=True)
 class NvtabularFeatures:
-    """The workflow itself, in `workflow/`. filters, codes: see CompiledFeatures.
+    """The workflow itself, in `workflow/`. filters, codes, catalogue: see CompiledFeatures.
 
     columns: raw column to the pandas dtype that it had when the workflow was fitted; session_dtype: of the session column.
     tie_breaker_column: None where the workflow has none. item_values: whether what the workflow gives for items is no code.
@@ -133,6 +146,7 @@ class NvtabularFeatures:
     session_dtype: str
     tie_breaker_column: str | None = None
     item_values: bool = False
+    catalogue: CatalogueAge | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,7 +223,7 @@ class Items:
 @kind("fused_graph", "fused")
 @dataclasses.dataclass(frozen=True)
 class FusedGraph:
-    """Features, retrieval and items merged into one `model.onnx`. filters, codes, newest: see CompiledFeatures."""
+    """Features, retrieval and items merged into one `model.onnx`. filters, codes, newest, catalogue: see CompiledFeatures."""
 
     signature: Signature
     filters: tuple[str, ...]
@@ -218,6 +232,7 @@ class FusedGraph:
     graph: OnnxGraph
     ranking: Ranking
     queue: Queue
+    catalogue: CatalogueAge | None = None
 
 
 @kind("fused_steps", "fused")
@@ -226,6 +241,7 @@ class FusedSteps:
     """The three steps in folders beside each other.
 
     ranked: retrieval's outputs to what the items step calls them. heads: those of further heads to the answer's names.
+    catalogue: see CompiledFeatures.
     """
 
     signature: Signature
@@ -233,6 +249,16 @@ class FusedSteps:
     ranked: Mapping[str, str]
     heads: Mapping[str, str]
     queue: Queue
+    catalogue: CatalogueAge | None = None
+
+
+#: The settings of the steps that read requests.
+_WITH_CATALOGUE = (CompiledFeatures, NvtabularFeatures, FusedGraph, FusedSteps)
+
+
+def catalogue_of(settings: Any) -> CatalogueAge | None:
+    """What a step's settings say of the catalogue, None where they say nothing."""
+    return settings.catalogue if isinstance(settings, _WITH_CATALOGUE) else None
 
 
 def kind_of(settings: Any) -> Kind:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextitem_bundle.runtime.item_index import ItemIndex
-from nextitem_bundle.runtime.special_ids import FIRST_ITEM, UNKNOWN
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM, NULL, UNKNOWN
 
 INT64 = np.iinfo(np.int64)
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=6)
@@ -38,6 +38,48 @@ def test_it_comes_back_from_disk_mapped(catalogue, tmp_path):
     assert index.of_strings == isinstance(catalogue[0], str)
     assert index.codes(array(catalogue)).tolist() == list(range(FIRST_ITEM, FIRST_ITEM + len(catalogue)))
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".npy"]
+
+
+@given(
+    st.one_of(
+        *(
+            st.tuples(st.lists(v, unique=True, min_size=1, max_size=6), st.just(null))
+            for v, null in ((texts, ""), (integers, INT64.min))
+        )
+    ),
+    st.data(),
+)
+def test_a_code_without_an_id_is_unlisted_and_no_id_leads_to_it(drawn, data):
+    catalogue, null = drawn
+    removed = data.draw(st.lists(st.sampled_from(catalogue), unique=True))
+    index = ItemIndex.of(array([null if item in removed else item for item in catalogue]))
+    due = [UNKNOWN if item in removed else catalogue.index(item) + FIRST_ITEM for item in catalogue]
+    assert index.codes(array(catalogue)).tolist() == due
+    assert index.codes(array([null])).tolist() == [UNKNOWN]
+    assert index.cardinality == FIRST_ITEM + len(catalogue)
+    assert index.listed.tolist() == [True] * FIRST_ITEM + [item not in removed for item in catalogue]
+
+
+@pytest.mark.parametrize("catalogue", [["b", "", "a", ""], [5, INT64.min, -1, INT64.min]])
+def test_codes_without_an_id_come_back_from_disk(catalogue, tmp_path):
+    ItemIndex.of(array(catalogue)).save(tmp_path)
+    index = ItemIndex.load(tmp_path)
+    assert index.codes(array(catalogue)).tolist() == [3, UNKNOWN, 5, UNKNOWN]
+    assert index.listed.tolist() == [True, True, True, True, False, True, False]
+    (tmp_path / "copy").mkdir()
+    index.save(tmp_path / "copy")
+    assert ItemIndex.load(tmp_path / "copy").listed.tolist() == index.listed.tolist()
+
+
+def test_a_catalogue_may_have_removed_everything():
+    index = ItemIndex.of(array(["", ""]))
+    assert index.codes(array(["", "a"])).tolist() == [UNKNOWN, UNKNOWN]
+    assert index.listed.tolist() == [True] * FIRST_ITEM + [False, False]
+
+
+def test_a_value_that_is_null_keeps_the_code_of_null():
+    index = ItemIndex(np.array([INT64.min, 7]), np.array([NULL, 3]))  # as a workflow gives them for items
+    assert index.codes(np.array([INT64.min, 7])).tolist() == [NULL, 3]
 
 
 def test_the_limits_of_int64_are_told_apart_from_their_neighbours():

@@ -202,3 +202,12 @@ def test_the_outline_is_the_number_of_sessions_and_of_items():
     assert read_top_k(int32(4, 4), 2, SIGNATURE) == 4
     with pytest.raises(RequestError, match="'top_k' is 0"):
         read_top_k(int32(0, 0), 2, SIGNATURE)
+
+
+@pytest.mark.parametrize("sent", [["colour"], ["colour", "weight"]])
+def test_attributes_that_the_catalogue_has_are_refused(sent):
+    signature = dataclasses.replace(SIGNATURE, catalogue=(Feature("colour", "string"), Feature("weight", "float")))
+    read_request(request(), signature)
+    with pytest.raises(RequestError) as caught:
+        read_request(request(**dict.fromkeys(sent, np.ones((2, 3), np.float32))), signature)
+    assert str(caught.value) == f"the request is refused, since {signature.refusal(sent)}"

@@ -9,6 +9,7 @@ from nextitem_bundle.runtime.steps import (
     KINDS,
     STEP,
     AnnRetrieval,
+    CatalogueAge,
     CompiledFeatures,
     FirstLook,
     FusedGraph,
@@ -23,6 +24,7 @@ from nextitem_bundle.runtime.steps import (
     Retrieval,
     StepError,
     TorchScriptGraph,
+    catalogue_of,
     read_step,
     write_step,
 )
@@ -31,11 +33,12 @@ SIGNATURE = Signature(3, 20, "item_id", (Feature("item_id", "string"),), 20, 100
 FILTERS = ("excluded__1", "allowed__2")
 QUEUE = Queue(64, 256, 250.0, 65)
 RANKING = Ranking({"available__3": "bias"}, 512, 100)
+AGE = CatalogueAge(214, "2026-12-01T02:00:00+00:00")
 SETTINGS = [
     OnnxGraph(2),
     TorchScriptGraph(("a", "b"), ("c",)),
     CompiledFeatures(SIGNATURE, FILTERS, "feature__0", "onnx", "", Newest(20, "time")),
-    CompiledFeatures(SIGNATURE, FILTERS, "feature__0", "numpy", "too many strings"),
+    CompiledFeatures(SIGNATURE, FILTERS, "feature__0", "numpy", "too many strings", catalogue=AGE),
     NvtabularFeatures(
         SIGNATURE, FILTERS, "feature__0", (ModelFeature("a", "feature__0", "int64"),), {"x": "int64"}, "s", "string"
     ),
@@ -45,7 +48,7 @@ SETTINGS = [
     AnnRetrieval(OnnxGraph(), "i", "t", "p", FILTERS, ("codes",), (), 20, 256, 16),
     Items("onnx", ("codes",), queue=QUEUE),
     FusedGraph(SIGNATURE, FILTERS, "c", Newest(), OnnxGraph(), RANKING, QUEUE),
-    FusedSteps(SIGNATURE, FILTERS, {"codes": "ranked"}, {}, QUEUE),
+    FusedSteps(SIGNATURE, FILTERS, {"codes": "ranked"}, {}, QUEUE, AGE),
 ]
 
 
@@ -58,6 +61,10 @@ def test_what_was_written_is_read(tmp_path, settings):
     write_step(tmp_path, settings)
     assert read_step(tmp_path) == settings
     write_step(tmp_path, settings)  # over the one that is there
+
+
+def test_only_what_reads_requests_tells_of_the_catalogue():
+    assert [type(one) for one in SETTINGS if catalogue_of(one)] == [CompiledFeatures, FusedSteps]
 
 
 @pytest.mark.parametrize(

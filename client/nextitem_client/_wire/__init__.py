@@ -148,7 +148,7 @@ def _columns_of_events(events: Iterable[Any], signature: Signature, index: int) 
             )
         known = cast("Mapping[Any, Any]", event)
         if set(known) != expected:
-            raise _wrong_names(known, names, f"event {position} of session {index}")
+            raise _wrong_names(known, signature, f"event {position} of session {index}")
         for column, name in zip(columns, names):
             column.append(known[name])
     return columns
@@ -157,7 +157,7 @@ def _columns_of_events(events: Iterable[Any], signature: Signature, index: int) 
 def _columns_of_mapping(session: Mapping[Any, Any], signature: Signature, index: int) -> list[Sequence[Any]]:
     names = signature.feature_names
     if set(session) != set(names):
-        raise _wrong_names(session, names, f"session {index}")
+        raise _wrong_names(session, signature, f"session {index}")
     lengths = {name: len(session[name]) for name in names if is_list(session[name])}
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} {length}" for name, length in lengths.items())
@@ -174,7 +174,10 @@ def _single(value: Any) -> Any:
     return cast("np.ndarray[Any, Any]", value)[()] if isinstance(value, np.ndarray) else value
 
 
-def _wrong_names(given: Mapping[Any, Any], names: tuple[str, ...], where: str) -> InvalidSession:
+def _wrong_names(given: Mapping[Any, Any], signature: Signature, where: str) -> InvalidSession:
+    names, refusal = signature.feature_names, signature.refusal(given)
+    if refusal:
+        return InvalidSession(f"{where[0].upper()}{where[1:]} cannot be sent, since {refusal}.")
     missing = [name for name in names if name not in given]
     unknown = [name for name in given if name not in names]
     problems: list[str] = []

@@ -54,7 +54,10 @@ class Table(Protocol):
 
 
 def require_columns(path: Path, present: Sequence[str], session_column: str, signature: Signature) -> None:
-    """Raise InvalidOption unless the file has every column that is needed, once; others are ignored."""
+    """Raise InvalidOption unless the file has every column that is needed, once.
+
+    Others are ignored, but for attributes that the catalogue has: whoever gives them expects that they count.
+    """
     needed = [session_column, *signature.feature_names]
     missing = [name for name in needed if name not in present]
     if missing:
@@ -62,6 +65,9 @@ def require_columns(path: Path, present: Sequence[str], session_column: str, sig
             f"{path} has no column {', '.join(missing)}. Needed are {session_column} (--session-column) and the "
             f"model's features {', '.join(signature.feature_names)}; the file has {', '.join(present) or 'none'}."
         )
+    refusal = signature.refusal(present)
+    if refusal:
+        raise InvalidOption(f"{path} cannot be used, since {refusal}.")
     twice = sorted({name for name in needed if list(present).count(name) > 1})
     if twice:
         raise InvalidOption(f"{path} has the column {', '.join(twice)} more than once; leave one.")
@@ -131,7 +137,7 @@ class JsonLines:
     def __init__(self, path: Path, session_column: str, signature: Signature) -> None:
         self._path = path
         self._session = session_column
-        self._names = signature.feature_names
+        self._signature = signature
 
     def ids(self) -> Iterator[Sequence[Any]]:
         """See RowFile."""
@@ -142,7 +148,7 @@ class JsonLines:
         """See RowFile."""
         for chunk in self._chunks():
             ids = [row.get(self._session) for row in chunk]
-            yield ids, {name: [row.get(name, ABSENT) for row in chunk] for name in self._names}
+            yield ids, {name: [row.get(name, ABSENT) for row in chunk] for name in self._signature.feature_names}
 
     def _chunks(self) -> Iterator[list[dict[str, Any]]]:
         with self._path.open("rb") as lines:
@@ -164,6 +170,9 @@ class JsonLines:
                 f"Line {number} of {self._path} has the {self._session} {session_id!r}; expected is text "
                 "that UTF-8 can hold, or an integer of 64 bits."
             )
+        refusal = self._signature.refusal(found)
+        if refusal:
+            raise InvalidOption(f"Line {number} of {self._path} cannot be used, since {refusal}.")
         return found
 
 

@@ -188,6 +188,24 @@ def test_files_that_cannot_be_read(tmp_path, fake, name, content, expected):
     assert fake.requests == []
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_file_with_attributes_that_the_catalogue_has(tmp_path, kind):
+    row = {"session_id": "1", "item_id": "a", "price": 1.5}
+    path = tmp_path / f"s.{kind}"
+    if kind == "parquet":
+        arrow = pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow.parquet").write_table(arrow.Table.from_pylist([row]), path)
+    elif kind == "csv":
+        path.write_text("session_id,item_id,price\n1,a,1.5\n")
+    else:
+        write_lines(path, [row])
+    server = FakeServer(["b"], catalogue={"price": "float"})
+    where = rf"Line 1 of .*s\.{kind}" if kind == "jsonl" else rf"s\.{kind}"
+    with pytest.raises(InvalidOption, match=rf"{where} cannot be used, since the catalogue has 'price' of each item"):
+        recommend_file(path, tmp_path / "o.jsonl", server.client(), progress=False)
+    assert os.listdir(tmp_path) == [path.name]
+
+
 def test_a_file_that_the_system_does_not_let_us_read(tmp_path, fake, monkeypatch):
     source = write_lines(tmp_path / "s.jsonl", rows_of(1))
     denied = PermissionError(errno.EACCES, "Permission denied")

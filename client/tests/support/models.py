@@ -41,6 +41,7 @@ INTEGER_ITEMS = {
     **SIGNATURE,
     "features": [{"name": "item_id", "datatype": "INT64", "kind": "integer"}],
     "options": ["session_length", "exclude_item_ids"],
+    "catalogue": [{"name": "price", "datatype": "FP32", "kind": "float"}],
 }
 MODEL = """
 import json

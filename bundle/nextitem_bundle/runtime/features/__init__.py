@@ -37,7 +37,7 @@ class FeaturesStep:
         self._signature = settings.signature
         self._excluded, self._allowed = settings.filters
         self._own, self._codes = own, settings.codes
-        self.inputs = (*(feature.name for feature in self._signature.features), *self._signature.options)
+        self.inputs = self._signature.inputs
         self.outputs = (*outputs, self._excluded, self._allowed, TOP_K)
 
     def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:

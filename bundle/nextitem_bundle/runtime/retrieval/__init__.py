@@ -79,11 +79,11 @@ def filled_up(available: Array, rows: int) -> Array:
 def read_availability(path: Path, index: ItemIndex) -> Array:
     """bool [V], which items may be recommended, from `{"unavailable": [ids]}` or `{"available": [ids]}`.
 
-    An id that is not in the catalogue stands for nothing. Raises AvailabilityError.
+    An id that is not in the catalogue stands for nothing, and a code that no item of it has is never available. Raises
+    AvailabilityError.
     """
-    available = np.ones(index.cardinality, dtype=bool)
     if not path.exists():
-        return available
+        return index.listed
     try:
         document: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -97,9 +97,9 @@ def read_availability(path: Path, index: ItemIndex) -> Array:
         )
     ((kind, ids),) = lists.items()
     codes = index.codes(_ids(path, ids, index.of_strings))
-    listed = np.zeros(index.cardinality, dtype=bool)
-    listed[codes[codes != UNKNOWN]] = True
-    return listed if kind == "available" else ~listed
+    named = np.zeros(index.cardinality, dtype=bool)
+    named[codes[codes != UNKNOWN]] = True
+    return named if kind == "available" else index.listed & ~named
 
 
 def _ids(path: Path, ids: list[Any], strings: bool) -> Array:

@@ -7,6 +7,7 @@ loaded anew.
 
 from __future__ import annotations
 
+import datetime
 import os
 import time
 from collections.abc import Callable
@@ -14,12 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from ..counters import METRICS, Counters, Series
+from ..steps import CatalogueAge
 
 #: The least time from one sending to the next: it takes some milliseconds.
 _EVERY_S = 1.0
 #: The variable with which nextitem-serve names a folder: a file of the model's name holds the number of its restarts.
 RESTARTS_FOLDER = "NEXTITEM_RESTARTS"
 RESTARTS = "nextitem_restarts_total"
+#: The gauges of a bundle that keeps its catalogue, and what they tell.
+CATALOGUE_ITEMS, CATALOGUE_CREATED = "nextitem_catalogue_items", "nextitem_catalogue_created_seconds"
+GAUGES = {
+    CATALOGUE_ITEMS: "Items of the catalogue, removed ones left out",
+    CATALOGUE_CREATED: "When the catalogue was written, in seconds since 1970 UTC",
+}
 
 
 def restarts_of(model: str) -> int | None:
@@ -50,6 +58,27 @@ class RestartCount:
         missing = restarts - self._metric.value()
         if missing > 0:
             self._metric.increment(missing)
+
+
+class CatalogueGauges:
+    """Shows the size and the age of the catalogue for as long as the model is loaded.
+
+    utils, labels: as in Metrics. age: None where the step does not say, which shows nothing. All processes of a model share the
+    series and set the same values.
+    """
+
+    def __init__(self, utils: Any, labels: dict[str, str], age: CatalogueAge | None) -> None:
+        self._families: list[Any] = []
+        self._metrics: list[Any] = []
+        if age is None:
+            return
+        created_s = datetime.datetime.fromisoformat(age.created).timestamp()
+        for name, value in ((CATALOGUE_ITEMS, age.items), (CATALOGUE_CREATED, created_s)):
+            family = utils.MetricFamily(name=name, description=GAUGES[name], kind=utils.MetricFamily.GAUGE)
+            metric = family.Metric(labels=labels)
+            metric.set(value)
+            self._families.append(family)
+            self._metrics.append(metric)
 
 
 class Metrics:

@@ -14,9 +14,10 @@ import triton_python_backend_utils as pb_utils  # pyright: ignore[reportMissingI
 
 from ..counters import Counters
 from ..request import RequestError
-from ..step import OwnProcess, open_step
+from ..step import OwnProcess, open_settings
+from ..steps import catalogue_of, read_step
 from .batching import BatchedStep, Outcome, answering
-from .metrics import Metrics, RestartCount, restarts_of
+from .metrics import CatalogueGauges, Metrics, RestartCount, restarts_of
 from .shape_guard import guard_shapes, read_strings_of
 
 _utils: Any = pb_utils
@@ -30,10 +31,13 @@ class TritonPythonModel:
         self._name = args["model_name"]
         guard_shapes(_utils)
         self._counters = Counters()
-        step = open_step(Path(args["model_repository"]) / args["model_version"], OwnProcess(self._counters))
+        folder = Path(args["model_repository"]) / args["model_version"]
+        settings = read_step(folder)
+        step = open_settings(folder, settings, OwnProcess(self._counters))
         self._answer_all = answering(step)
         labels = {"model": self._name, "version": args["model_version"]}
         self._metrics = Metrics(_utils, self._counters, labels)
+        self._catalogue = CatalogueGauges(_utils, labels, catalogue_of(settings))
         self._restarts = RestartCount(_utils, labels, args["model_instance_name"], restarts_of(self._name))
         self._load_shedding = step.load_shedding if isinstance(step, BatchedStep) else None
         self._warming = True  # Triton's first request warms up

@@ -7,7 +7,15 @@ from types import SimpleNamespace
 import numpy as np
 
 from nextitem_bundle.runtime.counters import LENGTHS, METRICS, Counters
-from nextitem_bundle.runtime.triton.metrics import RESTARTS_FOLDER, Metrics, RestartCount, restarts_of
+from nextitem_bundle.runtime.steps import CatalogueAge
+from nextitem_bundle.runtime.triton.metrics import (
+    GAUGES,
+    RESTARTS_FOLDER,
+    CatalogueGauges,
+    Metrics,
+    RestartCount,
+    restarts_of,
+)
 
 
 class Metric:
@@ -22,6 +30,9 @@ class Metric:
         assert count, "a message for nothing"
         self._sent[self._key] += count
 
+    def set(self, value) -> None:
+        self._sent[self._key] = value
+
 
 class Clock:
     """Stands still."""
@@ -34,11 +45,11 @@ class Clock:
 
 def utils(sent):
     class Family:
-        COUNTER = "counter"
+        COUNTER, GAUGE = "counter", "gauge"
 
         def __init__(self, name, description, kind) -> None:
             assert description
-            assert kind == "counter"
+            assert kind == ("gauge" if name in GAUGES else "counter")
             self._name = name
 
         def Metric(self, labels):  # noqa: N802  Triton's own name
@@ -97,5 +108,16 @@ def test_without_a_server_that_counts_restarts_there_is_no_series(monkeypatch):
     assert sent == {}
 
 
+def test_a_catalogue_shows_its_size_and_age_and_none_shows_nothing():
+    sent = {}
+    CatalogueGauges(utils(sent), {"model": "shop"}, None)
+    assert sent == {}
+    for _ in range(2):  # processes
+        CatalogueGauges(utils(sent), {"model": "shop"}, CatalogueAge(214, "1970-01-02T01:00:00+01:00"))
+    label = ("model", "shop")
+    assert sent == {("nextitem_catalogue_items", label): 214, ("nextitem_catalogue_created_seconds", label): 86_400}
+
+
 def test_every_metric_is_described():
-    assert all(name.startswith("nextitem_") and what for name, (_, what) in METRICS.items())
+    described = {name: what for name, (_, what) in METRICS.items()} | GAUGES
+    assert all(name.startswith("nextitem_") and what for name, what in described.items())
