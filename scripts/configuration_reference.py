@@ -19,6 +19,7 @@ from nextitem_training.config import (
     HeadConfig,
     ImportedConfig,
     InputsConfig,
+    ItemsConfig,
     LossConfig,
     ModelConfig,
     TrainingConfig,
@@ -31,7 +32,7 @@ from nextitem_training.workflow import TIME_FEATURES
 PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
 
 TABLES: tuple[type[Section], ...] = (
-    DataConfig, InputsConfig, ModelConfig, HeadConfig, LossConfig, TrainingConfig, ImportedConfig,
+    DataConfig, ItemsConfig, InputsConfig, ModelConfig, HeadConfig, LossConfig, TrainingConfig, ImportedConfig,
 )  # fmt: skip
 """The tables of the TOML file, in the order of the page."""
 

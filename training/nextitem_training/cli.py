@@ -49,6 +49,9 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--data", required=True, metavar="PATH", help="a Parquet or CSV file, or a folder of them")
     result.add_argument(
+        "--items", metavar="PATH", help="the items table, a row for each item; [items] says what it has"
+    )
+    result.add_argument(
         "--validation-data", metavar="PATH", help="sessions that judge checkpoints, in place of [data] validation_days"
     )
     result.add_argument(
@@ -143,7 +146,7 @@ def _train(options: argparse.Namespace) -> None:
     from nextitem_training.incremental import Windows, train_windows
     from nextitem_training.train import train_run
 
-    given = {name: getattr(options, name) for name in ("overwrite", "resume", "init_from")}
+    given = {name: getattr(options, name) for name in ("overwrite", "resume", "init_from", "items")}
     with _cluster(options.dask_scheduler) as cluster:
         if options.incremental_days is not None:
             windows = Windows(options.incremental_days, options.incremental_epochs)

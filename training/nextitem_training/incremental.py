@@ -26,6 +26,7 @@ from nextitem_training.data.fingerprint import fingerprint, refuse_other
 from nextitem_training.data.split import Split, duration, split_at
 from nextitem_training.errors import ConfigError, DataError, RunDirectoryError
 from nextitem_training.interactions import read_interactions
+from nextitem_training.items.table import check_items, read_items
 from nextitem_training.run_directory import WEIGHTS, RunDirectory
 from nextitem_training.starting.warm_start import WarmStart, as_imported
 from nextitem_training.train import Output, check, train_on
@@ -101,6 +102,7 @@ def train_windows(
     overwrite: bool = False,
     resume: bool = False,
     init_from: str | Path | None = None,
+    items: str | Path | None = None,
     cluster: Cluster | None = None,
 ) -> dict[str, dict[str, float]]:
     """Trains window by window; writes `<output>/<date of the cutoff>` for each and `windows.json`.
@@ -117,10 +119,14 @@ def train_windows(
     windows.check(config)
     config = as_imported(config, init_from) if init_from else config
     check(config)
+    check_items(items, config.items)
     warm = WarmStart(init_from, config) if init_from else None
     frame, dtypes = read_interactions(data, config.data)
+    table = read_items(items, config, dtypes[config.data.item_column])
     splits = windows.splits(frame, config)
-    begun = fingerprint(config, frame, warm.run.path / WEIGHTS if warm else None)
+    begun = fingerprint(
+        config, frame, warm.run.path / WEIGHTS if warm else None, items=table.to_arrow() if table else None
+    )
     begun["configuration"] |= {"--incremental-days": windows.days, "--incremental-epochs": windows.epochs}
     _begin(folder, begun, overwrite=overwrite and not resume)
     runs: list[RunDirectory] = []
@@ -134,7 +140,9 @@ def train_windows(
             chosen = config if not number else windows.going_on(config)
             warm = WarmStart(runs[-1].path, chosen) if runs else warm
             rows = pd.concat([split.training, split.validation, split.held_out])
-            runs.append(train_on(rows, split, dtypes, chosen, Output(place, resume=True), warm, cluster).run)
+            runs.append(
+                train_on(rows, split, dtypes, chosen, Output(place, resume=True), warm, cluster, items=table).run
+            )
         _report(folder, windows, runs)
     return _by_window(runs)
 

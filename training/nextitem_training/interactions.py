@@ -53,8 +53,11 @@ def input_columns(data: DataConfig) -> tuple[str, ...]:
     return (*columns, *data.continuous, *data.log_continuous, *data.targets, data.session_column)
 
 
-def pinned_dtype(field: pa.Field) -> str:
-    """The dtype in which a column is trained and served. Raises DataError where there is none."""
+def pinned_dtype(field: pa.Field, section: str = "[data]") -> str:
+    """The dtype in which a column is trained and served.
+
+    section: the table of the configuration that names it. Raises DataError where there is none.
+    """
     kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return STRING
@@ -65,10 +68,10 @@ def pinned_dtype(field: pa.Field) -> str:
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return DATETIME
     if pa.types.is_null(kind):
-        raise DataError(f"Column '{field.name}' holds no value at all; leave it out of [data].")
+        raise DataError(f"Column '{field.name}' holds no value at all; leave it out of {section}.")
     raise DataError(
         f"Column '{field.name}' is of type {kind}; expected are strings, integers, booleans, "
-        "floats and date-times. Convert it, or leave it out of [data]."
+        f"floats and date-times. Convert it, or leave it out of {section}."
     )
 
 

@@ -13,6 +13,7 @@ from nextitem_training.config import Config, HeadConfig, ImportedConfig, InputsC
 from nextitem_training.config.heads import WIDTH
 from nextitem_training.heads import HEADS, PredictionHead
 from nextitem_training.inputs import ImportedInputs, InteractionInputs
+from nextitem_training.inputs.content import ItemContent
 from nextitem_training.inputs.imported import layers
 from nextitem_training.losses import LOSSES, Items
 from nextitem_training.pretraining import Prediction, Targets, objective_for
@@ -43,8 +44,12 @@ class SessionModel(nn.Module):
         heads: Sequence[HeadConfig] = (),
         loss: LossConfig | None = None,
         imported: ImportedConfig | None = None,
+        id_dropout: float = 0.0,
     ) -> None:
-        """Raises ConfigError where the body, the objective or their combination is not known, or does not fit the features."""
+        """id_dropout: see [items].
+
+        Raises ConfigError where the body, the objective or their combination is not known, or does not fit the features.
+        """
         super().__init__()
         loss, imported = loss or LossConfig(), imported or ImportedConfig()
         check_combination(config.body, config.pretraining)
@@ -59,7 +64,7 @@ class SessionModel(nn.Module):
         if imported.columns:
             self.inputs = ImportedInputs(imported, (inputs or InputsConfig()).aggregation, schema)
         else:
-            self.inputs = InteractionInputs(config, schema, inputs)
+            self.inputs = InteractionInputs(config, schema, inputs, id_dropout)
 
         def build_body(d_model: int, num_attention_heads: int) -> nn.Module:
             return BODIES.get(config.body).build(
@@ -101,8 +106,26 @@ class SessionModel(nn.Module):
     @classmethod
     def of(cls, config: Config, schema: SessionSchema) -> SessionModel:
         """The model of a run's whole configuration."""
-        model, inputs = config.model, config.inputs
-        return cls(model, schema, inputs=inputs, heads=config.heads, loss=config.loss, imported=config.imported)
+        return cls(
+            config.model,
+            schema,
+            inputs=config.inputs,
+            heads=config.heads,
+            loss=config.loss,
+            imported=config.imported,
+            id_dropout=config.items.id_dropout,
+        )
+
+    @property
+    def content(self) -> ItemContent | None:
+        """What the items table says of items, where there is one."""
+        return self.inputs.content if isinstance(self.inputs, InteractionInputs) else None
+
+    def id_table(self) -> torch.Tensor:
+        """The items without their content, as float32 [V, D]: a content's vectors are added, and the sum may be normalised."""
+        if self.output_table is not None:
+            return self.output_table
+        return self.inputs.id_table() if isinstance(self.inputs, InteractionInputs) else self.inputs.item_table()
 
     def item_table(self) -> torch.Tensor:
         """The items as vectors: float32 [V, D], rows of padding, null and unknown included.
@@ -176,7 +199,7 @@ class SessionModel(nn.Module):
         return self.criterion(self._query(hidden[wanted].float()), known, items[wanted] - FIRST_KNOWN), wanted.sum()
 
     def fold(self) -> SessionModel:
-        """Makes the model smaller for serving where it has pretrained vectors; it cannot be saved as it was any more."""
+        """Makes the model smaller for serving where it has content or pretrained vectors; it cannot be saved as it was then."""
         self.inputs.fold()
         return self
 

@@ -83,7 +83,10 @@ class OfflinePredictor:
         null = [NULL_INT64 if is_int else NULL_STRING] * FIRST_KNOWN
         dtype = np.int64 if is_int else object
         self.item_ids = np.concatenate([np.array(null, dtype=dtype), items.values.astype(dtype)])
-        share = items.counts / items.counts.sum()
+        counts = np.maximum(
+            items.counts, 0.5
+        )  # an item that nobody clicked is behind all others, and no impossible one
+        share = counts / counts.sum()
         self._popularity = _without_special(np.concatenate([[1.0] * 3, share]))
 
     def predict(self, sessions: pd.DataFrame, k: int, session_ids: Iterable | None = None) -> Recommendations:

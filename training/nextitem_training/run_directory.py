@@ -11,7 +11,7 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -22,10 +22,13 @@ from nextitem_training.errors import ConfigError, RunDirectoryError
 from nextitem_training.schema import FORMAT_VERSION, SessionSchema
 
 if TYPE_CHECKING:
+    import numpy as np
     import nvtabular
     import pandas as pd
+    import pyarrow
     import torch
 
+    from nextitem_training.items.encodings import Encoding
     from nextitem_training.model import SessionModel
 
 CONFIG = "config.json"
@@ -34,6 +37,8 @@ SCHEMA = "schema.json"
 WORKFLOW = "workflow"
 SAMPLE = "sample.parquet"
 METRICS = "metrics.json"
+ITEMS = "items.parquet"
+ITEMS_WORKFLOW = "items_workflow"
 _PARTS = (CONFIG, WEIGHTS, SCHEMA, WORKFLOW, SAMPLE, METRICS)
 
 _LIBRARIES = ("nextitem-training", "nvtabular", "merlin-core", "pandas", "numpy", "pyarrow")
@@ -54,13 +59,10 @@ class RunDirectory:
         path = Path(path)
         if not path.is_dir():
             raise RunDirectoryError(f"There is no run directory {path}; make one with nextitem-train --output {path}.")
-        missing = [part for part in _PARTS if not (path / part).exists()]
-        if missing:
-            raise RunDirectoryError(
-                f"The run directory {path} is incomplete: {', '.join(missing)} is missing. "
-                "Copy the whole folder, or train again."
-            )
+        _refuse_incomplete(path, _PARTS)
         schema = SessionSchema.from_json((path / SCHEMA).read_text(encoding="utf-8"))
+        if schema.items is not None:
+            _refuse_incomplete(path, (ITEMS, ITEMS_WORKFLOW) if schema.items.attributes else (ITEMS,))
         return cls(path, _read_config(path / CONFIG), schema)
 
     def load_weights(self) -> dict[str, torch.Tensor]:
@@ -104,6 +106,12 @@ class RunDirectory:
 
         return load(self.path / WORKFLOW)
 
+    def item_ids(self, workflow: nvtabular.Workflow) -> np.ndarray:
+        """Raw ids of the items by code from 3, object or int64 [V - 3]. workflow: as `load_workflow` gives it."""
+        from nextitem_training.workflow import vocabulary
+
+        return vocabulary(workflow, self.schema.item_column).values
+
     def sample(self) -> pd.DataFrame:
         """Raw interactions of held-out sessions, in the types that the workflow takes."""
         import pandas as pd
@@ -112,6 +120,24 @@ class RunDirectory:
         table = pyarrow.parquet.read_table(self.path / SAMPLE)
         frame = table.to_pandas(types_mapper={_int64(): pd.Int64Dtype()}.get)
         return _whole_integers(frame)
+
+    def items(self) -> pyarrow.Table | None:
+        """The items table as training saw it; None where there was none."""
+        import pyarrow.parquet
+
+        return pyarrow.parquet.read_table(self.path / ITEMS) if self.schema.items else None
+
+    def load_items_workflow(self) -> nvtabular.Workflow | None:
+        """Loads the fitted workflow of the items table, as `load_workflow`; None where no attribute needs one."""
+        from nextitem_training.workflow import load
+
+        return load(self.path / ITEMS_WORKFLOW) if self.schema.items and self.schema.items.attributes else None
+
+    def item_encodings(self) -> tuple[Encoding, ...]:
+        """How each attribute of the items table is encoded, in the schema's order; () without a table."""
+        from nextitem_training.items.workflow import encodings_of
+
+        return encodings_of(self.load_items_workflow(), self.schema.items) if self.schema.items else ()
 
     def metrics(self) -> dict[str, Any]:
         """The offline evaluation as metrics.json holds it."""
@@ -127,8 +153,10 @@ def write(
     save_workflow: Callable[[Path], None],
     sample: pd.DataFrame,
     metrics: Mapping[str, Any],
+    items: pyarrow.Table | None = None,
+    save_items_workflow: Callable[[Path], None] | None = None,
 ) -> None:
-    """Writes all parts into an existing empty folder; `save_workflow` gets the path of its part.
+    """Writes all parts into an existing empty folder; `save_workflow` and `save_items_workflow` get the path of their part.
 
     Raises RunDirectoryError where weights or metrics are not finite.
     """
@@ -156,6 +184,19 @@ def write(
     table = pyarrow.Table.from_pandas(sample, preserve_index=False)
     pyarrow.parquet.write_table(table, folder / SAMPLE, compression="zstd")
     save_workflow(folder / WORKFLOW)
+    if items is not None:
+        pyarrow.parquet.write_table(items, folder / ITEMS, compression="zstd")
+    if save_items_workflow is not None:
+        save_items_workflow(folder / ITEMS_WORKFLOW)
+
+
+def _refuse_incomplete(path: Path, parts: Iterable[str]) -> None:
+    missing = [part for part in parts if not (path / part).exists()]
+    if missing:
+        raise RunDirectoryError(
+            f"The run directory {path} is incomplete: {', '.join(missing)} is missing. "
+            "Copy the whole folder, or train again."
+        )
 
 
 def _not_finite_metrics(metrics: Mapping[str, Any], before: str = "") -> Iterator[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from nextitem_training.errors import RunDirectoryError
 
@@ -46,6 +47,37 @@ class HeadOutput:
 
 
 @dataclass(frozen=True)
+class ItemAttribute:
+    """A column of the items table that the model learns from."""
+
+    name: str
+    kind: str
+    """`categorical`, `multi_hot`, `log_continuous` or `continuous`."""
+    dtype: str
+    """Of a value: string, int64 or float32."""
+    cardinality: int | None = None
+    """How many codes there are, padding, null and unknown included; None for numbers."""
+    length: int | None = None
+    """The most values that an item has, of a multi-hot attribute."""
+
+
+@dataclass(frozen=True)
+class ItemsSchema:
+    """The items table of a run: its attributes, in the order in which the model reads them."""
+
+    attributes: tuple[ItemAttribute, ...]
+    vectors: str = ""
+    """The column of the content vectors, empty where there are none."""
+    vectors_width: int = 0
+    shown: Mapping[str, str] = field(default_factory=dict)
+    """Columns for people by `title`, `image` and `url`."""
+
+    def of_kind(self, kind: str) -> tuple[ItemAttribute, ...]:
+        """The attributes of a kind, in order."""
+        return tuple(attribute for attribute in self.attributes if attribute.kind == kind)
+
+
+@dataclass(frozen=True)
 class SessionSchema:
     """The columns and features of one trained model."""
 
@@ -60,6 +92,8 @@ class SessionSchema:
     raw_features: tuple[RawFeature, ...]
     features: tuple[Feature, ...]
     heads: tuple[HeadOutput, ...] = ()
+    items: ItemsSchema | None = None
+    """None without an items table."""
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -102,6 +136,10 @@ class SessionSchema:
             )
             # A run from before there were heads has none.
             fields["heads"] = tuple(HeadOutput(**head) for head in fields.get("heads", ()))
+            items = fields.get("items")
+            if items is not None:
+                attributes = tuple(ItemAttribute(**attribute) for attribute in items["attributes"])
+                fields["items"] = ItemsSchema(**{**items, "attributes": attributes})
             return cls(**fields)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunDirectoryError(

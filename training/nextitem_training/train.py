@@ -18,6 +18,7 @@ from nextitem_training import run_directory, workflow
 from nextitem_training.bodies import check_combination
 from nextitem_training.config import Config, DataConfig
 from nextitem_training.config.names import check_sent
+from nextitem_training.config.reading import sent_columns
 from nextitem_training.data.fingerprint import fingerprint
 from nextitem_training.data.given import TEST_OPTION, GivenFiles
 from nextitem_training.data.split import Given, Split, sample_sessions, split_interactions
@@ -35,6 +36,8 @@ from nextitem_training.evaluation.heads import evaluate_heads
 from nextitem_training.evaluation.log import read_log
 from nextitem_training.evaluation.plots import draw
 from nextitem_training.interactions import read_interactions
+from nextitem_training.items.catalogue import FittedItems, as_kept
+from nextitem_training.items.table import ItemsTable, check_items, read_items
 from nextitem_training.loop.micro_batch_trainer import Validation
 from nextitem_training.loop.trainer import best_step, check_training, new_model
 from nextitem_training.loop.training_folder import TrainingFolder
@@ -45,6 +48,7 @@ from nextitem_training.run_directory import RunDirectory, new_run_directory, ref
 from nextitem_training.starting.encoding import Encoded, fit_and_encode
 from nextitem_training.starting.preparation import prepare
 from nextitem_training.starting.pretrained_items import read_pretrained
+from nextitem_training.starting.unclicked import with_unclicked
 from nextitem_training.starting.warm_start import CarriedOver, WarmStart, as_imported
 
 if TYPE_CHECKING:
@@ -92,13 +96,15 @@ def train_run(
     resume: bool = False,
     init_from: str | Path | None = None,
     given: GivenFiles | None = None,
+    items: str | Path | None = None,
     cluster: Cluster | None = None,
 ) -> TrainingResult:
     """Trains, evaluates and writes the run directory.
 
     While it trains its state is kept in a folder beside the output, see `training_folder`; `resume` goes on from there.
     `init_from` is an older run whose weights the training begins with, see `warm_start`; `given` names files whose sessions
-    judge the model in place of those that [data] splits off; `cluster` fits and runs the workflow.
+    judge the model in place of those that [data] splits off; `items` is the items table; `cluster` fits and runs the
+    workflow of the sessions.
 
     Raises NextItemTrainingError with a sentence where the data, the configuration or the output
     cannot be used. What can be refused is refused before the work begins.
@@ -108,11 +114,13 @@ def train_run(
     files = given or GivenFiles()
     config = as_imported(config, init_from) if init_from else config
     check(config, files)
+    check_items(items, config.items)
     warm = WarmStart(init_from, config) if init_from else None
     frame, dtypes = read_interactions(data, config.data)
+    table = read_items(items, config, dtypes[config.data.item_column])
     parts = files.read(config.data, dtypes, config.heads)
     split = split_interactions(frame, config.data, parts)
-    return train_on(frame, split, dtypes, config, place, warm, cluster, parts)
+    return train_on(frame, split, dtypes, config, place, warm, cluster, parts, table)
 
 
 def check(config: Config, given: GivenFiles | None = None) -> None:
@@ -122,7 +130,8 @@ def check(config: Config, given: GivenFiles | None = None) -> None:
     """
     (given or GivenFiles()).check(config)
     data = config.data
-    check_sent((data.item_column, data.time_column, *data.categorical, *data.continuous, *data.log_continuous))
+    check_sent(sent_columns(data))
+    check_sent(config.items.attributes, "[items]")
     objective_for(config.model)
     check_combination(config.model.body, config.model.pretraining)
     check_training(config.training)
@@ -140,12 +149,14 @@ def train_on(
     warm: WarmStart | None = None,
     cluster: Cluster | None = None,
     given: Given | None = None,
+    items: ItemsTable | None = None,
 ) -> TrainingResult:
     """Trains on interactions that were read and split; otherwise as `train_run`.
 
     Args:
         frame, given: what was split, for telling whether a training that goes on has the same data.
         dtypes: the columns' pinned types, as `interactions.read_interactions` gives them.
+        items: the items table, as `items.table.read_items` gives it.
     """
     began = time.monotonic()
     check_targets(frame, config.heads)
@@ -157,13 +168,22 @@ def train_on(
     )
     weights = warm.run.path / run_directory.WEIGHTS if warm else None
     folder = output.folder
-    with folder.opened(fingerprint(config, frame, weights, given), resume=output.resume) as checkpoint:
-        config, pretrained = read_pretrained(config)
+    begun = fingerprint(config, frame, weights, given, items.to_arrow() if items else None)
+    with folder.opened(begun, resume=output.resume) as checkpoint:
+        config, pretrained = read_pretrained(as_kept(config, items))
         encoded = fit_and_encode(split, dtypes, config, folder.storage, cluster)
+        vocabulary = workflow.vocabulary(encoded.fitted.served, encoded.schema.item_column)
+        coverage: dict[str, int] = {}
+        fitted = FittedItems.fit(items, vocabulary.values, config.items, folder.storage / "items") if items else None
+        if fitted:
+            encoded = dataclasses.replace(encoded, schema=fitted.described(encoded.schema))
+            coverage = fitted.coverage(vocabulary.values, added=config.items.cold_start)
+            _tell_coverage(coverage)
         model = new_model(encoded.schema, config)
-        items = workflow.vocabulary(encoded.fitted.served, encoded.schema.item_column)
-        prepare(model, encoded.training, items, config, pretrained)
-        carried = _carry_over(warm, model, encoded) if warm else None
+        prepare(model, encoded.training, vocabulary, config, pretrained)
+        if fitted:
+            fitted.fill(model, vocabulary.values)
+        carried = _carry_over(warm, model, encoded, fitted) if warm else None
         validation = (
             Validation(encoded.validation, encoded.counts, config.data.exclude_seen) if encoded.validation else None
         )
@@ -171,6 +191,11 @@ def train_on(
             config, encoded.schema, encoded.learnt, folder, checkpoint, validated=validation is not None
         )
         model = train_with_workers(training, model, validation)
+        if fitted and config.items.cold_start:
+            storage = folder.storage / "extended"
+            model, encoded = with_unclicked(
+                model, encoded, fitted, config, split.held_out, storage, cluster, pretrained
+            )
         metrics = _evaluate(model, encoded, config.data)
         warning = baseline_warning(metrics, config.training.metric)
         if warning:
@@ -185,10 +210,23 @@ def train_on(
             "seconds": round(time.monotonic() - began, 1),
             "training": _course(folder),
             **({"init_from": dataclasses.asdict(carried)} if carried else {}),
+            **({"items": coverage} if coverage else {}),
         }
-        _write(output, folder, config, encoded, model, split, report)
+        _write(output, folder, config, encoded, model, split, report, fitted)
         folder.remove()
     return TrainingResult(RunDirectory.open(output.path), metrics)
+
+
+def _tell_coverage(coverage: Mapping[str, int]) -> None:
+    clicked, without = coverage["clicked"], coverage["clicked_without_row"]
+    logger.info("%d of %d items that training clicked have a row in the items table.", clicked, clicked + without)
+    if coverage["added"]:
+        logger.info("%d items that nobody clicked are added after training.", coverage["added"])
+    elif coverage["rows"] > clicked:
+        logger.info(
+            "%d items that nobody clicked are left out; [items] cold_start = true adds them.",
+            coverage["rows"] - clicked,
+        )
 
 
 def _judges(split: Split, data: DataConfig, given: Given | None) -> str:
@@ -208,6 +246,7 @@ def _write(
     model: SessionModel,
     split: Split,
     report: Mapping[str, Any],
+    items: FittedItems | None,
 ) -> None:
     with new_run_directory(output.path, overwrite=output.overwrite) as building:
         run_directory.write(
@@ -218,13 +257,16 @@ def _write(
             save_workflow=partial(workflow.save, encoded.fitted.served),
             sample=sample_sessions(split, config.data, config.training.seed),
             metrics=report,
+            items=items.table.to_arrow() if items else None,
+            save_items_workflow=partial(workflow.save, items.workflow) if items and items.workflow else None,
         )
         shutil.copy(folder.log, building / folder.log.name)
         draw(read_log(folder.log), building, config.training.metric)
 
 
-def _carry_over(warm: WarmStart, model: SessionModel, encoded: Encoded) -> CarriedOver:
-    carried = warm.carry_over(model, encoded.schema, encoded.fitted.served, encoded.training)
+def _carry_over(warm: WarmStart, model: SessionModel, encoded: Encoded, items: FittedItems | None) -> CarriedOver:
+    items_workflow = items.workflow if items else None
+    carried = warm.carry_over(model, encoded.schema, encoded.fitted.served, encoded.training, items_workflow)
     logger.info(
         "Of %d items %d start as they were in %s, %d from the mean of their group; %d are gone.",
         carried.items,

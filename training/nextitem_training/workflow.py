@@ -1,4 +1,4 @@
-"""The NVTabular workflow: with the package `operators`, all that imports nvtabular.
+"""The NVTabular workflow of sessions: with the packages `operators` and `items`, all that imports nvtabular.
 
 Columns are encoded row by row, then grouped into one row per session with lists, newest
 interactions last, of which ListSlice keeps the window. The last step is left out for training,
@@ -107,9 +107,9 @@ def _graph(data: DataConfig, storage: str | Path) -> tuple[nvt.WorkflowNode, nvt
         encoded.append(renamed >> ops.Categorify(out_path=str(storage)))
     if data.log_continuous:
         logs = [*data.log_continuous] >> ops.Clip(min_value=0) >> ops.LogOp()
-        encoded.append(_normalised(logs))
+        encoded.append(normalised(logs))
     if data.continuous:
-        encoded.append(_normalised([*data.continuous]))
+        encoded.append(normalised([*data.continuous]))
     sessions = _sessions([*encoded, kept], names, data)
     whole = sessions
     if data.targets:
@@ -151,7 +151,8 @@ def _numbers_as_numpy_has_them(frame: pd.DataFrame, names: Sequence[str]) -> pd.
     return frame.astype(dict.fromkeys(nullable, "float64"))
 
 
-def _normalised(columns: object) -> nvt.WorkflowNode:
+def normalised(columns: object) -> nvt.WorkflowNode:
+    """Standardised float32, the mean for null."""
     # Null is filled after Normalize: it becomes the mean, and no NaN reaches the model.
     filled = ops.FillMissing(fill_val=0.0)  # pyright: ignore[reportArgumentType]  the default, 0, is no type
     return columns >> ops.Normalize(out_dtype=np.float32) >> filled
@@ -237,7 +238,8 @@ class NullSafeCategorify(ops.Categorify):
     """A fitted Categorify that answers null with its code where NVTabular 23.8 raises.
 
     It raises on null under an integer vocabulary, on a column that is null throughout, and finds
-    nulls by index label. Here every null gets NULL and the rest goes through NVTabular as it is.
+    nulls by index label. Here every null gets NULL and the rest goes through NVTabular as it is, lists too, which have to be
+    without nulls.
     """
 
     def __init__(self, fitted: ops.Categorify) -> None:
@@ -247,6 +249,10 @@ class NullSafeCategorify(ops.Categorify):
         """int64 codes of the selected columns, beside the others as they are."""
         encoded = df.copy(deep=False)
         for name in col_selector.names:
+            if pd.api.types.is_list_like(next(iter(df[name]), None)):
+                lists = df[[name]].reset_index(drop=True)
+                encoded[name] = super().transform(nvt.ColumnSelector([name]), lists)[name].to_numpy()
+                continue
             present = df[name].notna().to_numpy()
             codes = np.full(len(df), NULL, dtype=np.int64)
             if present.any():

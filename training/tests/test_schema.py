@@ -4,7 +4,7 @@ import json
 import pytest
 
 from nextitem_training.errors import RunDirectoryError
-from nextitem_training.schema import HeadOutput, SessionSchema
+from nextitem_training.schema import HeadOutput, ItemAttribute, ItemsSchema, SessionSchema
 
 
 def test_a_schema_survives_its_file(schema):
@@ -18,6 +18,15 @@ def test_heads_survive_too_and_a_schema_from_before_them_has_none(schema):
     assert SessionSchema.from_json(told.to_json()) == told
     fields = json.loads(schema.to_json())
     del fields["heads"]
+    assert SessionSchema.from_json(json.dumps(fields)) == schema
+
+
+def test_the_items_survive_too_and_a_schema_from_before_them_has_none(schema):
+    attributes = (ItemAttribute("tags", "multi_hot", "string", 7, 3), ItemAttribute("price", "continuous", "float32"))
+    told = dataclasses.replace(schema, items=ItemsSchema(attributes, "text", 5, {"title": "name"}))
+    assert SessionSchema.from_json(told.to_json()) == told
+    fields = json.loads(schema.to_json())
+    del fields["items"]
     assert SessionSchema.from_json(json.dumps(fields)) == schema
 
 

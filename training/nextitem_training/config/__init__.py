@@ -4,6 +4,7 @@ from nextitem_training.config.data import DataConfig
 from nextitem_training.config.heads import HeadConfig
 from nextitem_training.config.imported import ImportedConfig
 from nextitem_training.config.inputs import InputsConfig
+from nextitem_training.config.items import ItemsConfig
 from nextitem_training.config.loss import LossConfig
 from nextitem_training.config.model import ModelConfig
 from nextitem_training.config.reading import Config, config_from, read_config
@@ -15,6 +16,7 @@ __all__ = [
     "HeadConfig",
     "ImportedConfig",
     "InputsConfig",
+    "ItemsConfig",
     "LossConfig",
     "ModelConfig",
     "TrainingConfig",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 from pandas.util import hash_pandas_object
 
 from nextitem_training.config import Config
@@ -19,7 +21,11 @@ _PIECE = 1 << 20
 
 
 def fingerprint(
-    config: Config, frame: pd.DataFrame, init_from: str | Path | None = None, given: Given | None = None
+    config: Config,
+    frame: pd.DataFrame,
+    init_from: str | Path | None = None,
+    given: Given | None = None,
+    items: pa.Table | None = None,
 ) -> dict[str, Any]:
     """Everything that decides what a training comes to, in a form that JSON keeps.
 
@@ -27,6 +33,7 @@ def fingerprint(
         frame: the interactions as they were read; their order counts.
         init_from: the weights' file of the run that is started from.
         given: further interactions by which it is judged.
+        items: the items table.
     """
     given = given or Given()
     tables = dataclasses.asdict(config)
@@ -38,6 +45,7 @@ def fingerprint(
         "init_from": _of_file(init_from) if init_from else "",
         "validation_data": _of_frame(given.validation) if given.validation is not None else "",
         "test_data": _of_frame(given.held_out) if given.held_out is not None else "",
+        "items": _of_table(items) if items is not None else "",
     }
 
 
@@ -55,6 +63,7 @@ def refuse_other(found: Mapping[str, Any], expected: Mapping[str, Any], folder: 
         "init_from": "the run that --init-from names is another one",
         "validation_data": "the interactions of --validation-data are other ones",
         "test_data": "the interactions of --test-data are other ones",
+        "items": "the table of --items is another one",
     }
     differing += [sentence for name, sentence in others.items() if found.get(name, "") != expected[name]]
     if differing:
@@ -81,6 +90,30 @@ def _of_frame(frame: pd.DataFrame) -> str:
         rows = hash_pandas_object(frame.iloc[start : start + _PIECE], index=False)
         digest.update(rows.to_numpy().tobytes())
     return digest.hexdigest()
+
+
+def _of_table(table: pa.Table) -> str:
+    digest = _Digest()
+    with pa.ipc.new_stream(pa.PythonFile(digest, mode="w"), table.schema) as writer:
+        writer.write_table(table, max_chunksize=_PIECE)
+    return digest.sha256.hexdigest()
+
+
+class _Digest(io.RawIOBase):
+    """Takes what is written to it into a checksum, and keeps none of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sha256 = hashlib.sha256()
+
+    def writable(self) -> bool:
+        """True."""
+        return True
+
+    def write(self, data: Any, /) -> int:
+        """Takes some bytes; returns how many."""
+        self.sha256.update(data)
+        return len(data)
 
 
 def _of_file(path: str | Path) -> str:

@@ -11,6 +11,7 @@ from torch import nn
 from nextitem_training.config import InputsConfig, ModelConfig
 from nextitem_training.config.inputs import AS_INPUT, AS_ITEM
 from nextitem_training.inputs.aggregation import AGGREGATIONS
+from nextitem_training.inputs.content import ItemContent
 from nextitem_training.inputs.pretrained import PretrainedItems
 from nextitem_training.inputs.soft_one_hot import SoftOneHot
 from nextitem_training.inputs.swap_noise import swap
@@ -20,10 +21,16 @@ from nextitem_training.special_ids import FIRST_KNOWN, PADDING
 
 class InteractionInputs(nn.Module):
     """One embedding per categorical feature, one projection of all numbers, one mixture per soft one-hot feature, the projected
-    pretrained vector: joined to width D."""
+    pretrained vector: joined to width D. What the items table says of an item is part of the item's own vector."""
 
-    def __init__(self, config: ModelConfig, schema: SessionSchema, inputs: InputsConfig | None = None) -> None:
-        """Raises ConfigError where the features are too few for the aggregation."""
+    def __init__(
+        self,
+        config: ModelConfig,
+        schema: SessionSchema,
+        inputs: InputsConfig | None = None,
+        id_dropout: float = 0.0,
+    ) -> None:
+        """id_dropout: see [items]. Raises ConfigError where the features are too few for the aggregation."""
         super().__init__()
         inputs = inputs or InputsConfig()
         self.item_feature = schema.item_feature
@@ -55,19 +62,38 @@ class InteractionInputs(nn.Module):
             frozen = inputs.pretrained_frozen
             self.pretrained = PretrainedItems(schema.item_count, inputs.pretrained_width, width, frozen=frozen)
             widths += [width] if self.pretrained_as == AS_INPUT else []
+        self.content: ItemContent | None = None
+        self.id_dropout = id_dropout
+        if schema.items is not None:
+            d_model, spread = config.d_model, config.initializer_range
+            self.content = ItemContent(schema.item_count, schema.items, config.side_width, d_model, spread)
         self.join = aggregation(widths, self.categorical.index(self.item_feature), config.d_model)
         self.norm = nn.LayerNorm(config.d_model) if inputs.layer_norm else nn.Identity()
         self.dropout = nn.Dropout(inputs.dropout)
 
+    def id_table(self) -> torch.Tensor:
+        """The items without their content: float32 [V, D]; what pretrained vectors add is in it."""
+        pretrained = self._pretrained_items
+        weight = self._item_embedding.weight
+        return weight if pretrained is None else weight + pretrained.table()
+
     def item_table(self) -> torch.Tensor:
-        """The items as they are embedded: float32 [V, D]; the weight itself, unless pretrained vectors are added to it."""
-        table, added = self._item_embedding.weight, self._added_to_items
-        return table if added is None else table + added.table()
+        """The items as they are embedded: float32 [V, D]; the weight itself, unless something is added to it."""
+        table, pretrained = self._without_some_ids(self._item_embedding.weight), self._pretrained_items
+        table = table if pretrained is None else table + pretrained.table()
+        return table if self.content is None else table + self.content.table()
 
     def item_rows(self, items: torch.Tensor) -> torch.Tensor:
         """Those of some codes: int64 [...] → float32 [..., D]."""
-        rows, added = self._item_embedding(items), self._added_to_items
-        return rows if added is None else rows + added(items)
+        rows, pretrained = self._without_some_ids(self._item_embedding(items)), self._pretrained_items
+        rows = rows if pretrained is None else rows + pretrained(items)
+        return rows if self.content is None else rows + self.content(items)
+
+    def _without_some_ids(self, rows: torch.Tensor) -> torch.Tensor:
+        """In training zeros in the place of some rows, float32 [..., D]; the others are no larger for it."""
+        if not self.training or not self.id_dropout or self.content is None:
+            return rows
+        return rows * (torch.rand(rows.shape[:-1], device=rows.device) >= self.id_dropout)[..., None]
 
     def forward(self, features: Mapping[str, torch.Tensor], *, swapped: bool = True) -> torch.Tensor:
         """Features [B, T] by name → float32 [B, T, D].
@@ -95,13 +121,13 @@ class InteractionInputs(nn.Module):
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Puts projected vectors in the place of pretrained ones, for serving: the same numbers, to rounding, by less."""
-        if not isinstance(self.pretrained, PretrainedItems):
-            return
-        if self.pretrained_as == AS_ITEM:
-            self._item_embedding.weight.copy_(self.item_table())
+        """Puts sums in the place of content and pretrained vectors, for serving: the same numbers, to rounding, by less."""
+        table = self.id_table() if self.content is None else self.id_table() + self.content.table()
+        self._item_embedding.weight.copy_(table)
+        self.content = None
+        if self._pretrained_items is not None:
             self.pretrained = None
-        else:
+        elif isinstance(self.pretrained, PretrainedItems):
             self.pretrained = nn.Embedding.from_pretrained(self.pretrained.table())
 
     @property
@@ -109,7 +135,7 @@ class InteractionInputs(nn.Module):
         return cast("nn.Embedding", self.embeddings[self.categorical.index(self.item_feature)])
 
     @property
-    def _added_to_items(self) -> PretrainedItems | None:
+    def _pretrained_items(self) -> PretrainedItems | None:
         if self.pretrained_as == AS_ITEM and isinstance(self.pretrained, PretrainedItems):
             return self.pretrained
         return None

@@ -24,6 +24,11 @@ class PretrainedItems(nn.Module):
         """Takes vectors float32 [V, P]."""
         self.vectors.copy_(torch.from_numpy(vectors))
 
+    @torch.no_grad()
+    def fill_from(self, first: int, vectors: np.ndarray) -> None:
+        """Takes the rows from `first` on of vectors float32 [V, P], and leaves what was learnt of those before."""
+        self.vectors[first:] = torch.from_numpy(vectors[first:])
+
     def forward(self, items: torch.Tensor) -> torch.Tensor:
         """Codes int64 [...] → float32 [..., width_out]."""
         return self.projection(nn.functional.embedding(items, self.vectors))

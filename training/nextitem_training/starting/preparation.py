@@ -8,7 +8,7 @@ from nextitem_training.config import Config
 from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.inputs.pretrained import PretrainedItems
 from nextitem_training.model import SessionModel
-from nextitem_training.starting.pretrained_items import PretrainedVectors
+from nextitem_training.tables.vectors import PretrainedVectors
 
 if TYPE_CHECKING:
     from nextitem_training.workflow import ValueCounts

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nextitem_training.config import Config, HeadConfig
+from nextitem_training.config import Config, HeadConfig, ItemsConfig
 from nextitem_training.data.sessions import EncodedSessions
 from nextitem_training.errors import ConfigError
 from nextitem_training.model import SessionModel
@@ -33,6 +33,9 @@ _SAME_INPUTS = ("aggregation", "soft_one_hot", "soft_one_hot_count", "layer_norm
 _ITEM_BIAS = "item_bias"
 _PRETRAINED = "inputs.pretrained.vectors"
 _OUTPUT_TABLE = "output_table"
+_CONTENT = "inputs.content."
+#: What the items table says of the new run's items.
+_ATTRIBUTES = tuple(f"{_CONTENT}{name}" for name in ("codes", "numbers", "vectors", "bags."))
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class WarmStart:
         theirs, ours = self.run.config.inputs, known.inputs
         differing |= {name: (getattr(theirs, name), getattr(ours, name)) for name in _SAME_INPUTS}
         differing["window"] = (self.run.config.data.window, config.data.window)
+        differing["items"] = (_learnt_of(self.run.config.items), _learnt_of(config.items))
         differing["imported"] = (self.run.config.imported, config.imported)
         differing = {name: both for name, both in differing.items() if both[0] != both[1]}
         if differing:
@@ -89,7 +93,12 @@ class WarmStart:
         self._group = config.data.item_group or next(iter(config.data.categorical), "")
 
     def carry_over(
-        self, model: SessionModel, schema: SessionSchema, workflow: nvt.Workflow, training: EncodedSessions
+        self,
+        model: SessionModel,
+        schema: SessionSchema,
+        workflow: nvt.Workflow,
+        training: EncodedSessions,
+        items_workflow: nvt.Workflow | None = None,
     ) -> CarriedOver:
         """Puts the old run's weights into a new model.
 
@@ -99,6 +108,7 @@ class WarmStart:
         Args:
             model, schema, workflow: the new run's; the model as it was initialised and prepared.
             training: the new run's encoded sessions, from which an item's group is read.
+            items_workflow: the new run's, where its items table has attributes.
 
         Raises ConfigError where the features or the items' type are other ones.
         """
@@ -111,7 +121,13 @@ class WarmStart:
         columns = self._columns()
         table = next(key for key, name in places.items() if name == schema.item_feature)
         carried = CarriedOver(0, 0, 0, 0)
+        attributes, old_items = _places_of_attributes(schema), self.run.load_items_workflow()
         for key, weight in self._with_heads_in_place(old.state_dict()).items():
+            if key.startswith(_ATTRIBUTES):
+                continue
+            if key in attributes:
+                _carry_attribute(state[key], weight, attributes[key], items_workflow, old_items)
+                continue
             if key not in places:
                 state[key] = weight
                 continue
@@ -124,7 +140,11 @@ class WarmStart:
             state[key][:FIRST_KNOWN] = weight[:FIRST_KNOWN]
             state[key][FIRST_KNOWN:][torch.from_numpy(known)] = weight[FIRST_KNOWN:][rows[known]]
             if key in (table, _ITEM_BIAS, _OUTPUT_TABLE):
-                grouped = self._start_from_groups(state[key], known, schema, training)
+                grouped = 0
+                if model.content is None:
+                    grouped = self._start_from_groups(state[key], known, schema, training)
+                elif key == table:  # new items are what their content says
+                    state[key][FIRST_KNOWN:][torch.from_numpy(~known)] = 0
                 carried = CarriedOver(
                     len(rows), int(known.sum()), grouped, len(weight) - FIRST_KNOWN - int(known.sum())
                 )
@@ -153,6 +173,13 @@ class WarmStart:
                 "they are there, or train without --init-from."
             )
 
+        widths = [schema.items.vectors_width if schema.items else 0 for schema in (self.run.schema, schema)]
+        if widths[0] != widths[1]:
+            raise ConfigError(
+                f"The run {self.run.path} cannot be started from, since its content vectors have {widths[0]} numbers and those "
+                f"here {widths[1]}. Give vectors of that width, or train without --init-from."
+            )
+
     def _columns(self) -> tuple[str, ...]:
         """What each of the old run's features is called where nextitem-train makes the workflow: as its column."""
         return self.run.config.imported.columns or self.run.schema.feature_names
@@ -175,6 +202,35 @@ class WarmStart:
                 table[items[~is_known]] = table[items[is_known]].mean(dim=0)
                 started += int((~is_known).sum())
         return started
+
+
+def _learnt_of(items: ItemsConfig) -> tuple[str, ...]:
+    """What a model learns from the items table."""
+    return (*items.attributes, "content vectors") if items.vectors else items.attributes
+
+
+def _places_of_attributes(schema: SessionSchema) -> dict[str, str]:
+    """The attribute that each embedding of the content is of."""
+    if schema.items is None:
+        return {}
+    kinds = {"embeddings": "categorical", "bag_embeddings": "multi_hot"}
+    return {
+        f"{_CONTENT}{name}.{place}.weight": attribute.name
+        for name, kind in kinds.items()
+        for place, attribute in enumerate(schema.items.of_kind(kind))
+    }
+
+
+def _carry_attribute(
+    new: torch.Tensor, old: torch.Tensor, name: str, workflow: nvt.Workflow | None, old_workflow: nvt.Workflow | None
+) -> None:
+    """Puts an attribute's rows into the new table, by value."""
+    assert workflow is not None
+    assert old_workflow is not None
+    rows = _old_rows(vocabulary(workflow, name).values, vocabulary(old_workflow, name).values, name)
+    known = rows >= 0
+    new[:FIRST_KNOWN] = old[:FIRST_KNOWN]
+    new[FIRST_KNOWN:][torch.from_numpy(known)] = old[FIRST_KNOWN:][rows[known]]
 
 
 def _make_of(head: HeadConfig) -> tuple[str, str, str, int]:

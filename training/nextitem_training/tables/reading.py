@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -47,14 +47,28 @@ def read_columns(path: str | Path, wanted: Wanted, options: FilesConfig, *, time
                 "tie_breaker_column to another name."
             )
         parts.extend(found)
-    if not sum(len(part.table) for part in parts):
-        raise DataError(f"{path} holds no rows.")
+    _refuse_empty(path, parts)
     table = unify(parts, sought, options.types)
     if options.time_from:
         moments = assembled([table[name] for name in times], times)
     else:
         moments = to_times(table[time_column], time_column, options.time_unit)
     return pa.table({name: moments if name == time_column else table[name] for name in wanted.columns})
+
+
+def read_items_columns(path: str | Path, wanted: Wanted, options: FilesConfig, untyped: Mapping[str, str]) -> pa.Table:
+    """Reads the wanted columns of an items table, as `read_columns` does; none of them is a time.
+
+    untyped: types of columns, as [data.types] names them, where no file says any.
+    """
+    parts = [part for source in select(path, "items", "--items") for part in _read(source, wanted, options)]
+    _refuse_empty(path, parts)
+    return unify(parts, wanted, untyped if all(part.untyped for part in parts) else {})
+
+
+def _refuse_empty(path: str | Path, parts: Sequence[Part]) -> None:
+    if not sum(len(part.table) for part in parts):
+        raise DataError(f"{path} holds no rows.")
 
 
 def _read(source: Source, wanted: Wanted, options: FilesConfig) -> list[Part]:

@@ -1,4 +1,4 @@
-"""Which files hold the interactions, and how each is opened."""
+"""Which files hold the interactions or the items, and how each is opened."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ UNREADABLE = (pa.ArrowException, OSError, EOFError, zlib.error, lzma.LZMAError, 
 
 @dataclass(frozen=True)
 class Source:
-    """One file of interactions."""
+    """One file of interactions or of items."""
 
     path: Path
     format: str
@@ -51,21 +51,21 @@ class Source:
         return _COMPRESSIONS.get(self.compression, lambda path: path.open("rb"))(self.path)
 
 
-def select(path: str | Path) -> list[Source]:
+def select(path: str | Path, rows: str = "interactions", option: str = "--data") -> list[Source]:
     """The file, or all of a folder in the order of their names.
+
+    rows, option: what the files hold and which option names them, for messages.
 
     Left out, as by pyarrow.dataset, is what begins with '.' or '_' below the folder: checkpoints of notebooks, logs of Delta
     tables, what macOS adds to archives. Raises DataError where nothing is left.
     """
     path = Path(path)
     if not path.exists():
-        raise DataError(f"There is no file or folder {path}; give --data the interactions' path.")
+        raise DataError(f"There is no file or folder {path}; give {option} the {rows}' path.")
     if not path.is_dir():
         source = _source(path)
         if source is None:
-            raise DataError(
-                f"{path} is no file of interactions by its name; expected are names that end in {_endings()}."
-            )
+            raise DataError(f"{path} is no file of {rows} by its name; expected are names that end in {_endings()}.")
         return [source]
     files = [file for file in sorted(path.rglob("*")) if file.is_file()]
     visible = [file for file in files if not any(part[0] in "._" for part in file.relative_to(path).parts)]
@@ -73,7 +73,7 @@ def select(path: str | Path) -> list[Source]:
     if not sources:
         hidden = f"; {len(files) - len(visible)} whose names or folders begin with '.' or '_' are left out"
         raise DataError(
-            f"{path} holds no interactions; expected are files with names that end in {_endings()}"
+            f"{path} holds no {rows}; expected are files with names that end in {_endings()}"
             f"{hidden if len(files) > len(visible) else ''}."
         )
     others = [file for file in visible if _source(file) is None]

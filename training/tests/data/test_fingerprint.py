@@ -2,6 +2,7 @@ import dataclasses
 import json
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from nextitem_training.config import Config, config_from
@@ -17,6 +18,18 @@ FRAME = pd.DataFrame(
         "price": pd.array([1.0, float("nan"), 2.0], dtype="float32"),
     }
 )
+
+
+def test_another_items_table_gives_another():
+    table = pa.table({"item_id": ["a", "b"], "tags": [["x"], []], "text": [[1.0, 2.0], [3.0, 4.0]]})
+    other = table.set_column(1, "tags", [[["x"], ["x"]]])
+    found = fingerprint(Config(), FRAME, items=table)
+    assert found == fingerprint(Config(), FRAME, items=pa.concat_tables([table]).combine_chunks())
+    for changed in (other, None):
+        with pytest.raises(
+            RunDirectoryError, match=r"the table of --items is another one\. Give what it was begun with"
+        ):
+            refuse_other(found, fingerprint(Config(), FRAME, items=changed), "folder")
 
 
 def test_the_same_gives_the_same_through_json():

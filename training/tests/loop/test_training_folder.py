@@ -7,7 +7,7 @@ from nextitem_training.loop.training_folder import TrainingFolder
 
 BEGUN = {
     "configuration": {"[training] epochs": 3},
-    **{"data": "a", "pretrained_items": "", "init_from": "", "validation_data": "", "test_data": ""},
+    **{"data": "a", "pretrained_items": "", "init_from": "", "validation_data": "", "test_data": "", "items": ""},
 }
 
 

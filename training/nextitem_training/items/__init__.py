@@ -1,0 +1,1 @@
+"""The items table: reading it and encoding it with NVTabular."""
