@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nextitem_bundle.lazy import imported_later
 
 from ._errors import (
+    CatalogueError,
     ControlError,
     ExportError,
     ParityError,
@@ -20,6 +21,7 @@ from ._errors import (
 if TYPE_CHECKING:
     from .activation import Activation, activate_bundle
     from .bundle import Bundle, export_bundle
+    from .catalogue.update import CatalogueUpdate, update_catalogue
     from .explain import Refused, explain_workflow
     from .model_files.file import ModelFile
     from .options import ExportOptions
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Activation",
     "Bundle",
+    "CatalogueError",
+    "CatalogueUpdate",
     "ControlError",
     "Explained",
     "ExportError",
@@ -44,6 +48,7 @@ __all__ = [
     "explain_workflow",
     "export_bundle",
     "export_run",
+    "update_catalogue",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
@@ -55,6 +60,8 @@ __getattr__ = imported_later(
         "activate_bundle": "activation",
         "Bundle": "bundle",
         "export_bundle": "bundle",
+        "CatalogueUpdate": "catalogue.update",
+        "update_catalogue": "catalogue.update",
         "Explained": "workflow.compile",
         "explain_workflow": "explain",
         "ExportOptions": "options",

@@ -4,6 +4,7 @@ ExportError                 base of all; nothing was written
 ├── UnsupportedWorkflow     the fitted workflow cannot be served as it is
 ├── UnsupportedModel        the model does not fit the workflow or cannot be exported
 ├── ParityError             the exported graphs do not answer as NVTabular and the eager model do
+├── CatalogueError          the bundle has no catalogue, or the items that were given do not fit it
 ├── RepositoryError         the bundle cannot be placed in the model repository, or cannot answer from there
 └── ControlError            the running server cannot be switched to another version
 
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 
 from nextitem_bundle import errors as bundle
 
-_CALL = re.compile(r"(?:ExportOptions|activate_bundle)\((\w+=[^()]*)\)")
+_CALL = re.compile(r"(?:ExportOptions|activate_bundle|update_catalogue)\((\w+=[^()]*)\)")
 _QUOTES = "'\""
 #: Arguments whose flags have other names.
 _FLAGS = {"key": "control_key_file"}
@@ -51,6 +52,10 @@ class UnsupportedModel(ExportError):  # noqa: N818
 
 class ParityError(ExportError):
     """The exported graphs do not answer as NVTabular and the eager model do."""
+
+
+class CatalogueError(ExportError):
+    """The bundle has no catalogue that can be updated, or the items that were given do not fit it; nothing was changed."""
 
 
 class RepositoryError(ExportError):

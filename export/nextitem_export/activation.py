@@ -144,9 +144,9 @@ def _take_availability_along(repository: Path, name: str, before: int, target: i
         return
     for model in manifest.models:
         old, new = (repository / model / str(version) for version in (before, target))
+        # One a model, but not in one place: a vocabulary that has grown makes steps of a merged graph.
         for source in old.rglob(AVAILABILITY):
-            place = new / source.relative_to(old)
-            if place.is_file():
+            for place in new.rglob(AVAILABILITY):
                 _replace(place, source.read_bytes())
 
 

@@ -16,17 +16,17 @@ from torch import nn
 from nextitem_bundle import placing, versions
 from nextitem_bundle.errors import BundleError
 from nextitem_bundle.lock import locked
-from nextitem_bundle.manifest import manifest_path, read_manifest
+from nextitem_bundle.manifest import CatalogueSummary, manifest_path, read_manifest
 
 from ._errors import ExportError, ParityWarning, repository_errors
+from .catalogue.keeping import RunItems, keep_catalogue
 from .layouts import LAYOUTS, Layout, StepFolders
-from .layouts.steps import write_steps
+from .layouts.steps import Written, write_steps
 from .manifest import keep_configurations, write_manifest
 from .model_files.file import ModelFile, is_onnx
 from .options import Columns, ExportOptions
 from .parity.compare import RankingError
-from .parity.gate import CaseReport
-from .parity.proof import prove
+from .parity.gate import CaseReport, prove
 from .plan import Plan, make_plan
 from .retrieval.formats import AUTO, GraphError, formats_to_try, reason_of, refusal
 
@@ -143,14 +143,16 @@ def export_model(
     options: ExportOptions,
     target: Target,
     progress: Callable[[str], None],
+    items: RunItems | None = None,
 ) -> Bundle:
-    """`export_bundle` with its settings as they are handed on: plan, steps, proof, manifest, place."""
+    """`export_bundle` with its settings as they are handed on: plan, steps, proof, manifest, place. items: of a run."""
     progress("reading the workflow and the sample")
     plan = make_plan(model, workflow, sample, columns, options)
+    plan = plan if items is None else plan.with_catalogue(items.attributes.sent)
     with repository_errors(), placing.build_folder(target.repository) as folder:
-        build, reports = _first_proved(_started(folder, plan, options, target), target, progress)
-        progress("writing configuration and manifest")
-        _describe(build, target, reports)
+        build, written, reports = _first_proved(_started(folder, plan, options, target), target, progress)
+        progress("writing catalogue, configuration and manifest")
+        _describe(build, target, reports, _keep_catalogue(build, written, items))
         _place(build, target, progress)
     unproved = tuple(filter(None, (report.warning() for report in reports[:1])))  # the sample as it is
     for sentence in unproved:
@@ -201,8 +203,11 @@ def _started(folder: Path, plan: Plan, options: ExportOptions, target: Target) -
 
 def _first_proved(
     started: _Build, target: Target, progress: Callable[[str], None]
-) -> tuple[_Build, tuple[CaseReport, ...]]:
-    """The bundle in the first format that passes the gate, and the gate's reports. Raises ExportError where none does."""
+) -> tuple[_Build, Written, tuple[CaseReport, ...]]:
+    """The bundle in the first format that passes the gate, what was written, and the gate's reports.
+
+    Raises ExportError where none does.
+    """
     asked, model = started.options, type(started.plan.model).__name__
     active = None if asked.replace else _active_format(target)
     allowed = asked.scoring == "exact" and asked.accelerator != "tensorrt"
@@ -213,8 +218,9 @@ def _first_proved(
         build = started.anew(name, {tried: reason_of(error) for tried, error in errors.items()})
         progress(f"tracing {model} to {name}{why}")
         try:
-            whole = _write_models(build)
-            return build, prove(build.plan, build.options, build.steps, whole, progress)
+            written = write_steps(build.steps, build.plan, build.options)
+            whole = build.layout.assemble(build.folder, build.plan, build.options)
+            return build, written, prove(build.plan, build.options, build.steps, whole, progress)
         except (GraphError, RankingError) as error:
             errors[name] = error
             why = f", since {name} fell out: {reason_of(error)}"
@@ -233,18 +239,21 @@ def _active_format(target: Target) -> str | None:
         return None
 
 
-def _write_models(build: _Build) -> Path | None:
-    """Write the steps; returns the folder of the one model that the layout makes of them, if it does."""
-    write_steps(build.steps, build.plan, build.options)
-    return build.layout.assemble(build.folder, build.plan, build.options)
+def _keep_catalogue(build: _Build, written: Written, items: RunItems | None) -> CatalogueSummary:
+    models, version = build.layout.models, str(build.version)
+    folder = build.folder / models[-1] / version
+    folder.mkdir(parents=True, exist_ok=True)
+    return keep_catalogue(build.plan, build.options, written, items, folder, build.folder / models[0] / version)
 
 
-def _describe(build: _Build, target: Target, reports: Sequence[CaseReport]) -> None:
+def _describe(build: _Build, target: Target, reports: Sequence[CaseReport], catalogue: CatalogueSummary) -> None:
     """Write what stands beside the models: their configurations and the manifest."""
     models = build.layout.models
     build.layout.write_configs(build.folder, build.plan, build.options)
     keep_configurations(build.folder, models, build.version)
-    write_manifest(build.folder, models, build.plan, build.options, reports, target.made_from, build.fell_out)
+    write_manifest(
+        build.folder, models, build.plan, build.options, reports, target.made_from, build.fell_out, catalogue
+    )
 
 
 def _place(build: _Build, target: Target, progress: Callable[[str], None]) -> None:

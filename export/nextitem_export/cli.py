@@ -4,19 +4,19 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import logging
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nextitem_bundle import commands
 
 from . import options as choices
+from .catalogue.progress import progress_line
 
 if TYPE_CHECKING:
     from .activation import Activation
@@ -154,6 +154,13 @@ def _add_items(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) -> 
         default=defaults["availability"],
         help="a JSON list of items that are not to be recommended, or alone are (default: %(default)s)",
     )
+    add(
+        "--keep-proof",
+        type=int,
+        default=defaults["keep_proof"],
+        metavar="N",
+        help="sessions of the sample that the bundle keeps, to prove updates of its catalogue by (default: %(default)s)",
+    )
 
 
 def _add_versions(parser: argparse.ArgumentParser) -> None:
@@ -258,7 +265,7 @@ def _export(
 ) -> int:
     from .run import export_run
 
-    with _progress_line("opening the run", output) as progress:
+    with progress_line("opening the run", logger, quiet=output.quiet) as progress:
         bundle = export_run(run, repository=repository, name=name, options=options, progress=progress)
     answers = bundle.active == bundle.version
     activate = versions.activate is not None and not (answers and versions.url is None)
@@ -317,7 +324,7 @@ def _activated(repository: str, name: str, versions: _Versions, output: _Output)
     from .activation import activate_bundle
     from .control import read_key
 
-    with _progress_line("reading the versions", output) as progress:
+    with progress_line("reading the versions", logger, quiet=output.quiet) as progress:
         return activate_bundle(
             repository,
             name,
@@ -355,24 +362,6 @@ def _explain(run: str, options: choices.ExportOptions, output: _Output) -> int:
     for row in refused:
         print(f"refused: '{row.column}': {row.reason.in_flags()}")
     return 2 if refused else 0
-
-
-@contextlib.contextmanager
-def _progress_line(first: str, output: _Output) -> Generator[Callable[[str], None], None, None]:
-    """One line with the stage and the time so far, on a terminal; what it yields shows the next stage and logs it."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=output.quiet or not console.is_terminal) as line:
-        task = line.add_task(first)
-
-        def show(stage: str) -> None:
-            logger.info(stage)
-            line.update(task, description=stage)
-
-        yield show
 
 
 if __name__ == "__main__":

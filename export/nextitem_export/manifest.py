@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nextitem_bundle.checksums import checksums_of
-from nextitem_bundle.manifest import Manifest
+from nextitem_bundle.manifest import CatalogueSummary, Manifest
 from nextitem_bundle.runtime.retrieval import AVAILABILITY
 from nextitem_bundle.runtime.special_ids import STATUS
 from nextitem_bundle.versions import CONFIG
@@ -38,10 +38,11 @@ def write_manifest(
     parity: Sequence[CaseReport],
     made_from: Mapping[str, Any],
     fell_out: Mapping[str, str],
+    catalogue: CatalogueSummary,
 ) -> Path:
     """Write `<name>/<version>/bundle.json` over all files of the built models. Returns its path.
 
-    fell_out: the formats that were tried before the one of the options, and why each was left.
+    fell_out: the formats that were tried before the one of the options, and why each was left. catalogue: what is kept of it.
     """
     files = [
         path
@@ -76,6 +77,7 @@ def write_manifest(
         model_features=[{"name": f.name, "tensor": f.tensor, "dtype": f.dtype} for f in plan.features],
         libraries={name: _version(name) for name in _LIBRARIES},
         parity=[report.to_json() for report in parity],
+        catalogue=catalogue,
     ).write(build)
 
 

@@ -20,7 +20,7 @@ ACCELERATORS = ("none", "cuda", "tensorrt")
 _POSITIVE = (
     "top_k", "max_top_k", "max_sessions", "max_interactions", "max_id_bytes", "threads", "preferred_batch_size",
 )  # fmt: skip
-_NOT_NEGATIVE = ("instances", "max_queue_delay_us", "max_queue_size", "max_queue_ms", "queue_timeout_ms")
+_NOT_NEGATIVE = ("instances", "max_queue_delay_us", "max_queue_size", "max_queue_ms", "queue_timeout_ms", "keep_proof")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +79,7 @@ class ExportOptions:
         item_padding: the value of the item feature that the model was trained on where a session has no interaction. No
             item may have it. None: 0; `as-is` needs a value.
         keep_workflow_window: serve a workflow whose ListSlice keeps the oldest interactions as it is.
+        keep_proof: sessions of the sample that the bundle keeps raw, by which updates of its catalogue are proved; 0: none.
         replace: put the bundle in place of one of the same name, also where the steps' configuration differs.
 
     Raises:
@@ -108,6 +109,7 @@ class ExportOptions:
     item_codes: str = "fitted"
     item_padding: int | None = None
     keep_workflow_window: bool = False
+    keep_proof: int = 100
     replace: bool = False
 
     @property

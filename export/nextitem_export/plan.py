@@ -20,11 +20,9 @@ from ._errors import ExportError, UnsupportedModel, UnsupportedWorkflow
 from .adapters.rows import ByRow
 from .model_files.file import check_ids, feature_names
 from .options import Columns, ExportOptions
-from .retrieval.heads import heads_of
 from .retrieval.model import by_code, model_rows, session_model
-from .retrieval.module import ModelFeature
-from .sample import plain_sample
-from .wire import raw_feature
+from .retrieval.module import ModelFeature, heads_of
+from .wire import plain_sample, raw_feature
 from .workflow.fitted import FittedWorkflow, Vocabulary
 from .workflow.item_probe import ItemProbe
 from .workflow.item_values import ItemValues, fitted_items, items_as_is
@@ -62,6 +60,12 @@ class Plan:
     def as_version(self, version: int) -> Plan:
         """The same for a version of the bundle."""
         return dataclasses.replace(self, signature=dataclasses.replace(self.signature, bundle_version=version))
+
+    def with_catalogue(self, attributes: Sequence[tuple[str, str]]) -> Plan:
+        """The same for a bundle whose catalogue has these attributes, by name and dtype, which no request may send."""
+        there = {feature.name for feature in self.signature.features}
+        known = tuple(raw_feature(name, dtype) for name, dtype in attributes if name not in there)
+        return dataclasses.replace(self, signature=dataclasses.replace(self.signature, catalogue=known))
 
     @property
     def raw_features(self) -> tuple[Feature, ...]:

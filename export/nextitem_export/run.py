@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ._errors import ExportError
 from .bundle import Bundle, Target, export_model
+from .catalogue.keeping import run_items
 from .explain import Refused, explain_columns
 from .options import Columns, ExportOptions
 from .workflow.compile import Explained
@@ -45,12 +46,10 @@ def export_run(
     target = Target(Path(repository), name, {"run": Path(run).name})
     progress("opening the run")
     opened = _opened(run)
-    model, workflow, sample = (
-        _read(lambda: opened.load_model().fold()),
-        _read(opened.load_workflow),
-        _read(opened.sample),
-    )
-    return export_model(model, workflow, sample, _columns(opened), options or ExportOptions(), target, progress)
+    model, workflow, sample = _read(opened.load_model), _read(opened.load_workflow), _read(opened.sample)
+    items = _read(lambda: run_items(opened, model, workflow))
+    model.fold()
+    return export_model(model, workflow, sample, _columns(opened), options or ExportOptions(), target, progress, items)
 
 
 def explain_run(run: str | Path, options: ExportOptions | None = None) -> list[Explained | Refused]:

@@ -38,7 +38,7 @@ def test_an_unknown_choice_is_refused_with_the_known_ones(field, known):
 
 @pytest.mark.parametrize("field", NUMBERS)
 def test_a_number_below_the_least_is_refused(field):
-    least = 0 if field.startswith(("instances", "max_queue", "queue")) else 1
+    least = 0 if field.startswith(("instances", "max_queue", "queue", "keep_proof")) else 1
     with pytest.raises(ExportError, match=f"^{field} is {least - 1}, expected {least} or more$"):
         ExportOptions(**{field: least - 1})
 

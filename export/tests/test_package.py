@@ -24,7 +24,7 @@ def test_all_errors_are_export_errors_and_offered():
 
 def test_an_unknown_name_is_told_the_known_ones():
     with pytest.raises(
-        AttributeError, match="'nextitem_export' has no attribute 'magic', it has Activation, Bundle, Con"
+        AttributeError, match="'nextitem_export' has no attribute 'magic', it has Activation, Bundle, CatalogueError"
     ):
         nextitem_export.magic  # noqa: B018
 

@@ -13,7 +13,7 @@ from nextitem_bundle.runtime.features import TOP_K
 from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import ExportError, ExportOptions, UnsupportedModel, UnsupportedWorkflow
-from nextitem_export.retrieval.module import OUTPUTS, filter_tensors
+from nextitem_export.retrieval.tensors import OUTPUTS, filter_tensors
 
 KEYS = ["session_id", "timestamp"]
 

@@ -6,8 +6,7 @@ import pytest
 
 from nextitem_bundle.runtime.signature import Feature
 from nextitem_export.parity.cases import make_cases
-from nextitem_export.sample import for_nvtabular, plain_sample
-from nextitem_export.wire import wire_column
+from nextitem_export.wire import for_nvtabular, plain_sample, wire_column
 
 
 @pytest.mark.parametrize(

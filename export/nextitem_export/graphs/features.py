@@ -12,24 +12,28 @@ from nextitem_bundle.runtime.signature import Signature
 from nextitem_bundle.runtime.steps import CompiledFeatures, NvtabularFeatures, write_step
 
 from ..plan import Plan
-from ..retrieval.module import filter_tensors
-from ..workflow.backend_choice import NUMPY, BackendChoice
-from ..workflow.compile import CompiledWorkflow, compile_workflow, newest_only
+from ..retrieval.tensors import filter_tensors
+from ..workflow.backend_choice import NUMPY, BackendChoice, newest_only
+from ..workflow.compile import CompiledWorkflow, compile_workflow
 from ..workflow.schedule import FeatureOutput
 
 
-def write_features(plan: Plan, features: str, folder: Path, backend: BackendChoice | None = None) -> None:
+def write_features(
+    plan: Plan, features: str, folder: Path, backend: BackendChoice | None = None
+) -> CompiledWorkflow | None:
     """Write the features step of this kind (`compiled` or `nvtabular`) into a version folder.
 
-    backend: of a compiled workflow, another one than the compiler chooses.
+    backend: of a compiled workflow, another one than the compiler chooses. Returns the compiled workflow, where it is one.
     Raises UnsupportedWorkflow where the workflow cannot be compiled.
     """
+    compiled = compile_plan(plan) if features == "compiled" else None
     filters = filter_tensors(plan.features)[:2]
-    if features == "compiled":
-        write_compiled(compile_plan(plan), plan.signature, filters, plan.item_tensor, folder, backend)
+    if compiled is not None:
+        write_compiled(compiled, plan.signature, filters, plan.item_tensor, folder, backend)
     else:
         _write_nvtabular(plan, filters, folder)
     ItemIndex.of(plan.vocabulary.values).save(folder)
+    return compiled
 
 
 def write_compiled(

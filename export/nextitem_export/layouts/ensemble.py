@@ -20,8 +20,7 @@ from nextitem_bundle.runtime.steps import read_step, write_step
 from ..graphs import id_decoder
 from ..options import ExportOptions
 from ..plan import Plan
-from ..retrieval.heads import head_tensors
-from ..retrieval.module import OUTPUTS, filter_tensors
+from ..retrieval.tensors import OUTPUTS, filter_tensors, head_tensors
 from .runtimes import RUNTIMES, add_python_model, batching, queue, queued, unlimited, warm_batches, without_batch
 from .steps import (
     StepFolders,
@@ -77,7 +76,7 @@ class EnsembleLayout:
         features, retrieval, items_name = self.steps
         request, response = request_specs(plan), response_specs(plan)
         signature = plan.signature
-        (build / self.name / str(signature.bundle_version)).mkdir(parents=True)
+        (build / self.name / str(signature.bundle_version)).mkdir(parents=True, exist_ok=True)
         write_ensemble(
             build / self.name,
             self.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import pandas as pd
 import torch
 
 from nextitem_bundle.config import TensorSpec
+from nextitem_bundle.runtime.features.program import Program
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.request import RequestError
 from nextitem_bundle.runtime.retrieval import AVAILABILITY, AvailabilityError, read_availability
@@ -24,8 +26,9 @@ from ..options import ExportOptions
 from ..plan import Plan
 from ..retrieval.choice import ScoringChoice
 from ..retrieval.formats import write_retrieval
-from ..retrieval.heads import head_tensors
-from ..retrieval.module import Retrieval, filter_tensors
+from ..retrieval.module import Retrieval
+from ..retrieval.session_graph import SessionGraph
+from ..retrieval.tensors import filter_tensors, head_tensors
 from ..wire import request_tensors
 from ..workflow.backend_choice import ONNX
 from .runtimes import RUNTIMES
@@ -44,12 +47,27 @@ class StepFolders(NamedTuple):
     items: Path
 
 
-def write_steps(folders: StepFolders, plan: Plan, options: ExportOptions) -> None:
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What was written of a bundle's steps, as a catalogue keeps it.
+
+    Attributes:
+        session: the session model's part of the graph, before it shares the item table; None where it is TorchScript.
+        program: the compiled workflow; None where the workflow itself is served.
+        queries: of some sessions, float32 [S, D]; S is 0 where the model gives scores.
+    """
+
+    session: SessionGraph | None
+    program: Program | None
+    queries: np.ndarray
+
+
+def write_steps(folders: StepFolders, plan: Plan, options: ExportOptions) -> Written:
     """Write the three steps with their step.json, each into its folder, which must not be there yet."""
     for folder in folders:
         folder.mkdir(parents=True)
     runtime = RUNTIMES[options.runtime]
-    write_features(plan, options.features, folders.features, runtime.backend)
+    compiled = write_features(plan, options.features, folders.features, runtime.backend)
     module = Retrieval(
         plan.ranked_model,
         plan.features,
@@ -64,7 +82,7 @@ def write_steps(folders: StepFolders, plan: Plan, options: ExportOptions) -> Non
     _write_availability(plan, options, folders.retrieval)
     sessions = plan.sessions[: PROVED_SESSIONS if options.scoring == "exact" else RECALL_SESSIONS]
     sample = _tensors(plan, encoded(plan, folders.features, sessions))
-    write_retrieval(
+    session = write_retrieval(
         options.format,
         module,
         plan.features,
@@ -76,6 +94,7 @@ def write_steps(folders: StepFolders, plan: Plan, options: ExportOptions) -> Non
     )
     runtime.finish_retrieval(folders.retrieval, few)
     id_decoder.write_items(plan.vocabulary.values, folders.items, runtime.backend.name if runtime.backend else ONNX)
+    return Written(session, compiled.program if compiled else None, module.queries(sample))
 
 
 def available_items(plan: Plan, options: ExportOptions) -> np.ndarray:
@@ -111,6 +130,7 @@ def request_specs(plan: Plan) -> list[TensorSpec]:
         TensorSpec("exclude_item_ids", _item_type(plan), (-1, -1), optional=True),
         TensorSpec("allow_item_ids", _item_type(plan), (-1, -1), optional=True),
         TensorSpec("exclude_seen", "BOOL", (-1, 1), optional=True),
+        *(TensorSpec(f.name, f.datatype, (-1, -1), optional=True) for f in plan.signature.catalogue),
     ]
 
 

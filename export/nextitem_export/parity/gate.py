@@ -1,4 +1,4 @@
-"""Sends every case through the built graphs and compares each step with the reference."""
+"""Proves a bundle: every case goes through the built graphs, and each step is held against NVTabular and the eager model."""
 
 from __future__ import annotations
 
@@ -19,20 +19,51 @@ from nextitem_bundle.runtime.steps import read_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from .._errors import ParityError
+from ..adapters.rows import ByRow
 from ..graphs import id_decoder
+from ..layouts import StepFolders
+from ..layouts.steps import available_items
+from ..options import ExportOptions
 from ..plan import Plan
-from ..retrieval.heads import head_tensors
-from ..retrieval.module import CODES, SCORES, STATUS
+from ..retrieval.tensors import CODES, SCORES, STATUS, head_tensors
 from ..wire import request_tensors
-from .cases import PADDED, Case, Filters, Sessions, draw_filters
+from .cases import PADDED, Case, Filters, Sessions, draw_filters, make_cases
 from .compare import RankingError, approximate_difference, feature_difference, head_difference, ranking_difference
-from .items import ItemReference
+from .items import ItemReference, ModelRows
 from .reference import Encoded, Reference
 
 _BY_ID = (
     "NVTabular's value depends on the session's id, which no request carries: join or compute it before fitting, so that each "
     "interaction has it in a column that is sent"
 )
+
+
+def prove(
+    plan: Plan, options: ExportOptions, folders: StepFolders, whole: Path | None, progress: Callable[[str], None]
+) -> tuple[CaseReport, ...]:
+    """One report for each case, the sample as it is first.
+
+    folders: of the three steps. whole: the version folder of the one model that they were made, None where they stay three.
+    Raises ParityError.
+    """
+    items = ItemReference.read(
+        folders.items,
+        plan.vocabulary.cardinality,
+        plan.probe,
+        padding=options.item_padding or 0,
+        known_alone=options.item_codes == "as-is",
+        model_rows=ModelRows(plan.model.rows, plan.model.places.row) if isinstance(plan.model, ByRow) else None,
+    )
+    cases = make_cases(
+        plan.sessions,
+        plan.raw_features,
+        time_columns=[c for c in plan.fitted.sort_columns if c in plan.raw_dtypes],
+        window=plan.signature.window,
+        max_sessions=plan.signature.max_sessions_per_request,
+        max_interactions=plan.signature.max_interactions_per_session,
+    )
+    gate = Gate(folders, Reference(plan, items), plan, items, whole=whole, available=available_items(plan, options))
+    return tuple(gate.check(cases, progress))
 
 
 def progress_rate(done: int, total: int, seconds: float) -> str:

@@ -17,10 +17,9 @@ from nextitem_bundle.runtime.steps import AnnRetrieval, OnnxGraph
 
 from .._errors import UnsupportedModel
 from .graph import item_tensor
-from .heads import add_heads, head_tensors
-from .module import OUTPUTS, Retrieval
 from .nodes import Constants, Nodes, StoredArrays
-from .session import SessionGraph
+from .session_graph import SessionGraph
+from .tensors import OUTPUTS, RankedItems, add_heads, head_tensors
 
 _INDEX, _TABLE = "index.faiss", "ann/table"
 
@@ -31,28 +30,28 @@ _POINTS, _PASSES = 48, 10
 
 
 def write_ann(
-    retrieval: Retrieval, session: SessionGraph, names: Sequence[str], folder: Path, probes: int, threads: int
+    ranked: RankedItems, session: SessionGraph, names: Sequence[str], folder: Path, probes: int, threads: int
 ) -> AnnRetrieval:
     """Write the graph, `index.faiss` where there is none yet, and the arrays. Returns what step.json says of them.
 
     probes: lists that a search reads. Raises UnsupportedModel where faiss is missing.
     """
     stored, constants = StoredArrays(folder), Constants("ranking")
-    table = retrieval.table()
+    table = ranked.table
     assert table is not None
     name = session.table or _TABLE
     for weight, values in session.weights.items():
         if weight != name:
             stored.add(weight, values)
-    stored.add(name, table.numpy(), apart=True, unused=session.table is None)
-    np.save(folder / "popularity.npy", retrieval.log_popularity.numpy(), allow_pickle=False)
+    stored.add(name, table, apart=True, unused=session.table is None)
+    np.save(folder / "popularity.npy", ranked.log_popularity, allow_pickle=False)
     nodes = Nodes(constants, session.opset)
-    newest = nodes.reduce_max(item_tensor(retrieval, names), 1, keepdims=True)
+    newest = nodes.reduce_max(item_tensor(ranked, names), 1, keepdims=True)
     nodes.nodes += [
         helper.make_node("Identity", [inner], [outer])
         for inner, outer in ((session.result, "query"), (newest, "newest"))
     ]
-    heads = add_heads(nodes, retrieval.heads, session.heads, newest)
+    heads = add_heads(nodes, ranked.heads, session.heads, newest)
     graph = helper.make_graph(
         [*session.nodes, *nodes.nodes],
         "query",
@@ -68,7 +67,7 @@ def write_ann(
     model.ir_version = session.ir_version
     onnx.save(model, str(folder / "model.onnx"))
     if not (folder / _INDEX).exists():
-        build_index(table.numpy(), folder / _INDEX, threads)
+        build_index(table, folder / _INDEX, threads)
     file = stored.file(name)
     assert file is not None
     return AnnRetrieval(
@@ -78,9 +77,9 @@ def write_ann(
         popularity="popularity.npy",
         filters=tuple(names[len(session.inputs) :][:2]),
         outputs=OUTPUTS,
-        heads=tuple(head_tensors(retrieval.heads)),
-        k=retrieval.k,
-        candidates=min(max(OVERFETCH * retrieval.k, FEWEST), len(table)),
+        heads=tuple(head_tensors(ranked.heads)),
+        k=ranked.k,
+        candidates=min(max(OVERFETCH * ranked.k, FEWEST), len(table)),
         probes=probes,
     )
 

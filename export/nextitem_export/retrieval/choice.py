@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from nextitem_bundle.runtime.features import TOP_K
 from nextitem_bundle.runtime.special_ids import FIRST_ITEM
@@ -20,8 +19,8 @@ from . import blocks
 from .ann import lists_for, write_ann
 from .blocks import Groups
 from .graph import write_exact, write_int8
-from .module import CODES, Retrieval
-from .session import SessionGraph
+from .session_graph import SessionGraph
+from .tensors import CODES, RankedItems
 
 #: Items that recall is measured over.
 RECALL_AT = 20
@@ -40,7 +39,7 @@ class Job:
     for a model without queries.
     """
 
-    retrieval: Retrieval
+    ranked: RankedItems
     session: SessionGraph
     names: Sequence[str]
     folder: Path
@@ -64,25 +63,25 @@ class Scoring:
 
 
 def _exact(job: Job, effort: int) -> Settings | None:
-    return None if effort else write_exact(job.retrieval, job.session, job.names, job.folder, job.queries)
+    return None if effort else write_exact(job.ranked, job.session, job.names, job.folder, job.queries)
 
 
 def _int8(job: Job, effort: int) -> Settings | None:
-    table = job.retrieval.table()
+    table = job.ranked.table
     assert table is not None
     further = max(0, effort - len(_LOOKS_INT8) + 1)
     part, more = _LOOKS_INT8[min(effort, len(_LOOKS_INT8) - 1)]
     more *= 2**further
-    if further and more // 2 * blocks.GROUP >= len(job.retrieval.log_popularity):
+    if further and more // 2 * blocks.GROUP >= len(job.ranked):
         return None
-    return write_int8(job.retrieval, job.session, job.names, job.folder, Groups(1, more), -(-table.shape[1] // part))
+    return write_int8(job.ranked, job.session, job.names, job.folder, Groups(1, more), -(-table.shape[1] // part))
 
 
 def _ann(job: Job, effort: int) -> AnnRetrieval | None:
     probes = 16 * 2**effort
-    if effort and probes // 2 >= lists_for(len(job.retrieval.log_popularity) - FIRST_ITEM):
+    if effort and probes // 2 >= lists_for(len(job.ranked) - FIRST_ITEM):
         return None
-    return write_ann(job.retrieval, job.session, job.names, job.folder, probes, job.threads)
+    return write_ann(job.ranked, job.session, job.names, job.folder, probes, job.threads)
 
 
 SCORINGS: dict[str, Scoring] = {
@@ -109,35 +108,35 @@ EXACT = ScoringChoice()
 
 def write_scored(
     choice: ScoringChoice,
-    retrieval: Retrieval,
+    ranked: RankedItems,
     session: SessionGraph,
     names: Sequence[str],
     folder: Path,
-    sample: Mapping[str, torch.Tensor],
+    sample: Mapping[str, np.ndarray],
+    queries: np.ndarray | None,
     threads: int,
 ) -> None:
     """Write the retrieval step and its step.json with as little effort as the asked recall takes.
 
-    sample: the features of some sessions, by tensor. threads: of the step's graph.
+    sample: the features of some sessions that know an item, by tensor, [S, T] each. queries: theirs, float32 [S, D]; None for a
+    model without them, or where an exact scan must not look at 8 bits first. threads: of the step's graph.
     Raises UnsupportedModel where the model has no query or the recall is not reached.
     """
     scoring = SCORINGS[choice.name]
-    if scoring.min_recall is not None and retrieval.table() is None:
+    if scoring.min_recall is not None and ranked.table is None:
         raise UnsupportedModel(
-            f"{type(retrieval.model).__name__} gives scores itself, so scoring '{choice.name}' has no table to search: give it "
+            f"{ranked.model} gives scores itself, so scoring '{choice.name}' has no table to search: give it "
             "query(features) and item_table(), or export with ExportOptions(scoring='exact')"
         )
     least = choice.min_recall or scoring.min_recall
-    known = _known(retrieval, sample)
-    queries = _queries(retrieval, known) if choice.first_look and retrieval.table() is not None else None
-    job = Job(retrieval, session, names, folder, threads, queries)
+    job = Job(ranked, session, names, folder, threads, queries)
     recall, effort = 0.0, 0
     while (found := scoring.attempt(job, effort)) is not None:
         settings = dataclasses.replace(found, graph=OnnxGraph(threads))
         write_step(folder, settings)
         if scoring.min_recall is None or least is None:
             return
-        recall = _measured_recall(job, known)
+        recall = _measured_recall(job, sample)
         if recall >= least:
             write_step(folder, dataclasses.replace(settings, recall_at_20=round(recall, 6)))
             return
@@ -148,33 +147,19 @@ def write_scored(
     )
 
 
-def _known(retrieval: Retrieval, sample: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The sample's sessions that know an item."""
-    items = dict(zip(retrieval.names, sample.values(), strict=True))[retrieval.item_feature]
-    return {name: values[(items >= FIRST_ITEM).any(dim=1)] for name, values in sample.items()}
-
-
-def _queries(retrieval: Retrieval, sample: Mapping[str, torch.Tensor]) -> np.ndarray:
-    with torch.no_grad():
-        query, _ = retrieval.scorer.result(dict(zip(retrieval.names, sample.values(), strict=True)))
-    return query.float().numpy()
-
-
-def _measured_recall(job: Job, known: Mapping[str, torch.Tensor]) -> float:
+def _measured_recall(job: Job, known: Mapping[str, np.ndarray]) -> float:
     """The share of the true RECALL_AT best items that the written step gives when asked for no more."""
-    table = job.retrieval.table()
+    table = job.ranked.table
     assert table is not None
     assert job.queries is not None
     if not len(job.queries):
         return 1.0
-    true = true_best(job.queries, table.numpy(), min(RECALL_AT, job.retrieval.k, len(table) - FIRST_ITEM))
+    true = true_best(job.queries, table, min(RECALL_AT, job.ranked.k, len(table) - FIRST_ITEM))
     step = open_step(job.folder)
     none = dict.fromkeys(job.names[len(known) :][:2], np.zeros((1, 64), dtype=np.int64))
     wanted = {TOP_K: np.array([true.shape[1]])}
     given = [
-        step.run({**{name: values[row : row + 1].numpy() for name, values in known.items()}, **none, **wanted})[CODES][
-            0
-        ]
+        step.run({**{name: values[row : row + 1] for name, values in known.items()}, **none, **wanted})[CODES][0]
         for row in range(len(true))
     ]
     hits = [len(np.intersect1d(right, codes[: len(right)])) for right, codes in zip(true, given, strict=True)]

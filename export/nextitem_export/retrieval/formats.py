@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from nextitem_bundle.runtime.filters import WIDTHS
+from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.step import Step, open_step
 from nextitem_bundle.runtime.steps import Ranking, TorchScriptGraph, write_step
 from nextitem_bundle.runtime.steps import Retrieval as Settings
@@ -22,8 +23,10 @@ from .._errors import ExportError, ParityError, UnsupportedModel
 from ..model_files.file import is_onnx
 from .choice import EXACT, ScoringChoice, write_scored
 from .merged import merge_session
-from .module import ModelFeature, Retrieval, filter_tensors
-from .session import SessionGraph, trace_session, trace_session_dynamo
+from .module import ModelFeature, Retrieval
+from .session import trace_session, trace_session_dynamo
+from .session_graph import SessionGraph, with_table
+from .tensors import filter_tensors
 
 #: From the retrieval step, its inputs' names (the last three are its filters) and an example of each, into a folder.
 Writer = Callable[[Retrieval, Sequence[str], tuple[torch.Tensor, ...], Path], Settings]
@@ -63,8 +66,10 @@ def write_retrieval(
     threads: int,
     scoring: ScoringChoice = EXACT,
     sample: tuple[torch.Tensor, ...] | None = None,
-) -> None:
+) -> SessionGraph | None:
     """Write the retrieval step's graph and its step.json into a version folder.
+
+    Returns the session model's part of an ONNX graph, before it shares the item table; None where it is TorchScript.
 
     example: the features of a batch of two sessions of different lengths, which the trace follows. sample: those of some
     hundred sessions, on which the recall of an approximate scoring is measured; the example if not given. The folder holds the
@@ -81,14 +86,14 @@ def write_retrieval(
     example = (*example, excluded, allowed, torch.ones(cardinality, dtype=torch.bool))
     form, names = FORMATS[format_name], [*(feature.tensor for feature in features), *filter_tensors(features)]
     retrieval = retrieval.eval()
+    session: SessionGraph | None = None
     try:
         with torch.no_grad(), warnings.catch_warnings(), _without_fast_path():
             _ignore_tracing()
             if form.trace is not None:
                 trace = merge_session if is_onnx(retrieval.model) else form.trace
                 session = trace(retrieval, names[:-3], example[:-3])
-                encoded = dict(zip(names, sample, strict=False))
-                write_scored(scoring, retrieval, session, names, folder, encoded, threads)
+                _write_scored(scoring, retrieval, session, names, folder, sample, threads)
             else:
                 assert form.write is not None
                 _refuse_approximate(scoring, format_name)
@@ -100,6 +105,7 @@ def write_retrieval(
         inputs = dict(zip(names, example, strict=True))
         given = {name: inputs[name].numpy() for name in step.inputs}
         _check_batches(step, given, type(retrieval.model).__name__, format_name)
+        return session
     except UnsupportedModel:
         raise
     except Exception as error:
@@ -111,6 +117,24 @@ def write_retrieval(
         raise GraphError(
             f"{type(retrieval.model).__name__} cannot be exported to {format_name}: {type(cause).__name__}: {cause}"
         ) from error
+
+
+def _write_scored(
+    scoring: ScoringChoice,
+    retrieval: Retrieval,
+    session: SessionGraph,
+    names: Sequence[str],
+    folder: Path,
+    sample: tuple[torch.Tensor, ...],
+    threads: int,
+) -> None:
+    ranked = retrieval.ranked()
+    features = dict(zip(retrieval.names, sample, strict=True))
+    known = (features[retrieval.item_feature] >= FIRST_ITEM).any(dim=1)
+    features = {name: values[known] for name, values in features.items()}
+    queries = retrieval.queries(sample) if scoring.first_look and ranked.table is not None else None
+    encoded = {name: values.numpy() for name, values in zip(names, features.values(), strict=False)}
+    write_scored(scoring, ranked, with_table(session, ranked.table), names, folder, encoded, queries, threads)
 
 
 @contextlib.contextmanager

@@ -17,12 +17,11 @@ from nextitem_bundle.runtime.steps import Retrieval as Settings
 
 from . import blocks
 from .blocks import Block, Blocks, Groups, Proven
-from .heads import add_heads
 from .int8 import WIDEST, QuantizedTable, main_axes, quantize_table, scored_to_prove
-from .module import CODES, SCORES, STATUS, Retrieval
 from .nodes import Constants, Nodes, StoredArrays
 from .scan import Asked, Best, Catalogue, Scan, all_or_any, allowed_only, finish, popular, scan_at_once, statuses
-from .session import SessionGraph
+from .session_graph import SessionGraph
+from .tensors import CODES, SCORES, STATUS, RankedItems, add_heads
 
 _PREFIX = "ranking"
 
@@ -36,7 +35,7 @@ _PROVEN, _ASKED_FOR = 0.95, 20
 
 
 def write_exact(
-    retrieval: Retrieval, session: SessionGraph, names: Sequence[str], folder: Path, queries: np.ndarray | None
+    ranked: RankedItems, session: SessionGraph, names: Sequence[str], folder: Path, queries: np.ndarray | None
 ) -> Settings:
     """Write `model.onnx` and, for large tables, npy files beside it.
 
@@ -44,42 +43,42 @@ def write_exact(
     float32 [rows]. queries: those of some sessions, float32 [S, D], which show what a first look in int8 can prove; None for
     a model without them. Returns what step.json says of the graph.
     """
-    table = retrieval.table()
-    items = len(retrieval.log_popularity)
+    table = ranked.table
+    items = len(ranked)
     if table is not None and queries is not None and items >= blocks.BLOCKS_FROM and table.shape[1] <= WIDEST:
-        quantized = quantize_table(table.numpy())
-        k = min(_ASKED_FOR, retrieval.k, items)
-        scored = scored_to_prove(table.numpy(), quantized, queries, k)
+        quantized = quantize_table(table)
+        k = min(_ASKED_FOR, ranked.k, items)
+        scored = scored_to_prove(table, quantized, queries, k)
         for groups in _GROUPS:
             if len(scored) and (scored <= groups.at(k)).mean() >= _PROVEN:
-                return _write_first_look(retrieval, session, names, folder, quantized, groups, proving=True)
+                return _write_first_look(ranked, session, names, folder, quantized, groups, proving=True)
     stored = StoredArrays(folder)
     if table is None or items < blocks.BLOCKS_FROM:
-        catalogue = store_catalogue(retrieval, session, stored, items, apart=False)
-        return _write(retrieval, session, names, folder, stored, catalogue, scan_at_once)
-    catalogue = store_catalogue(retrieval, session, stored, blocks.padded_items(items), apart=True)
+        catalogue = store_catalogue(ranked, session, stored, items, apart=False)
+        return _write(ranked, session, names, folder, stored, catalogue, scan_at_once)
+    catalogue = store_catalogue(ranked, session, stored, blocks.padded_items(items), apart=True)
     width = table.shape[1]
     scan = _exact_blocks(stored, catalogue, width, _grouped(stored, catalogue, width))
-    return _write(retrieval, session, names, folder, stored, catalogue, scan)
+    return _write(ranked, session, names, folder, stored, catalogue, scan)
 
 
 def write_int8(
-    retrieval: Retrieval, session: SessionGraph, names: Sequence[str], folder: Path, groups: Groups, width: int
+    ranked: RankedItems, session: SessionGraph, names: Sequence[str], folder: Path, groups: Groups, width: int
 ) -> Settings:
     """The same by a first look in int8 that is taken as it is.
 
     width: the columns that are looked at; where it is below the table's, products along its main axes.
     """
-    table = retrieval.table()
+    table = ranked.table
     assert table is not None
-    axes = main_axes(table.numpy(), width) if width < table.shape[1] else None
-    quantized = quantize_table(table.numpy() if axes is None else table.numpy() @ axes)
-    settings = _write_first_look(retrieval, session, names, folder, quantized, groups, axes=axes)
+    axes = main_axes(table, width) if width < table.shape[1] else None
+    quantized = quantize_table(table if axes is None else table @ axes)
+    settings = _write_first_look(ranked, session, names, folder, quantized, groups, axes=axes)
     return dataclasses.replace(settings, scoring="int8-rerank", first_look=FirstLook(width, groups.more))
 
 
 def _write_first_look(
-    retrieval: Retrieval,
+    ranked: RankedItems,
     session: SessionGraph,
     names: Sequence[str],
     folder: Path,
@@ -93,7 +92,7 @@ def _write_first_look(
     width = looked_at if axes is None else len(axes)
     penalty, name = names[-1] + PENALTY, f"{_PREFIX}/int8"
     stored = StoredArrays(folder)
-    catalogue = store_catalogue(retrieval, session, stored, blocks.padded_items(items), apart=True)
+    catalogue = store_catalogue(ranked, session, stored, blocks.padded_items(items), apart=True)
     values = _padded(quantized.values, catalogue.items)
     bounds = blocks.block_bounds(catalogue.items)
     parts = [values[start : start + size].T.ravel() for start, size in bounds]
@@ -105,7 +104,7 @@ def _write_first_look(
     scan: Scan = look
     if proving:
         scan = Proven(look, quantized, _exact_blocks(stored, catalogue, width, look.grouped_table))
-    return _write(retrieval, session, names, folder, stored, catalogue, scan, penalty)
+    return _write(ranked, session, names, folder, stored, catalogue, scan, penalty)
 
 
 def _exact_blocks(stored: StoredArrays, catalogue: Catalogue, width: int, grouped: str) -> Blocks:
@@ -125,7 +124,7 @@ def _grouped(stored: StoredArrays, catalogue: Catalogue, width: int) -> str:
 
 
 def _write(
-    retrieval: Retrieval,
+    ranked: RankedItems,
     session: SessionGraph,
     names: Sequence[str],
     folder: Path,
@@ -140,38 +139,38 @@ def _write(
     excluded, allowed, bias = names[len(session.inputs) :]
     limited = bias + LIMITED
     filters = Filters(excluded, allowed, bias, limited)
-    items = item_tensor(retrieval, names)
+    items = item_tensor(ranked, names)
     best, status = rank(nodes, session.result, items, filters, catalogue, scan)
     outputs = zip((CODES, SCORES, STATUS), (best[1], best[0], status), strict=True)
     nodes.nodes += [helper.make_node("Identity", [inner], [name], name) for name, inner in outputs]
-    heads = add_heads(nodes, retrieval.heads, session.heads, nodes.reduce_max(items, 1, keepdims=True))
+    heads = add_heads(nodes, ranked.heads, session.heads, nodes.reduce_max(items, 1, keepdims=True))
     _save(session, nodes, constants, stored, filters, penalty, heads, folder)
     forms = {bias: "bias", limited: "limited", TOP_K: "most"} | ({penalty: "penalty"} if penalty else {})
-    return Settings(OnnxGraph(), Ranking(forms, catalogue.items, retrieval.k))
+    return Settings(OnnxGraph(), Ranking(forms, catalogue.items, ranked.k))
 
 
-def item_tensor(retrieval: Retrieval, names: Sequence[str]) -> str:
+def item_tensor(ranked: RankedItems, names: Sequence[str]) -> str:
     """The input with the item codes."""
-    return names[retrieval.names.index(retrieval.item_feature)]
+    return names[ranked.features.index(ranked.item_feature)]
 
 
 def store_catalogue(
-    retrieval: Retrieval, session: SessionGraph, stored: StoredArrays, rows: int, *, apart: bool
+    ranked: RankedItems, session: SessionGraph, stored: StoredArrays, rows: int, *, apart: bool
 ) -> Catalogue:
     """Store the session's weights, the item table and the popularity, filled up to so many rows with items that never come.
 
     apart: the table is a file whatever its size, of which views are read.
     """
-    table = retrieval.table()
+    table = ranked.table
     name = None if table is None else session.table or f"{_PREFIX}/table"
     for weight, values in session.weights.items():
         if weight != name:
             stored.add(weight, values)
-    popularity = retrieval.log_popularity.numpy()
+    popularity = ranked.log_popularity
     if table is not None and name is not None:
-        stored.add(name, _padded(table.numpy(), rows), apart=apart)
+        stored.add(name, _padded(table, rows), apart=apart)
     stored.add(f"{_PREFIX}/popularity", _padded(popularity, rows))
-    return Catalogue(name, f"{_PREFIX}/popularity", rows, rows - len(popularity), retrieval.k)
+    return Catalogue(name, f"{_PREFIX}/popularity", rows, rows - len(popularity), ranked.k)
 
 
 def _padded(values: np.ndarray, rows: int) -> np.ndarray:

@@ -21,7 +21,8 @@ from ..workflow.graph_builder import DYNAMO_OPSET, IR_VERSION, OPSET
 from .model import ByCode
 from .module import Retrieval
 from .nodes import graphs_in, rename_values
-from .session import SessionGraph, graph_inputs, trace_nodes, with_table
+from .session import graph_inputs, trace_nodes
+from .session_graph import SessionGraph
 
 _PREFIX = "file"
 #: Sets of operators beside ONNX's own that ONNX Runtime has as well.
@@ -66,7 +67,7 @@ def merge_session(retrieval: Retrieval, names: Sequence[str], example: tuple[tor
         weights[rows] = by_code.rows.numpy()
         nodes.append(helper.make_node("Gather", [result, rows], [by_row], by_row, axis=1))
         result = by_row
-    session = SessionGraph(
+    return SessionGraph(
         inputs=graph_inputs(names, example),
         nodes=nodes,
         weights=weights,
@@ -77,7 +78,6 @@ def merge_session(retrieval: Retrieval, names: Sequence[str], example: tuple[tor
         ir_version=IR_VERSION,
         domains={entry.domain: entry.version for entry in whole.opset_import if entry.domain in further},
     )
-    return with_table(session, retrieval)
 
 
 def prepare(file: OnnxFile) -> onnx.ModelProto:

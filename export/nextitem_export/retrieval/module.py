@@ -1,7 +1,14 @@
-"""The retrieval step: encoded sequences to top-k codes, scores and status, as one torch module that is traced."""
+"""The retrieval step: encoded sequences to top-k codes, scores and status, as one torch module that is traced.
+
+A session model may have further heads: what it predicts beside the next item, each an output of its own, FP32 [B, N]. It says
+in `head_widths` which it has, by name, and gives them with its query or its scores, from one run of its body: by
+`query_and_heads(features) -> (query, {name: [B, N]})`, or `forward_and_heads(features) -> (scores, {name: [B, N]})` where it
+has no query.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -15,17 +22,7 @@ from nextitem_bundle.runtime.steps import ModelFeature as ModelFeature
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 
 from .._errors import UnsupportedModel
-from .heads import head_tensors, null_where_unknown, with_heads
-
-#: Its outputs; those of further heads come behind them (`heads.py`). Triton's PyTorch backend matches names only in
-#: the form NAME__INDEX, others silently by order.
-CODES, SCORES, STATUS = OUTPUTS = ("codes__0", "scores__1", "status__2")
-
-
-def filter_tensors(features: Sequence[ModelFeature]) -> tuple[str, str, str]:
-    """The retrieval step's further inputs: codes excluded and allowed, int64 [B, P], and what is available, bool [V]."""
-    first = len(features)
-    return f"excluded__{first}", f"allowed__{first + 1}", f"available__{first + 2}"
+from .tensors import OUTPUTS, RankedItems, head_tensors
 
 
 class Retrieval(nn.Module):
@@ -72,6 +69,34 @@ class Retrieval(nn.Module):
     def table(self) -> Tensor | None:
         """The items as vectors, float32 [V, D]; None for a model that gives scores itself."""
         return self.scorer.items().detach().float().contiguous() if isinstance(self.scorer, _QueryScorer) else None
+
+    def ranked(self) -> RankedItems:
+        """The items without the model."""
+        table = self.table()
+        return RankedItems(
+            table=None if table is None else table.numpy(),
+            log_popularity=self.log_popularity.numpy(),
+            features=self.names,
+            item_feature=self.item_feature,
+            k=self.k,
+            heads=self.heads,
+            model=type(self.model).__name__,
+        )
+
+    @torch.no_grad()
+    def queries(self, features: tuple[Tensor, ...]) -> np.ndarray:
+        """What sessions that know an item ask for, float32 [S, D]; S is 0 for a model that gives scores itself.
+
+        features: in order, [B, T] each.
+        """
+        if not isinstance(self.scorer, _QueryScorer):
+            return np.zeros((0, 0), np.float32)
+        given = dict(zip(self.names, features, strict=True))
+        known = (given[self.item_feature] >= FIRST_ITEM).any(dim=1)
+        if not known.any():
+            return np.zeros((0, self.scorer.items().shape[1]), np.float32)
+        query, _ = self.scorer.result({name: values[known] for name, values in given.items()})
+        return query.float().numpy()
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -239,3 +264,61 @@ def _stable_top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     codes = chosen.nonzero()[:, 1].reshape(-1, k)  # by rising index, k in every row
     best, order = torch.sort(scores.gather(1, codes), dim=1, descending=True, stable=True)
     return best, codes.gather(1, order)
+
+
+def heads_of(model: nn.Module) -> tuple[Head, ...]:
+    """The heads that a model declares, () for one that knows of none. Raises UnsupportedModel."""
+    widths: Any = getattr(model, "head_widths", None) or {}
+    kind = type(model).__name__
+    if not isinstance(widths, Mapping) or any(type(width) is not int or width < 1 for width in widths.values()):
+        raise UnsupportedModel(
+            f"{kind}.head_widths is {widths!r}, expected a dict from each head's name to how many values it has, 1 or more"
+        )
+    for name in widths:
+        if not isinstance(name, str) or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
+            raise UnsupportedModel(
+                f"{kind} has a head named {name!r}, which names an output of the bundle: expected letters, digits and "
+                "underscores, a letter first"
+            )
+    method = _method(model)
+    result = "query [B, D]" if hasattr(model, "query") else "scores [B, V]"
+    if widths and not hasattr(model, method):
+        raise UnsupportedModel(
+            f"{kind} has the heads {', '.join(widths)} in head_widths but no {method}(): give it {method}(features) -> "
+            f"({result}, {{name: [B, N]}}), or leave head_widths away"
+        )
+    return tuple(Head(name, width) for name, width in widths.items())
+
+
+def with_heads(
+    model: nn.Module, features: Mapping[str, Tensor], heads: Sequence[Head]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The query [B, D] or the scores [B, V], and each head, float32 [B, N], by one run of the model.
+
+    Raises UnsupportedModel where it gives other heads than it declares.
+    """
+    method = _method(model)
+    result, values = getattr(model, method)(features)
+    kind = f"{type(model).__name__}.{method}(features)"
+    if set(values) != {head.name for head in heads}:
+        raise UnsupportedModel(
+            f"{kind} gives the heads {', '.join(values) or '(none)'}, head_widths names {', '.join(h.name for h in heads)}: "
+            "let both name the same"
+        )
+    for head in heads:
+        value = values[head.name]
+        if not isinstance(value, Tensor) or value.dim() != 2 or value.shape[1] != head.width:
+            what = [int(size) for size in value.shape] if isinstance(value, Tensor) else type(value).__name__
+            raise UnsupportedModel(
+                f"{kind} gives '{head.name}' as {what}, expected [B, {head.width}] as in head_widths"
+            )
+    return result, tuple(values[head.name].float() for head in heads)
+
+
+def null_where_unknown(value: Tensor, known: Tensor, lowest: Tensor) -> Tensor:
+    """A head [B, N], the lowest FP32 for sessions without a known item, bool [B, 1], and for what is no number."""
+    return torch.where(known & (value.abs() < torch.inf), value, lowest)
+
+
+def _method(model: nn.Module) -> str:
+    return "query_and_heads" if hasattr(model, "query") else "forward_and_heads"

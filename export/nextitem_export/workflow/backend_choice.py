@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 from nextitem_bundle.runtime.features.program import Instruction, Program
+from nextitem_bundle.runtime.steps import Newest
 from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from .emit_onnx import EMITTERS
@@ -45,3 +46,29 @@ def _reason(instruction: Instruction) -> str | None:
     null = NULL_STRING.encode() if kind == "strings" else NULL_INT64
     size = len(keys) - int(len(keys) > 0 and keys[0] == null)  # a key of its own, and before all others
     return f"a vocabulary of {size:,} {kind}, above {limit:,}" if size > limit else None
+
+
+def newest_only(program: Program) -> Newest:
+    """How many of the last interactions are read, and in the order of which raw integer column.
+
+    Without a window for what reads whole sessions (sums, counts, first), or sorts by several columns or a computed one.
+    """
+    windows: set[int] = set()
+    orders: set[str] = set()
+    for instruction in program.instructions:
+        if instruction.op == "within":
+            return Newest()
+        if instruction.op in ("window", "valid"):
+            start, stop = instruction.attributes["start"], instruction.attributes["stop"]
+            assert isinstance(start, int)
+            if start >= 0 or stop is not None:
+                return Newest()
+            windows.add(-start)
+        if instruction.op == "order":
+            _lengths, *keys = (program.instructions[number] for number in instruction.inputs)
+            if len(keys) != 1 or keys[0].op != "input" or keys[0].dtype != "int64":
+                return Newest()
+            orders.add(str(keys[0].attributes["name"]))
+    if not windows or len(orders) > 1:
+        return Newest()
+    return Newest(max(windows), next(iter(orders), None))

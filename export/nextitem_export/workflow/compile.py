@@ -11,7 +11,6 @@ import onnx
 
 from nextitem_bundle.runtime.features.program import Program
 from nextitem_bundle.runtime.special_ids import NULL, UNKNOWN
-from nextitem_bundle.runtime.steps import Newest
 from nextitem_bundle.runtime.wire import NULL_INT64
 
 from .backend_choice import NUMPY, BackendChoice, choose_backend
@@ -140,29 +139,3 @@ def _lookups(expr: Expr) -> list[Mapping[str, np.ndarray]]:
             below[id(part)] = part
             waiting.extend(reversed(part.args))
     return [part.arrays for part in below.values() if "keys" in part.arrays]
-
-
-def newest_only(program: Program) -> Newest:
-    """How many of the last interactions are read, and in the order of which raw integer column.
-
-    Without a window for what reads whole sessions (sums, counts, first), or sorts by several columns or a computed one.
-    """
-    windows: set[int] = set()
-    orders: set[str] = set()
-    for instruction in program.instructions:
-        if instruction.op == "within":
-            return Newest()
-        if instruction.op in ("window", "valid"):
-            start, stop = instruction.attributes["start"], instruction.attributes["stop"]
-            assert isinstance(start, int)
-            if start >= 0 or stop is not None:
-                return Newest()
-            windows.add(-start)
-        if instruction.op == "order":
-            _lengths, *keys = (program.instructions[number] for number in instruction.inputs)
-            if len(keys) != 1 or keys[0].op != "input" or keys[0].dtype != "int64":
-                return Newest()
-            orders.add(str(keys[0].attributes["name"]))
-    if not windows or len(orders) > 1:
-        return Newest()
-    return Newest(max(windows), next(iter(orders), None))

@@ -23,7 +23,7 @@ from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.wire import NULL_INT64, NULL_STRING
 
 from .._errors import UnsupportedWorkflow
-from ..sample import for_nvtabular
+from ..wire import for_nvtabular
 
 NEVER_ENDS = int(np.iinfo(np.int64).max)  # ListSlice's end where none was given
 

@@ -124,7 +124,7 @@ def test_stages_are_told(export):
     assert said[:2] == ["reading the workflow and the sample", "tracing TinyModel to onnx"]
     (nulls,) = (stage for stage in said if stage.startswith("parity: nulls"))
     assert re.fullmatch(r"parity: nulls \([1-9]\d* of \d+ sessions, [\d,]+/s, \d+ s left\)", nulls)
-    assert said[-1] == "writing configuration and manifest"
+    assert said[-1] == "writing catalogue, configuration and manifest"
 
 
 def test_a_second_export_is_version_2_beside_1(export, repository, shop):

@@ -16,10 +16,10 @@ from nextitem_bundle.runtime.steps import read_step
 from nextitem_bundle.runtime.triton.batching import answering
 from nextitem_export import ExportOptions, UnsupportedModel
 from nextitem_export.graphs.id_decoder import INPUTS
+from nextitem_export.graphs.merging import can_merge, merge, open_graph
 from nextitem_export.layouts import LAYOUTS
-from nextitem_export.layouts.fused import can_merge, merge, open_graph
 from nextitem_export.layouts.steps import write_steps
-from nextitem_export.retrieval.module import OUTPUTS
+from nextitem_export.retrieval.tensors import OUTPUTS
 from nextitem_export.wire import request_tensors
 
 

@@ -19,7 +19,7 @@ from nextitem_export import ExportError, ExportOptions
 from nextitem_export.layouts import LAYOUTS
 from nextitem_export.layouts.native import bake_availability
 from nextitem_export.layouts.steps import write_steps
-from nextitem_export.retrieval.module import CODES, OUTPUTS
+from nextitem_export.retrieval.tensors import CODES, OUTPUTS
 from nextitem_export.wire import request_tensors
 
 

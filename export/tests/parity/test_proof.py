@@ -19,7 +19,8 @@ from nextitem_export.retrieval.blocks import FEW
 from nextitem_export.retrieval.choice import true_best
 from nextitem_export.retrieval.formats import write_retrieval
 from nextitem_export.retrieval.int8 import ZERO, quantize_table, rounded_query, scored_to_prove
-from nextitem_export.retrieval.module import CODES, SCORES, ModelFeature, Retrieval
+from nextitem_export.retrieval.module import ModelFeature, Retrieval
+from nextitem_export.retrieval.tensors import CODES, SCORES
 
 V, D, K = 6_000, 16, 20
 FEATURES = (ModelFeature("item", "feature__0", "int64"), ModelFeature("query", "feature__1", "float32"))

@@ -20,7 +20,8 @@ from nextitem_export import UnsupportedModel
 from nextitem_export.retrieval import blocks
 from nextitem_export.retrieval.choice import ScoringChoice
 from nextitem_export.retrieval.formats import write_retrieval
-from nextitem_export.retrieval.module import OUTPUTS, ModelFeature, Retrieval
+from nextitem_export.retrieval.module import ModelFeature, Retrieval
+from nextitem_export.retrieval.tensors import OUTPUTS
 
 V = 9
 #: Fewer and more than the six items that there are.

@@ -22,7 +22,8 @@ from nextitem_bundle.runtime.step import Step, open_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export.parity.compare import ranking_difference
 from nextitem_export.retrieval.formats import FORMATS, write_retrieval
-from nextitem_export.retrieval.module import CODES, SCORES, ModelFeature, Retrieval
+from nextitem_export.retrieval.module import ModelFeature, Retrieval
+from nextitem_export.retrieval.tensors import CODES, SCORES
 from nextitem_training.bodies import BODIES
 from nextitem_training.config import ModelConfig
 from nextitem_training.model import SessionModel

@@ -16,7 +16,8 @@ from nextitem_export.retrieval import blocks, choice
 from nextitem_export.retrieval.choice import SCORINGS, ScoringChoice, true_best
 from nextitem_export.retrieval.formats import write_retrieval
 from nextitem_export.retrieval.int8 import main_axes
-from nextitem_export.retrieval.module import CODES, SCORES, ModelFeature, Retrieval
+from nextitem_export.retrieval.module import ModelFeature, Retrieval
+from nextitem_export.retrieval.tensors import CODES, SCORES
 
 V, D, K = 20_003, 16, 50
 FEATURES = (ModelFeature("item", "feature__0", "int64"), ModelFeature("query", "feature__1", "float32"))

@@ -17,7 +17,8 @@ from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import UnsupportedModel
 from nextitem_export.retrieval.formats import FORMATS, write_retrieval
-from nextitem_export.retrieval.module import OUTPUTS, ModelFeature, Retrieval
+from nextitem_export.retrieval.module import ModelFeature, Retrieval
+from nextitem_export.retrieval.tensors import OUTPUTS
 from nextitem_export.workflow.graph_builder import IR_VERSION, OPSET
 
 ITEMS = 5000

@@ -16,8 +16,8 @@ from nextitem_bundle.runtime.wire import LOWEST_FLOAT32
 from nextitem_export import UnsupportedModel
 from nextitem_export.retrieval.choice import SCORINGS, ScoringChoice
 from nextitem_export.retrieval.formats import write_retrieval
-from nextitem_export.retrieval.heads import heads_of
-from nextitem_export.retrieval.module import OUTPUTS, ModelFeature, Retrieval
+from nextitem_export.retrieval.module import ModelFeature, Retrieval, heads_of
+from nextitem_export.retrieval.tensors import OUTPUTS
 
 V, D, T = 3000, 8, 4
 FEATURES = (ModelFeature("item", "feature__0", "int64"),)

@@ -15,7 +15,8 @@ from nextitem_export import ModelFile, UnsupportedModel
 from nextitem_export.model_files.file import opened
 from nextitem_export.retrieval.formats import write_retrieval
 from nextitem_export.retrieval.merged import prepare
-from nextitem_export.retrieval.module import CODES, SCORES, ModelFeature, Retrieval
+from nextitem_export.retrieval.module import ModelFeature, Retrieval
+from nextitem_export.retrieval.tensors import CODES, SCORES
 from nextitem_export.workflow.graph_builder import DYNAMO_OPSET, OPSET
 
 ITEMS, WINDOW = 12, 3

@@ -18,7 +18,7 @@ from nextitem_bundle.runtime.steps import Newest, read_step, write_step
 from nextitem_bundle.runtime.wire import NULL_INT64
 from nextitem_export.graphs.features import compile_plan
 from nextitem_export.wire import request_tensors
-from nextitem_export.workflow.compile import newest_only
+from nextitem_export.workflow.backend_choice import newest_only
 
 
 def program(*more: Instruction, start: int = -4, stop: int | None = None) -> Program:
