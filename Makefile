@@ -15,6 +15,7 @@
 #   make bench-accuracy  recommendations by published protocols (DATASET=eshop; others with DATA=FOLDER)
 #   make bench-choices   bodies, losses and windows one after the other (DATASET, DATA; CHOICES='gru4rec sasrec')
 #   make bench-retraining epochs from yesterday's model and from nothing (QUICK=1: fewer; twenty minutes)
+#   make bench-cold-items items that training never saw: how well, and what adding them takes (an hour; QUICK=1: some ten minutes)
 #   make bench-training  time and memory of training by interactions and items (five minutes; QUICK=1: one)
 #   make bench-client    the client's HTTP, gRPC and gzip (QUICK=1: under a minute)
 #   make bench-libraries HTTP libraries under the client (QUICK=1: fewer rounds)
@@ -25,7 +26,7 @@
 # What begins with bench writes its figures to benchmarks/results/, with QUICK=1 nowhere, with JSON=FILE to that file.
 # PYTHON=python3.10 chooses the interpreter of .venv.
 
-.PHONY: help demo test test-all test-migration lint typecheck docs dist lock bench bench-serving bench-catalogue bench-accuracy bench-choices bench-retraining bench-training \
+.PHONY: help demo test test-all test-migration lint typecheck docs dist lock bench bench-serving bench-catalogue bench-accuracy bench-choices bench-retraining bench-cold-items bench-training \
 	bench-client bench-libraries bench-soak test-container clean bootstrap
 .DEFAULT_GOAL := help
 
@@ -37,7 +38,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Both cores are used, each model on one thread. What trains and exports whole runs, or starts programs, goes with the tests with a
 # server: they wait much of their time, so there are four at once. What measures times under load runs by itself.
 UNIT_TESTS := tests bundle/tests training/tests export/tests
-WHOLE_RUNS := tests/benchmarks tests/migration export/tests/bundles training/tests/runs
+WHOLE_RUNS := tests/benchmarks tests/migration export/tests/bundles export/tests/catalogue training/tests/runs
 SERVER_TESTS := $(addprefix serving_tests/,measured contract faults models) $(wildcard serving_tests/test_*.py) server/tests client/tests
 PACKAGES := bundle training export server client
 
@@ -117,6 +118,9 @@ bench-choices: $(READY)
 
 bench-retraining: $(READY)
 	$(BIN)/python -m benchmarks.retraining $(call figures,retraining)
+
+bench-cold-items: $(READY)
+	$(BIN)/python -m benchmarks.cold_items $(call figures,cold_items)
 
 bench-training: $(READY)
 	$(BIN)/python -m benchmarks.training $(call figures,training)

@@ -23,6 +23,7 @@ OURS = {
     "nextitem-train": "nextitem_training.cli",
     "nextitem-import": "nextitem_training.importing.cli",
     "nextitem-export": "nextitem_export.cli",
+    "nextitem-catalogue": "nextitem_export.catalogue.cli",
     "nextitem-serve": "nextitem_server.cli",
     "nextitem-recommend": "nextitem_client.cli",
 }

@@ -28,7 +28,7 @@ else:
 PACKAGES = ("bundle", "training", "export", "server", "client")
 COMMANDS = {
     "training": ("nextitem-train", "nextitem-import"),
-    "export": ("nextitem-export",),
+    "export": ("nextitem-export", "nextitem-catalogue"),
     "server": ("nextitem-serve",),
     "client": ("nextitem-recommend",),
 }

@@ -19,7 +19,8 @@ from nextitem_bundle.runtime.step import open_step
 from nextitem_export.retrieval.ann import build_index
 from nextitem_export.retrieval.choice import ScoringChoice, true_best
 from nextitem_export.retrieval.formats import write_retrieval
-from nextitem_export.retrieval.module import CODES, ModelFeature, Retrieval
+from nextitem_export.retrieval.module import ModelFeature, Retrieval
+from nextitem_export.retrieval.tensors import CODES
 
 K = 100
 RECALL_AT = 20

@@ -26,11 +26,12 @@ SMOKED = {
     "client.libraries": (None, ""),
     "retraining": ("retraining", r"(yesterday|warm_over|.*_at_1$|.*\.epochs)"),
     "training": ("training", r"10k_"),
+    "cold_items": (None, ""),
     "accuracy": (None, ""),
     "accuracy.choices": (None, ""),
 }
 #: They train models, one after the other.
-LONG = {"retraining", "training", "accuracy", "accuracy.choices"}
+LONG = {"retraining", "training", "accuracy", "accuracy.choices", "cold_items"}
 #: Tested below, one with the other's vectors.
 TOGETHER = {"catalogue.vectors", "catalogue"}
 

@@ -1,0 +1,1 @@
+"""How well are items recommended that training never saw, and what does it cost to add them?"""
