@@ -22,6 +22,7 @@ _CONFIG = """
 [data]
 window = 20
 holdout_days = 1
+sample_sessions = 40
 [items]
 categorical = ["category", "colour", "brand"]
 log_continuous = ["price"]

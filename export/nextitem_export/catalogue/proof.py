@@ -2,12 +2,13 @@
 
 The reference is plain numpy. Codes of items are looked up in a dictionary of the tables' ids; what else the model reads comes
 from the compiled workflow of the version before; the session model runs in a graph of its own, which reads vectors of items; a
-score is a product, and what filters bar is worked out id by id.
+score is a product, and what filters and the availability list bar is worked out id by id.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -15,9 +16,8 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.request import read_request
-from nextitem_bundle.runtime.retrieval import AVAILABILITY, read_availability
+from nextitem_bundle.runtime.retrieval import AVAILABILITY
 from nextitem_bundle.runtime.special_ids import COLD, EMPTY, FIRST_ITEM, NULL, OK, PADDING, UNKNOWN
 from nextitem_bundle.runtime.special_ids import STATUS as STATUS_NAMES
 from nextitem_bundle.runtime.step import Step, open_step
@@ -169,14 +169,26 @@ class Reference:
         self._table = stored.ranked_table(self._vectors, tables.bias)
         counts = np.maximum(tables.counts, 0.5)
         self._log_popularity = np.log(counts / counts.sum()).astype(np.float32)
-        self.gone = np.concatenate([np.ones(FIRST_ITEM, dtype=bool), tables.removed])
+        self._barred = np.concatenate([np.ones(FIRST_ITEM, dtype=bool), tables.removed]) | self._unavailable()
 
     def __len__(self) -> int:
         """V."""
         return len(self._table)
 
+    def _unavailable(self) -> np.ndarray:
+        """bool [V]: what the availability list of the version before keeps back."""
+        version = self._stored.manifest.version
+        places = [self._stored.repository / model / str(version) for model in self._stored.models]
+        found = [file for place in places for file in place.rglob(AVAILABILITY)]
+        if not found:
+            return np.zeros(len(self), dtype=bool)
+        ((kind, ids),) = json.loads(found[0].read_text(encoding="utf-8")).items()
+        listed = np.zeros(len(self), dtype=bool)
+        listed[[self._code_of[item] for item in ids if item in self._code_of]] = True
+        return listed if kind == "unavailable" else ~listed
+
     def answers(self, sessions: Sessions) -> tuple[np.ndarray, np.ndarray]:
-        """Scores float32 [B, V], the lowest FP32 for what no item of the catalogue has, and status int [B]."""
+        """Scores float32 [B, V], the lowest FP32 for what must not come, and status int [B]."""
         stored, codes = self._stored, self._codes(sessions)
         request = read_request(request_tensors(sessions, stored.signature.features), stored.signature)
         encoded = stored.program.run(request.tensors(None))
@@ -185,7 +197,7 @@ class Reference:
         queries = stored.queries(encoded, self._vectors)
         scores = (queries @ self._table.T).astype(np.float32)
         scores[~known, FIRST_ITEM:] = self._log_popularity
-        scores[:, self.gone] = LOWEST_FLOAT32
+        scores[:, self._barred] = LOWEST_FLOAT32
         filled = (codes != PADDING).any(axis=1)
         return scores, np.where(known, OK, np.where(filled, COLD, EMPTY))
 
@@ -221,8 +233,6 @@ class Answers:
     def __init__(self, stored: StoredCatalogue, folder: Path, version: int) -> None:
         *steps, name = stored.models
         self._steps: list[Step] = [open_step(folder / model / str(version)) for model in (steps or [name])]
-        lists = sorted(file for model in stored.models for file in (folder / model / str(version)).rglob(AVAILABILITY))
-        self.available = read_availability(lists[0], ItemIndex.load(lists[0].parent))
 
     def ask(self, request: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """The answer: item_ids and scores [B, K], status [B, 1]."""
@@ -257,7 +267,6 @@ class _Comparison:
         signature = self.stored.signature
         request = request_tensors(batch, signature.features)
         scores, status = self.reference.answers(batch)
-        scores[:, ~self.answers.available] = LOWEST_FLOAT32
         if case.filtered:
             filters = draw_filters(batch, signature.item_column, self.tables.ids, np.random.default_rng(start))
             request |= filters.tensors
