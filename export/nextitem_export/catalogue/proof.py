@@ -18,6 +18,7 @@ import pandas as pd
 
 from nextitem_bundle.runtime.request import read_request
 from nextitem_bundle.runtime.retrieval import AVAILABILITY
+from nextitem_bundle.runtime.signature import Feature
 from nextitem_bundle.runtime.special_ids import COLD, EMPTY, FIRST_ITEM, NULL, OK, PADDING, UNKNOWN
 from nextitem_bundle.runtime.special_ids import STATUS as STATUS_NAMES
 from nextitem_bundle.runtime.step import Step, open_step
@@ -84,10 +85,29 @@ def read_sessions(stored: StoredCatalogue, sample: str | Path | None) -> Session
         raise CatalogueError(
             f"{sample} lacks the column(s) {', '.join(missing)} of interactions; it has {', '.join(map(str, frame))}"
         )
-    kept = [stored.session_column, *names]
-    groups = frame[kept].groupby(stored.session_column, sort=False)
+    kept = frame[[stored.session_column, *names]].copy()
+    for feature in stored.signature.features:
+        kept[feature.name] = _as_sent(kept[feature.name], feature, sample)
+    groups = kept.groupby(stored.session_column, sort=False)
     most = stored.signature.max_interactions_per_session
     return [session.iloc[-most:].reset_index(drop=True) for _, session in groups][:SESSIONS]
+
+
+def _as_sent(values: pd.Series, feature: Feature, sample: str | Path) -> pd.Series:
+    """A column in the feature's type, where CSV has text. Raises CatalogueError where it has another one."""
+    text = values.dropna().map(type).eq(str).all() if values.dtype == object else False
+    try:
+        if feature.kind == "datetime":
+            return pd.to_datetime(values)
+        if feature.kind != "string":
+            return pd.to_numeric(values) if text else values
+    except (ValueError, TypeError) as error:
+        raise CatalogueError(f"{sample} holds no {feature.kind} in '{feature.name}': {error}") from None
+    if text:
+        return values
+    raise CatalogueError(
+        f"{sample} holds {values.dtype} in '{feature.name}', and the bundle is sent text there: write it as text"
+    )
 
 
 def prove(

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from nextitem_bundle.runtime.special_ids import FIRST_ITEM
-from nextitem_export import ParityError
+from nextitem_export import CatalogueError, ParityError
 from nextitem_export.catalogue import proof
 from nextitem_export.catalogue.changes import How, changes_of
 from nextitem_export.catalogue.proof import cases_of, prove, read_sessions
@@ -142,6 +142,33 @@ def test_sessions_of_a_file_are_cut_to_what_a_request_may_hold(stored, sample, t
     kept = [session for _, session in sample.groupby("session_id", sort=False)]
     assert [session["item_id"].tolist() for session in found] == [session["item_id"].tolist() for session in kept]
     assert found[0].columns.tolist() == [stored.session_column, *stored.signature.feature_names]
+
+
+def test_sessions_of_csv_are_those_of_parquet(stored, changes, sample, tmp_path):
+    sample.to_parquet(tmp_path / "clicks.parquet")
+    sample.to_csv(tmp_path / "clicks.csv", index=False)
+    columns = [*stored.signature.feature_names]
+    read = [read_sessions(stored, tmp_path / f"clicks.{suffix}") for suffix in ("parquet", "csv")]
+    for one, other in zip(*read, strict=True):
+        pd.testing.assert_frame_equal(one[columns], other[columns], check_dtype=False)
+    (tmp_path / "build").mkdir()
+    write_version(stored, changes.tables, tmp_path / "build", 2)
+    assert prove(stored, changes, tmp_path / "build", 2, read[1], lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "sentence"),
+    [
+        ("item_id", 7, "holds int64 in 'item_id', and the bundle is sent text there: write it as text"),
+        ("price", "dear", "holds no float in 'price': Unable to parse string"),
+        ("timestamp", "once", "holds no datetime in 'timestamp': "),
+    ],
+)
+def test_a_sample_of_other_types_is_refused(stored, sample, tmp_path, column, value, sentence):
+    sample.assign(**{column: value}).to_parquet(tmp_path / "clicks.parquet")
+    with pytest.raises(CatalogueError) as caught:
+        read_sessions(stored, tmp_path / "clicks.parquet")
+    assert str(caught.value).startswith(f"{tmp_path / 'clicks.parquet'} {sentence}")
 
 
 def test_scores_are_those_of_the_tables(stored, changes):
