@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from onnx import TensorProto, helper
 
 from nextitem_bundle.runtime.features import TOP_K
+from nextitem_bundle.runtime.item_index import ItemIndex
+from nextitem_bundle.runtime.retrieval import AVAILABILITY, read_availability
 from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 from nextitem_bundle.runtime.step import open_step
 from nextitem_bundle.runtime.steps import AnnRetrieval, OnnxGraph, write_step
@@ -118,8 +123,9 @@ def write_scored(
 ) -> None:
     """Write the retrieval step and its step.json with as little effort as the asked recall takes.
 
-    sample: the features of some sessions that know an item, by tensor, [S, T] each. queries: theirs, float32 [S, D]; None for a
-    model without them, or where an exact scan must not look at 8 bits first. threads: of the step's graph.
+    sample: the features of some sessions that know an item, by tensor, [S, T] each. queries: theirs, float32 [S, D], or those
+    of other sessions where S is 0; None for a model without them, or where an exact scan must not look at 8 bits first.
+    threads: of the step's graph. The folder holds the item index already.
     Raises UnsupportedModel where the model has no query or the recall is not reached.
     """
     scoring = SCORINGS[choice.name]
@@ -136,7 +142,7 @@ def write_scored(
         write_step(folder, settings)
         if scoring.min_recall is None or least is None:
             return
-        recall = _measured_recall(job, sample)
+        recall = _measured_recall(job, sample) if _rows(sample) else _recall_of_queries(job, scoring, effort)
         if recall >= least:
             write_step(folder, dataclasses.replace(settings, recall_at_20=round(recall, 6)))
             return
@@ -147,34 +153,80 @@ def write_scored(
     )
 
 
+def _rows(sample: Mapping[str, np.ndarray]) -> int:
+    return len(next(iter(sample.values())))
+
+
 def _measured_recall(job: Job, known: Mapping[str, np.ndarray]) -> float:
-    """The share of the true RECALL_AT best items that the written step gives when asked for no more."""
+    """The share of the true RECALL_AT best items, of those that may be recommended, which the written step gives when asked for
+    no more.
+    """
     table = job.ranked.table
     assert table is not None
     assert job.queries is not None
-    if not len(job.queries):
+    available = read_availability(job.folder / AVAILABILITY, ItemIndex.load(job.folder))
+    k = min(RECALL_AT, job.ranked.k, int(available[FIRST_ITEM:].sum()))
+    if not len(job.queries) or not k:
         return 1.0
-    true = true_best(job.queries, table, min(RECALL_AT, job.ranked.k, len(table) - FIRST_ITEM))
+    true = true_best(job.queries, table, k, available)
     step = open_step(job.folder)
     none = dict.fromkeys(job.names[len(known) :][:2], np.zeros((1, 64), dtype=np.int64))
-    wanted = {TOP_K: np.array([true.shape[1]])}
+    wanted = {TOP_K: np.array([k])}
     given = [
         step.run({**{name: values[row : row + 1] for name, values in known.items()}, **none, **wanted})[CODES][0]
         for row in range(len(true))
     ]
-    hits = [len(np.intersect1d(right, codes[: len(right)])) for right, codes in zip(true, given, strict=True)]
-    return float(np.mean(hits) / true.shape[1])
+    hits = [len(np.intersect1d(right, codes[:k])) for right, codes in zip(true, given, strict=True)]
+    return float(np.mean(hits) / k)
 
 
-def true_best(queries: np.ndarray, table: np.ndarray, k: int) -> np.ndarray:
-    """The codes of the k best items of each query, int64 [S, k], best first: queries [S, D], table [V, D]."""
-    codes, scores = (np.concatenate(parts, axis=1) for parts in zip(*_best_of_blocks(queries, table, k), strict=True))
+def _recall_of_queries(job: Job, scoring: Scoring, effort: int) -> float:
+    """The same where there are queries without the sessions that they were made of: they are asked in a step of their own."""
+    table = job.ranked.table
+    assert table is not None
+    assert job.queries is not None
+    asked, items, tensor = "asked", "items", helper.make_tensor_value_info
+    session = dataclasses.replace(
+        job.session,
+        inputs=[
+            tensor(asked, TensorProto.FLOAT, ["B", table.shape[1]]),
+            tensor(items, TensorProto.INT64, ["B", "T"]),
+        ],
+        nodes=[],
+        weights={},
+        result=asked,
+        heads=(),
+        table=None,
+    )
+    ranked = dataclasses.replace(job.ranked, features=(asked, items), item_feature=items, heads=())
+    with tempfile.TemporaryDirectory(dir=job.folder.parent) as place:
+        folder = Path(place)
+        shutil.copytree(job.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("table_*", "model.onnx"))
+        direct = Job(ranked, session, [asked, items, *job.names[-3:]], folder, job.threads, job.queries)
+        settings = scoring.attempt(direct, effort)
+        assert settings is not None, "the same effort was made for the step itself"
+        write_step(folder, dataclasses.replace(settings, graph=OnnxGraph(job.threads)))
+        codes = np.full((len(job.queries), 1), FIRST_ITEM, dtype=np.int64)
+        return _measured_recall(direct, {asked: job.queries, items: codes})
+
+
+def true_best(queries: np.ndarray, table: np.ndarray, k: int, available: np.ndarray | None = None) -> np.ndarray:
+    """The codes of the k best items of each query, int64 [S, k], best first: queries [S, D], table [V, D].
+
+    available: the items that count, bool [V], k at least; None: all.
+    """
+    blocks_of_best = _best_of_blocks(queries, table, k, available)
+    codes, scores = (np.concatenate(parts, axis=1) for parts in zip(*blocks_of_best, strict=True))
     order = np.lexsort((codes, -scores), axis=1)[:, :k]
     return np.take_along_axis(codes, order, 1)
 
 
-def _best_of_blocks(queries: np.ndarray, table: np.ndarray, k: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _best_of_blocks(
+    queries: np.ndarray, table: np.ndarray, k: int, available: np.ndarray | None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for start in range(FIRST_ITEM, len(table), _TABLE_BLOCK):
         scores = queries @ table[start : start + _TABLE_BLOCK].T
+        if available is not None:
+            scores[:, ~available[start : start + _TABLE_BLOCK]] = -np.inf
         best = np.argpartition(-scores, min(k, scores.shape[1] - 1), axis=1)[:, :k]
         yield start + best, np.take_along_axis(scores, best, 1)
