@@ -20,6 +20,7 @@ export measures it on the sample's sessions.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 from onnx import TensorProto
@@ -31,6 +32,8 @@ from .scan import Asked, all_or_any
 WIDEST = 1024
 ZERO, _HIGHEST = 128, 127
 _TINY = np.float32(np.finfo(np.float32).tiny)
+#: Rows of a table that are worked on at once.
+_ROWS = 65_536
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,14 +51,26 @@ class QuantizedTable:
 
 def quantize_table(table: np.ndarray) -> QuantizedTable:
     """Round a table float32 [rows, D]."""
-    scale = max(float(np.abs(table).max(initial=0)), float(_TINY)) / _HIGHEST
-    rounded = np.rint(table / np.float32(scale))
-    rounding = float(np.linalg.norm(table - rounded * np.float32(scale), axis=1).max(initial=0))
-    longest = float(np.linalg.norm(rounded, axis=1).max(initial=0)) * scale
+    highest = max(float(table.max(initial=0)), -float(table.min(initial=0)))
+    scale = max(highest, float(_TINY)) / _HIGHEST
+    values = np.empty(table.shape, dtype=np.uint8)
+    rounding = longest = 0.0
+    for rows in _row_blocks(table):
+        rounded = np.rint(table[rows] / np.float32(scale))
+        error = np.linalg.norm(table[rows] - rounded * np.float32(scale), axis=1)
+        rounding = max(rounding, float(error.max()))
+        longest = max(longest, float(np.linalg.norm(rounded, axis=1).max()) * scale)
+        values[rows] = rounded + ZERO
     # Products in float32 are rounded as well: in these lengths, in the exact scores and in the model's own.
     slack = table.shape[1] * 2.0**-22
     factors = (rounding * (1 + slack) + longest * slack, longest * (1 + slack))
-    return QuantizedTable((rounded + ZERO).astype(np.uint8), scale, factors)
+    return QuantizedTable(values, scale, factors)
+
+
+def _row_blocks(table: np.ndarray) -> Iterator[slice]:
+    """Few rows at once, so that what is worked out of a large table does not take its size again."""
+    for start in range(0, len(table), _ROWS):
+        yield slice(start, min(start + _ROWS, len(table)))
 
 
 def main_axes(table: np.ndarray, width: int) -> np.ndarray:
@@ -63,7 +78,11 @@ def main_axes(table: np.ndarray, width: int) -> np.ndarray:
 
     Principal components without a mean: products along them alone come near the whole ones.
     """
-    _, directions = np.linalg.eigh(table.T.astype(np.float64) @ table)  # by rising length
+    products = np.zeros((table.shape[1], table.shape[1]))
+    for rows in _row_blocks(table):
+        block = table[rows].astype(np.float64)
+        products += block.T @ block
+    _, directions = np.linalg.eigh(products)  # by rising length
     return np.ascontiguousarray(directions[:, ::-1][:, :width], dtype=np.float32)
 
 
@@ -122,14 +141,27 @@ def scored_to_prove(table: np.ndarray, quantized: QuantizedTable, queries: np.nd
 
     table: float32 [rows, D]; queries: float32 [S, D].
     """
-    scored = []
-    signed = quantized.values.astype(np.float32) - ZERO
     of_table, of_query = quantized.error_factors
-    for query in queries:
-        rounded, scale = rounded_query(query)
-        error = of_table * np.linalg.norm(query) + of_query * np.linalg.norm(query - rounded * np.float32(scale))
-        worst = np.partition(table @ query, len(table) - k)[len(table) - k]
+    each = [rounded_query(query) for query in queries]
+    rounded = np.array([values for values, _ in each], dtype=np.float32).reshape(queries.shape)
+    scales = np.array([scale for _, scale in each], dtype=np.float32)[:, None]  # (S, 1)
+    lengths = np.linalg.norm(queries, axis=1, keepdims=True)
+    error = of_table * lengths + of_query * np.linalg.norm(queries - rounded * scales, axis=1, keepdims=True)
+    worst = _kth_best(table, queries, k)
+    unit = scales * np.float32(quantized.scale)
+    scored = np.zeros(len(queries), dtype=np.int64)
+    for rows in _row_blocks(table):
+        signed = quantized.values[rows].astype(np.float32) - ZERO
         # In float32 as far as integers are exact; beyond, the error is one part in 2**24.
-        sums = (signed @ rounded) * np.float32(scale * quantized.scale)
-        scored.append(int((sums + error >= worst).sum()))
-    return np.array(scored)
+        sums = (rounded @ signed.T) * unit  # (S, rows)
+        scored += (sums + error >= worst).sum(axis=1)
+    return scored
+
+
+def _kth_best(table: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
+    """Each query's score of its k-th best row, float32 [S, 1]."""
+    best = np.full((len(queries), k), -np.inf, dtype=np.float32)
+    for rows in _row_blocks(table):
+        scores = np.concatenate([best, queries @ table[rows].T], axis=1)
+        best = np.partition(scores, scores.shape[1] - k, axis=1)[:, -k:]
+    return best.min(axis=1, keepdims=True)

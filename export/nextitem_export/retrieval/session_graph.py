@@ -19,6 +19,8 @@ _TABLE, _LENGTHS, _AXES = "shared/table", "shared/lengths", "shared/last_axis"
 _START, _END = "shared/first_column", "shared/embedded_columns"
 #: Of a float32's precision: a row and its direction times its length differ by rounding alone.
 _RELATIVE = 1e-6
+#: Rows of a table that are compared at once.
+_ROWS = 65_536
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,11 +84,17 @@ def _lengths(weight: np.ndarray, table: np.ndarray) -> np.ndarray | None:
     if weight.dtype != np.float32 or weight.ndim != 2 or len(weight) != len(table) or weight.shape[1] > table.shape[1]:
         return None
     table = table[:, : weight.shape[1]]
-    squares = np.einsum("vd,vd->v", table, table, dtype=np.float64)
-    products = np.einsum("vd,vd->v", weight, table, dtype=np.float64)
-    lengths = np.divide(products, squares, out=np.zeros_like(products), where=squares > 0).astype(np.float32)
-    bound = _RELATIVE * max(float(np.abs(weight).max(initial=0)), np.finfo(np.float32).tiny)
-    return lengths if float(np.abs(table * lengths[:, None] - weight).max(initial=0)) <= bound else None
+    lengths = np.zeros(len(table), dtype=np.float32)
+    largest = error = 0.0
+    for start in range(0, len(table), _ROWS):
+        given, own = weight[start : start + _ROWS], table[start : start + _ROWS]
+        squares = np.einsum("vd,vd->v", own, own, dtype=np.float64)
+        products = np.einsum("vd,vd->v", given, own, dtype=np.float64)
+        found = np.divide(products, squares, out=np.zeros_like(products), where=squares > 0).astype(np.float32)
+        lengths[start : start + _ROWS] = found
+        largest = max(largest, float(np.abs(given).max()))
+        error = max(error, float(np.abs(own * found[:, None] - given).max()))
+    return lengths if error <= _RELATIVE * max(largest, float(np.finfo(np.float32).tiny)) else None
 
 
 def _is_looked_up(session: SessionGraph, name: str) -> bool:
