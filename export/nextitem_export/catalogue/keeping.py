@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,14 @@ pc: Any = pyarrow.compute  # makes its functions when it is imported, so that py
 _RELATIVE = 1e-6
 #: What the encoder's inputs may differ by from what NVTabular gave the model.
 _CLOSE = 1e-5
+
+
+#: Operators that give codes where they are given codes, and those that look rows up.
+_CARRIES_CODES = (
+    "Abs", "Add", "Cast", "Clip", "Concat", "Expand", "Flatten", "Identity", "Max", "Min", "Mul", "Pad", "Reshape", "Slice",
+    "Split", "Squeeze", "Sub", "Tile", "Transpose", "Unsqueeze", "Where",
+)  # fmt: skip
+_LOOKS_UP = ("Gather", "GatherElements", "GatherND")
 
 
 class Encoder(nn.Module):
@@ -142,7 +151,7 @@ def keep_catalogue(
             refused="its workflow changes item ids before it looks them up: encode the raw column with ops.Categorify(), and "
             "export again"
         )
-    _prove_encoding(items)
+    prove_encoding(items)
     target = folder / FOLDER
     target.mkdir()
     created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
@@ -173,7 +182,7 @@ def keep_catalogue(
     if items is not None:
         items.attributes.save(target)
         np.save(target / ITEM_VECTORS, vectors, allow_pickle=False)
-        _write_encoder(items, target / ENCODER)
+        write_encoder(items, target / ENCODER)
     np.save(
         target / QUERIES,
         written.queries,
@@ -210,16 +219,24 @@ def _embedded(plan: Plan, session: SessionGraph) -> _Embedded | str:
             "its model compares queries with other vectors than those that it embeds items by: use one table for both, as "
             "tied weights do"
         )
-    looked_up = {
-        node.input[0] for node in session.nodes if node.op_type == "Gather" and node.input[1] == plan.item_tensor
-    }
-    others = [name for name in session.weights if name in looked_up and name != found.weight]
+    others = sorted(_tables_of_items(session, plan.item_tensor, len(table)) - {found.weight})
     if others:
         return (
             f"its session graph looks items up in {len(others)} further tables ({', '.join(others)}), and a new item has to be "
             "put into one: use one embedding of items"
         )
     return found
+
+
+def _tables_of_items(session: SessionGraph, item_tensor: str, count: int) -> set[str]:
+    """The weights of so many rows that are looked up by item codes, also by such that were cast, bounded or cut."""
+    codes, tables = {item_tensor}, set()
+    for node in session.nodes:
+        if node.op_type in _CARRIES_CODES and codes.intersection(node.input):
+            codes.update(node.output)
+        if node.op_type in _LOOKS_UP and node.input[1] in codes:
+            tables.add(node.input[0])
+    return {name for name in tables if name in session.weights and len(session.weights[name]) == count}
 
 
 def _as_compared(name: str, weight: np.ndarray, table: np.ndarray) -> _Embedded | None:
@@ -235,14 +252,15 @@ def _as_compared(name: str, weight: np.ndarray, table: np.ndarray) -> _Embedded 
     return None
 
 
-def _prove_encoding(items: RunItems | None) -> None:
+def prove_encoding(items: RunItems | None) -> None:
+    """Raises ParityError unless attributes are encoded as NVTabular encoded them for the model."""
     if items is None:
         return
-    encoded = items.attributes.encode(items.rows).tensors
-    for name, right in items.tensors.items():
-        own = encoded[name]
-        right = right[FIRST_ITEM:, : own.shape[1]] if own.shape[1] < right.shape[1] else right[FIRST_ITEM:]
-        wrong = ~np.isclose(own, right, rtol=_CLOSE, atol=_CLOSE)
+    for name, own in items.attributes.encode(items.rows).tensors.items():
+        right = items.tensors[name][FIRST_ITEM:]
+        width = max(own.shape[1], right.shape[1])  # of a list: behind its values is padding
+        wide, due = (np.pad(values, [(0, 0), (0, width - values.shape[1])]) for values in (own, right))
+        wrong = ~np.isclose(wide, due, rtol=_CLOSE, atol=_CLOSE)
         if wrong.any():
             row = int(np.flatnonzero(wrong.any(axis=1))[0])
             raise ParityError(
@@ -251,19 +269,23 @@ def _prove_encoding(items: RunItems | None) -> None:
             )
 
 
-def _write_encoder(items: RunItems, path: Path) -> None:
+def write_encoder(items: RunItems, path: Path) -> None:
+    """Write the encoder as ONNX: encoded attributes, by the names of Content's tensors, to vectors float32 [N, D]."""
     example = tuple(torch.from_numpy(items.tensors[name][:2]) for name in items.encoder.names)
-    axes = {name: {0: "N", 1: "L"} if name.startswith("bag_") else {0: "N"} for name in items.encoder.names}
-    torch.onnx.export(
-        items.encoder,
-        example,
-        str(path),
-        input_names=list(items.encoder.names),
-        output_names=["content"],
-        dynamic_axes={**axes, "content": {0: "N"}},
-        opset_version=17,
-        dynamo=False,
-    )
+    # Each list has a length of its own: where two axes have one name, ONNX Runtime takes them to be of one size.
+    axes = {name: {0: "N", 1: f"L_{name}"} if name.startswith("bag_") else {0: "N"} for name in items.encoder.names}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of the tracer, which is to go
+        torch.onnx.export(
+            items.encoder,
+            example,
+            str(path),
+            input_names=list(items.encoder.names),
+            output_names=["content"],
+            dynamic_axes={**axes, "content": {0: "N"}},
+            opset_version=17,
+            dynamo=False,
+        )
 
 
 def _keep_sessions(plan: Plan, count: int, path: Path) -> None:

@@ -187,7 +187,7 @@ class StoredCatalogue:
 
         features: what the model reads, by tensor, [B, T] each. vectors: the items as they are embedded, float32 [V, D].
         """
-        graph = _session_of(self.folder / SESSION, self.settings.threads)
+        graph = open_graph(self.folder / SESSION, self.settings.threads)
         read = {value.name for value in graph.get_inputs()}
         given = {name: values for name, values in {**features, self.settings.table: vectors}.items() if name in read}
         return graph.run([graph.get_outputs()[0].name], given)[0]
@@ -219,7 +219,7 @@ class StoredCatalogue:
         """Add to the vectors of items, by code less FIRST_ITEM, what the encoder makes of their attributes."""
         assert self.attributes is not None
         assert tables.rows is not None
-        encoder = _session_of(self.folder / ENCODER, self.settings.threads)
+        encoder = open_graph(self.folder / ENCODER, self.settings.threads)
         for start in range(0, len(places), _BATCH):
             batch = places[start : start + _BATCH]
             (made,) = encoder.run(None, dict(self.attributes.encode(tables.rows.take(pa.array(batch))).tensors))
@@ -273,7 +273,8 @@ def read_session(path: Path, table: str) -> SessionGraph:
     )
 
 
-def _session_of(path: Path, threads: int) -> Any:
+def open_graph(path: Path, threads: int) -> Any:
+    """An InferenceSession of ONNX Runtime, on so many threads of the CPU."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
