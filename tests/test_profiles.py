@@ -39,6 +39,7 @@ def test_no_test_has_a_number_of_its_own_but_for_a_reason():
         # A few for every day, derandomized, and as many as minutes allow for the long ones.
         "export/tests/bundles/test_whole_workflows.py",
         "export/tests/workflow/tracing/test_random.py",
+        "export/tests/catalogue/test_drawn_updates.py",  # each example writes versions of a bundle
         "export/tests/support/harness.py",  # where each example asks NVTabular
         "serving_tests/contract/test_random_requests.py",  # each is asked of eight bundles
     }
