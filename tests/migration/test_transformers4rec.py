@@ -37,7 +37,6 @@ MODELS = {
         ["--masking", "mlm", "--body", "bert", "--heads", "2", "--task-activation", "none"],
     ),
     "xlnet_plm": ((), "plm", ["--masking", "plm"]),
-    "xlnet_uni": ((), "clm", ["--masking", "clm", "--attention", "uni"]),
     "roberta_mlm": ((), "mlm", ["--masking", "mlm", "--body", "roberta", "--heads", "2"]),
 }  # fmt: skip
 ASK = """
@@ -103,8 +102,7 @@ def built(schema, side, masking, name):
         masking=masking,
         **more,
     )
-    attention = {"attn_type": "uni"} if name == "xlnet_uni" else {}
-    body = config.build(d_model=WIDTH, n_head=2, n_layer=1, total_seq_length=WINDOW, **attention)
+    body = config.build(d_model=WIDTH, n_head=2, n_layer=1, total_seq_length=WINDOW)
     task = tr.NextItemPredictionTask(weight_tying=True, metrics=[])
     return body.to_torch_model(inputs, task, max_sequence_length=WINDOW, top_k=5)
 
