@@ -52,7 +52,7 @@ from .vocabulary import with_vocabulary
 #: What keeps Python from making a folder of this name, see layouts/runtimes.py.
 NO_CACHE = "__pycache__"
 #: What of a model's version is the same in the next one.
-_KEPT = ("model.py", "nextitem_runtime", NO_CACHE, AVAILABILITY)
+_KEPT = ("model.py", "nextitem_runtime", NO_CACHE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +134,7 @@ def _write_manifest(update: _Update) -> None:
         version=update.version,
         sha256=checksums_of(build, [path for path in files if path.name not in (AVAILABILITY, NO_CACHE)]),
         created=update.created,
+        availability_given=False,  # it is the one that acts, and goes on acting
         request=dataclasses.replace(stored.signature, bundle_version=update.version).to_json(),
         catalogue_size=len(tables.ids),
         catalogue=summary,
@@ -266,13 +267,14 @@ def _lay_out_ensemble(update: _Update) -> None:
         if hasattr(old, "queue"):
             write_step(folder, dataclasses.replace(settings, queue=old.queue))
         _move(folder, update.new(model))
+    _take_availability_along(update, update.new(update.stored.manifest.models[1]))
 
 
 def _lay_out_fused(update: _Update) -> None:
     target, old = update.new(update.name), read_step(update.old(update.name))
     features, retrieval = (read_step(folder) for folder in update.folders[:2])
     heads = {tensor: head.name for tensor, head in head_tensors(update.stored.signature.heads).items()}
-    signature = features.signature
+    signature, reads_list = features.signature, target
     if isinstance(retrieval, Retrieval) and write_merged(update.folders, target, heads, features.codes):
         settings: FusedGraph | FusedSteps = FusedGraph(
             signature=signature,
@@ -287,13 +289,19 @@ def _lay_out_fused(update: _Update) -> None:
     else:
         for part, folder in zip(PARTS, update.folders, strict=True):
             shutil.copytree(folder, target / part)
+        write_step(target / PARTS[0], dataclasses.replace(features, catalogue=None))  # the model itself tells it
+        reads_list = target / PARTS[1]
         names: list[tuple[str, str]] = list(zip(OUTPUTS, ITEMS_INPUTS[:3], strict=True))
         settings = FusedSteps(signature, features.filters, dict(names), heads, old.queue, update.age)
     write_step(target, settings)
-    # A vocabulary that has grown beyond what a graph holds makes steps of a merged graph: the list lies beside the index.
-    for listed in update.old(update.name).rglob(AVAILABILITY):
-        (target / AVAILABILITY).unlink(missing_ok=True)
-        shutil.copy(listed, target if isinstance(settings, FusedGraph) else target / PARTS[1])
+    _take_availability_along(update, reads_list)
+
+
+def _take_availability_along(update: _Update, folder: Path) -> None:
+    """Copy the list that acts into the folder of what ranks, which a fused model that is no single graph has inside."""
+    for model in update.stored.models:
+        for source in update.old(model).rglob(AVAILABILITY):
+            shutil.copy(source, folder)
 
 
 def _move(source: Path, target: Path) -> None:
@@ -302,15 +310,25 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _keep(update: _Update, program: Program, vectors: np.ndarray) -> None:
-    """The catalogue of the new version; what did not change is linked, since no file of a version is written to again."""
-    source, target = update.stored.folder, update.new(update.name) / FOLDER
+    """The catalogue of the new version. vectors: the items as they are embedded, float32 [V, D]."""
+    stored = update.stored
+    source, target = stored.folder, update.new(update.name) / FOLDER
     target.mkdir()
-    for name in (ENCODER, SESSION, QUERIES, PROOF):
+    same = update.tables.same_files(stored.tables)
+    for name in (ENCODER, SESSION, QUERIES, PROOF, *same):
         if (source / name).exists():
-            os.link(source / name, target / name)
-    if update.stored.attributes is not None:
-        update.stored.attributes.save(target)
+            _link(source / name, target / name)
+    if stored.attributes is not None:
+        stored.attributes.save(target)
         np.save(target / ITEM_VECTORS, vectors, allow_pickle=False)
-    dataclasses.replace(update.stored.settings, created=update.created).save(target)
-    update.tables.save(target)
+    dataclasses.replace(stored.settings, created=update.created).save(target)
+    update.tables.save(target, same)
     program.save(target / PROGRAM)
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file once more, since no file of a version is written to again; a copy where there are no hard links."""
+    try:
+        os.link(source, target)
+    except OSError:  # of another owner, or on a file system without them
+        shutil.copyfile(source, target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -54,16 +55,24 @@ class Tables:
         special = np.full(FIRST_ITEM, LOWEST_FLOAT32)
         return np.concatenate([special, np.log(counts / counts.sum())]).astype(np.float32)
 
-    def save(self, folder: Path) -> None:
-        """Write the files."""
+    def save(self, folder: Path, there: Collection[str] = ()) -> None:
+        """Write the files, but for those of these names, which are there already."""
         kind = pa.string() if self.ids.dtype == object else pa.int64()
         items = {"id": pa.array(self.ids, kind), "removed": pa.array(self.removed), "count": pa.array(self.counts)}
         pyarrow.parquet.write_table(pa.table(items), folder / ITEMS, compression="zstd")
-        np.save(folder / VECTORS, self.id_vectors, allow_pickle=False)
-        if self.bias is not None:
-            np.save(folder / BIAS, self.bias, allow_pickle=False)
-        if self.rows is not None:
+        for name, values in ((VECTORS, self.id_vectors), (BIAS, self.bias)):
+            if values is not None and name not in there:
+                np.save(folder / name, values, allow_pickle=False)
+        if self.rows is not None and ROWS not in there:
             pyarrow.parquet.write_table(self.rows, folder / ROWS, compression="zstd")
+
+    def same_files(self, other: Tables) -> tuple[str, ...]:
+        """The files but for ids.parquet that are those of other tables as well."""
+        arrays = ((VECTORS, self.id_vectors, other.id_vectors), (BIAS, self.bias, other.bias))
+        same = [name for name, own, its in arrays if own is not None and its is not None and np.array_equal(own, its)]
+        if self.rows is not None and other.rows is not None and self.rows.equals(other.rows):
+            same.append(ROWS)
+        return tuple(same)
 
     @classmethod
     def load(cls, folder: Path) -> Tables:

@@ -76,3 +76,17 @@ def test_an_item_that_training_never_saw_counts_half_an_interaction():
     np.testing.assert_allclose(np.exp(tables_of().log_popularity[FIRST_ITEM:]), np.array([6, 2, 0.5]) / 8.5, rtol=1e-6)
     more = dataclasses.replace(tables_of(), counts=np.array([6, 2, 1]))
     np.testing.assert_allclose(np.exp(more.log_popularity[FIRST_ITEM:]), np.array([6, 2, 1]) / 9, rtol=1e-6)
+
+
+def test_files_that_have_not_changed_need_not_be_written(tmp_path):
+    rows = pa.table({"price": [1.0, None, 3.0]})
+    before = tables_of(bias=np.ones(6, np.float32), rows=rows)
+    before.save(tmp_path)
+    after = dataclasses.replace(Tables.load(tmp_path), removed=np.ones(3, dtype=bool))
+    assert after.same_files(before) == ("id_vectors.npy", "bias.npy", "rows.parquet")
+    (tmp_path / "next").mkdir()
+    after.save(tmp_path / "next", after.same_files(before))
+    assert [path.name for path in (tmp_path / "next").iterdir()] == ["ids.parquet"]
+    other = dataclasses.replace(before, id_vectors=before.id_vectors + 1, rows=rows.slice(1))
+    assert other.same_files(before) == ("bias.npy",)
+    assert tables_of().same_files(before) == ("id_vectors.npy",)
