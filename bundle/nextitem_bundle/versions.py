@@ -18,6 +18,11 @@ CONFIG = "config.pbtxt"
 """The file of a model's configuration."""
 WARM_UP = "warmup"
 """The folder of a model where Triton looks for warm-up data."""
+NO_CACHE = "__pycache__"
+"""A file beside model.py that keeps Python from making its folder of compiled files.
+
+Triton would take a version with a new file in it for another one, and load it once more at the next switch.
+"""
 # The one field of a configuration that is read as text: servers have no protobuf.
 _POLICY = re.compile(r"\bversion_policy\s*:?\s*\{\s*(?:specific\s*:?\s*\{([^}]*)\}|\w+\s*:?\s*\{\s*\})\s*\}")
 _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)

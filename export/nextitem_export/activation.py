@@ -78,9 +78,9 @@ def activate_bundle(
     """
     repository = Path(repository)
     control = None if url is None else ModelControl(url, key)
-    _active(repository, name)  # before a file is made for the lock
+    version_that_answers(repository, name)  # before a file is made for the lock
     with repository_errors(), locked(repository, name, progress):
-        before = _active(repository, name)
+        before = version_that_answers(repository, name)
         target = _target(repository, name, version)
         progress(f"comparing the files of version {target} with their checksums")
         _verify(repository, name, target)
@@ -91,7 +91,8 @@ def activate_bundle(
         return Activation(name, target, before, tuple(prune(repository, name, keep_versions)))
 
 
-def _active(repository: Path, name: str) -> int:
+def version_that_answers(repository: Path, name: str) -> int:
+    """The version that answers. Raises RepositoryError where there is no such bundle."""
     active = active_version(repository, name)
     if active is None:
         raise RepositoryError(

@@ -13,10 +13,9 @@ from nextitem_bundle.checksums import checksums_of
 from nextitem_bundle.manifest import CatalogueSummary, Manifest
 from nextitem_bundle.runtime.retrieval import AVAILABILITY
 from nextitem_bundle.runtime.special_ids import STATUS
-from nextitem_bundle.versions import CONFIG
+from nextitem_bundle.versions import CONFIG, NO_CACHE
 from nextitem_bundle.wire import datatype_of
 
-from .layouts.runtimes import NO_CACHE
 from .options import ExportOptions
 from .parity.gate import CaseReport
 from .plan import Plan

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from export.tests.support.commands import called
 from nextitem_export import (
     Activation,
     Bundle,
@@ -25,27 +26,11 @@ from nextitem_export.workflow.backend_choice import BackendChoice
 PLACE = ("--repository", "y", "--name", "z")
 
 
-@dataclasses.dataclass(frozen=True)
-class Done:
-    """What a command printed and its exit code."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture
 def command(own_process, capsys):
     """Runs the command in this process."""
 
-    def call(*arguments) -> Done:
-        try:
-            code = cli.main([*map(str, arguments)])
-        except SystemExit as left:
-            code = left.code
-        return Done(code, *capsys.readouterr())
-
-    return call
+    return lambda *arguments: called(cli.main, arguments, capsys)
 
 
 @pytest.fixture(scope="module")

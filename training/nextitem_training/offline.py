@@ -83,9 +83,7 @@ class OfflinePredictor:
         null = [NULL_INT64 if is_int else NULL_STRING] * FIRST_KNOWN
         dtype = np.int64 if is_int else object
         self.item_ids = np.concatenate([np.array(null, dtype=dtype), items.values.astype(dtype)])
-        counts = np.maximum(
-            items.counts, 0.5
-        )  # an item that nobody clicked is behind all others, and no impossible one
+        counts = np.maximum(items.counts, 0.5)  # what nobody clicked is behind all others, and not impossible
         share = counts / counts.sum()
         self._popularity = _without_special(np.concatenate([[1.0] * 3, share]))
 

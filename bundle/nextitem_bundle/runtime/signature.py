@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
 from .wire import DATATYPES
@@ -91,7 +91,7 @@ class Signature:
         """The names of all tensors that the bundle declares: features, options and what it refuses."""
         return (*self.feature_names, *self.options, *(attribute.name for attribute in self.catalogue))
 
-    def refusal(self, names: Iterable[str]) -> str | None:
+    def refusal(self, names: Collection[Any]) -> str | None:
         """Why a request may not have these names, None where it may.
 
         Args:
@@ -100,10 +100,7 @@ class Signature:
         Returns:
             A clause that names the attributes of the catalogue among them and says what to do.
         """
-        if not self.catalogue:
-            return None
-        given = set(names)
-        found = [attribute.name for attribute in self.catalogue if attribute.name in given]
+        found = [attribute.name for attribute in self.catalogue if attribute.name in names]
         if not found:
             return None
         listed = ", ".join(f"'{name}'" for name in found)

@@ -17,9 +17,9 @@ from nextitem_bundle.manifest import read_manifest
 from nextitem_bundle.runtime.item_index import ItemIndex
 from nextitem_bundle.runtime.retrieval import AVAILABILITY, AvailabilityError, read_availability
 from nextitem_bundle.runtime.special_ids import UNKNOWN
-from nextitem_bundle.versions import active_version
 
-from .._errors import CatalogueError, RepositoryError, repository_errors
+from .._errors import CatalogueError, repository_errors
+from ..activation import version_that_answers
 from ..control import ModelControl
 
 
@@ -132,13 +132,9 @@ def set_availability(
     repository = Path(repository)
     control = None if url is None else ModelControl(url, key)
     with repository_errors():
-        active = active_version(repository, name)
-        if active is None:
-            raise RepositoryError(
-                f"{repository} holds no bundle '{name}' that is pinned to a version: export one first"
-            )
+        version_that_answers(repository, name)  # before a file is made for the lock
         with locked(repository, name, progress):
-            before = Availability.read(repository, name, active_version(repository, name) or active)
+            before = Availability.read(repository, name, version_that_answers(repository, name))
             after = _replaced(before, file) if file is not None else before
             after = dataclasses.replace(after, kind="unavailable", ids=()) if clear else after
             after = after.changed(before.as_ids(unavailable), before.as_ids(available))

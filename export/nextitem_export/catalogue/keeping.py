@@ -293,7 +293,7 @@ def _keep_sessions(plan: Plan, count: int, path: Path) -> None:
         return
     column = plan.fitted.session_column
     sessions, _ = pd.factorize(plan.sample[column])  # null is -1
-    kept = plan.sample[(sessions >= 0) & (sessions < count)]
+    kept = plan.sample.loc[(sessions >= 0) & (sessions < count), [column, *plan.raw_dtypes]]
     pyarrow.parquet.write_table(pa.Table.from_pandas(kept, preserve_index=False), path, compression="zstd")
 
 

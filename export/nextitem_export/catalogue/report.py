@@ -11,10 +11,12 @@ import numpy as np
 from rich.table import Table
 
 from nextitem_bundle.manifest import CatalogueSummary, read_manifest
-from nextitem_bundle.versions import active_version, versions_of
+from nextitem_bundle.versions import versions_of
 
 from .._errors import RepositoryError
+from ..activation import version_that_answers
 from .availability import Availability, unavailable_items
+from .stored import refusal_of
 
 if TYPE_CHECKING:
     from .proof import Proof
@@ -27,9 +29,7 @@ _KINDS = ("added", "returned", "changed", "removed")
 
 def describe(repository: Path, name: str, version: int | None) -> dict[str, Any]:
     """What is known of a version's catalogue, the one that answers where none is given. Raises RepositoryError, BundleError."""
-    active = active_version(repository, name)
-    if active is None:
-        raise RepositoryError(f"{repository} holds no bundle '{name}' that is pinned to a version: export one first")
+    active = version_that_answers(repository, name)
     version = version or active
     there = versions_of(repository, name)
     if version not in there:
@@ -37,9 +37,7 @@ def describe(repository: Path, name: str, version: int | None) -> dict[str, Any]
             f"{repository / name} has no version {version}, there are {', '.join(map(str, there)) or 'none'}"
         )
     manifest = read_manifest(repository, name, version)
-    catalogue = manifest.catalogue or CatalogueSummary(
-        refused="it was exported before bundles had a catalogue: export it again"
-    )
+    catalogue = manifest.catalogue or CatalogueSummary()
     return {
         "name": name,
         "version": version,
@@ -49,7 +47,7 @@ def describe(repository: Path, name: str, version: int | None) -> dict[str, Any]
         "unavailable": unavailable_items(repository, name, version),
         "attributes": list(catalogue.attributes),
         "created": catalogue.created or manifest.created,
-        "refused": catalogue.refused,
+        "refused": refusal_of(manifest),
     }
 
 

@@ -34,7 +34,7 @@ from nextitem_bundle.runtime.steps import (
     read_step,
     write_step,
 )
-from nextitem_bundle.versions import CONFIG, WARM_UP
+from nextitem_bundle.versions import CONFIG, NO_CACHE, WARM_UP
 
 from ..graphs.id_decoder import INPUTS as ITEMS_INPUTS
 from ..graphs.id_decoder import write_items
@@ -49,8 +49,6 @@ from .stored import ENCODER, FOLDER, ITEM_VECTORS, PROGRAM, PROOF, QUERIES, SESS
 from .tables import Tables
 from .vocabulary import with_vocabulary
 
-#: What keeps Python from making a folder of this name, see layouts/runtimes.py.
-NO_CACHE = "__pycache__"
 #: What of a model's version is the same in the next one.
 _KEPT = ("model.py", "nextitem_runtime", NO_CACHE)
 

@@ -13,6 +13,7 @@ proof.parquet     raw interactions of some sessions, by which an update is prove
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -111,13 +112,7 @@ class StoredCatalogue:
             manifest = read_manifest(repository, name, version)
         except BundleError as error:
             raise CatalogueError(str(error)) from error
-        refused = (
-            manifest.catalogue.refused if manifest.catalogue else "an earlier release exported it: export it again"
-        )
-        if refused:
-            raise CatalogueError(
-                f"version {version} of '{name}' keeps no catalogue that could be updated, since {refused}"
-            )
+        refuse_without_catalogue(manifest)
         folder = repository / name / str(version) / FOLDER
         return cls(repository, manifest, CatalogueSettings.load(folder), Attributes.load(folder), Tables.load(folder))
 
@@ -126,12 +121,12 @@ class StoredCatalogue:
         """Where it lies."""
         return self.repository / self.manifest.name / str(self.manifest.version) / FOLDER
 
-    @property
+    @functools.cached_property
     def signature(self) -> Signature:
         """The request that the bundle takes."""
         return Signature.from_json(self.manifest.request)
 
-    @property
+    @functools.cached_property
     def program(self) -> Program:
         """The compiled workflow."""
         return Program.load(self.folder / PROGRAM)
@@ -162,7 +157,7 @@ class StoredCatalogue:
         features = self.settings.features
         return next(feature.tensor for feature in features if feature.name == self.settings.item_feature)
 
-    @property
+    @functools.cached_property
     def newest(self) -> Newest:
         """How much of a session the compiled workflow reads, and in which order."""
         return newest_only(self.program)
@@ -187,10 +182,14 @@ class StoredCatalogue:
 
         features: what the model reads, by tensor, [B, T] each. vectors: the items as they are embedded, float32 [V, D].
         """
-        graph = open_graph(self.folder / SESSION, self.settings.threads)
+        graph = self._session_model
         read = {value.name for value in graph.get_inputs()}
         given = {name: values for name, values in {**features, self.settings.table: vectors}.items() if name in read}
         return graph.run([graph.get_outputs()[0].name], given)[0]
+
+    @functools.cached_property
+    def _session_model(self) -> Any:
+        return open_graph(self.folder / SESSION, self.settings.threads)
 
     def vectors(self, tables: Tables) -> np.ndarray:
         """The items as they are embedded, float32 [V, D]: what ids have learnt, and what the encoder makes of attributes."""
@@ -230,6 +229,22 @@ class StoredCatalogue:
         if self.settings.normalized:
             vectors = normalized(vectors)
         return vectors if bias is None else np.concatenate([vectors, bias[:, None]], axis=1)
+
+
+def refusal_of(manifest: Manifest) -> str | None:
+    """Why a version keeps no catalogue that can be updated, and what to do about it; None where it keeps one."""
+    if manifest.catalogue is None:
+        return "it was exported before bundles had a catalogue: export the run again"
+    return manifest.catalogue.refused
+
+
+def refuse_without_catalogue(manifest: Manifest) -> None:
+    """Raise CatalogueError where a version has no catalogue that can be updated."""
+    refused = refusal_of(manifest)
+    if refused:
+        raise CatalogueError(
+            f"version {manifest.version} of '{manifest.name}' has no catalogue that can be updated: {refused}"
+        )
 
 
 def normalized(vectors: np.ndarray) -> np.ndarray:

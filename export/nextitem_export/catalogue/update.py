@@ -16,12 +16,13 @@ from nextitem_bundle.lock import locked
 from nextitem_bundle.manifest import Manifest, read_manifest
 from nextitem_bundle.runtime.special_ids import FIRST_ITEM
 
-from .._errors import CatalogueError, RepositoryError, repository_errors
+from .._errors import RepositoryError, repository_errors
+from ..activation import version_that_answers
 from .changes import Changes, How, changes_of
 from .proof import Proof, prove, read_sessions
 from .reading import TypedItems, read_items
 from .rewriting import write_version
-from .stored import StoredCatalogue
+from .stored import StoredCatalogue, refuse_without_catalogue
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,11 +97,11 @@ def update_catalogue(
     repository = Path(repository)
     how = How(partial, group, remove_most)
     with repository_errors():
-        _active(repository, name)  # before a file is made for the lock
+        version_that_answers(repository, name)  # before a file is made for the lock
         progress("reading the items")
         table = read_items(Path(items))
         with locked(repository, name, progress):
-            active = _active(repository, name)
+            active = version_that_answers(repository, name)
             base = version or active
             manifest = _checked(repository, name, base, progress)
             stored = StoredCatalogue.open(repository, name, base)
@@ -124,15 +125,6 @@ def update_catalogue(
             return _written(found, stored, manifest, sample, progress)
 
 
-def _active(repository: Path, name: str) -> int:
-    active = versions.active_version(repository, name)
-    if active is None:
-        raise RepositoryError(
-            f"{repository} holds no bundle '{name}' that is pinned to a version: export one into it first"
-        )
-    return active
-
-
 def _checked(repository: Path, name: str, version: int, progress: Callable[[str], None]) -> Manifest:
     """The manifest of a version whose files are those that were exported."""
     there = versions.versions_of(repository, name)
@@ -148,19 +140,6 @@ def _checked(repository: Path, name: str, version: int, progress: Callable[[str]
     except BundleError as error:
         raise RepositoryError(f"{error}. Export or copy the bundle again; nothing was changed") from error
     return manifest
-
-
-def refuse_without_catalogue(manifest: Manifest) -> None:
-    """Raise CatalogueError where a version has no catalogue that can be updated."""
-    summary = manifest.catalogue
-    where = f"version {manifest.version} of '{manifest.name}'"
-    if summary is None:
-        raise CatalogueError(
-            f"{where} has no catalogue that can be updated, since it was exported before bundles had one: export the run "
-            "again"
-        )
-    if summary.refused:
-        raise CatalogueError(f"{where} has no catalogue that can be updated: {summary.refused}")
 
 
 def _written(

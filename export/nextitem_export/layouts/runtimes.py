@@ -15,6 +15,7 @@ import numpy as np
 from nextitem_bundle import runtime
 from nextitem_bundle.config import Batching, StepConfig, TensorSpec
 from nextitem_bundle.runtime.steps import Queue, read_step, write_step
+from nextitem_bundle.versions import NO_CACHE
 
 from ..options import ExportOptions
 from ..retrieval.formats import FORMATS
@@ -23,9 +24,6 @@ from .native import as_native, bake_availability
 
 #: More than any request holds: Triton would refuse what is beyond in words of its own, which name no tensor and another limit.
 _MAX_BATCH_SIZE = 2**20
-#: A file of this name beside model.py keeps Python from making its folder of compiled files: Triton would take a version with
-#: a new file in it for another one, and load it once more at the next switch.
-NO_CACHE = "__pycache__"
 
 _MODEL_PY = '''"""{what} of the nextitem bundle "{name}"; the code is in nextitem_runtime beside this file."""
 

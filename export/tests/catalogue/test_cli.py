@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ import sys
 
 import pytest
 
+from export.tests.support.commands import Done, called
 from nextitem_bundle.versions import active_version
 from nextitem_export.catalogue import cli
 from nextitem_export.catalogue.availability import Availability
@@ -17,27 +17,11 @@ from nextitem_export.catalogue.availability import Availability
 PLACE = ("--repository", "nowhere", "--name", "shop")
 
 
-@dataclasses.dataclass(frozen=True)
-class Done:
-    """What a command printed and its exit code."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture
 def command(own_process, capsys):
     """Runs the command in this process."""
 
-    def call(*arguments) -> Done:
-        try:
-            code = cli.main([*map(str, arguments)])
-        except SystemExit as left:
-            code = left.code
-        return Done(code, *capsys.readouterr())
-
-    return call
+    return lambda *arguments: called(cli.main, arguments, capsys)
 
 
 def test_neither_torch_nor_nvtabular_is_loaded():

@@ -129,7 +129,7 @@ def test_a_version_that_is_not_there(repository):
 @pytest.mark.parametrize(
     ("summary", "sentence"),
     [
-        (None, "an earlier release exported it: export it again"),
+        (None, "it was exported before bundles had a catalogue: export the run again"),
         (CatalogueSummary(refused="it is native: x"), "it is native: x"),
     ],
 )
@@ -138,7 +138,7 @@ def test_a_version_without_a_catalogue(repository, summary, sentence):
     dataclasses.replace(manifest, catalogue=summary).write(repository)
     with pytest.raises(CatalogueError) as caught:
         StoredCatalogue.open(repository, "shop")
-    assert str(caught.value) == f"version 1 of 'shop' keeps no catalogue that could be updated, since {sentence}"
+    assert str(caught.value) == f"version 1 of 'shop' has no catalogue that can be updated: {sentence}"
 
 
 @pytest.mark.parametrize("change", [{"colour": 1}, {"scoring": None}])
